@@ -1,0 +1,27 @@
+//! The words of the trade as types: values that are wrong cannot be held.
+//!
+//! Everything here is plain data and pure rules, made at the one place where text or JSON becomes a value. The
+//! vocabulary is that of the documents: *product*, *source*, *listing*, *destination*, *observation*, *change*,
+//! *hold*, *job*. Nothing in this room does I/O or asks the time.
+
+mod change;
+mod error_class;
+mod id;
+mod listing;
+mod money;
+mod observation;
+mod platform;
+mod stock;
+
+pub use change::{ChangeSource, ChangeType, Committed, CommittedSender};
+pub use error_class::{Classified, ErrorClass};
+pub use id::{
+    BadSourceProductId, HoldId, JobId, ListingId, ProductId, SourceProductId, SyncLogId, Version,
+    WatchId,
+};
+pub use listing::{ListingRef, ListingState, ListingStatus};
+pub use money::{BasisPoints, Currency, Money, MoneyError};
+pub use observation::{CostRule, ItemStatus, Observation, SourceState, TitleHash, UrlStatus};
+pub(crate) use platform::names;
+pub use platform::{DestinationPlatform, Platform, SourcePlatform, UnknownName};
+pub use stock::{BadQuantity, Quantity};

@@ -1,0 +1,108 @@
+//! The names of the outside world.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// A name that is not one of ours.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("expected one of {expected}, got `{got}`")]
+pub struct UnknownName {
+    /// What would have been understood.
+    pub expected: String,
+    /// What was given, cut to 40 characters.
+    pub got: String,
+}
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$vdoc])* #[serde(rename = $text)] $variant,)+
+        }
+
+        impl $name {
+            /// Every member, in the order of its declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name used in tables, settings, commands and answers.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                Self::ALL.iter().copied().find(|n| n.as_str() == text).ok_or_else(|| UnknownName {
+                    expected: Self::ALL.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", "),
+                    got: text.chars().take(40).collect(),
+                })
+            }
+        }
+    };
+}
+pub(crate) use names;
+
+names!(
+    /// Where goods are bought.
+    SourcePlatform {
+        /// Yahoo! Auctions.
+        Yahoo = "yahoo",
+        /// Amazon.co.jp.
+        Amazon = "amazon",
+    }
+);
+names!(
+    /// Where goods are sold.
+    DestinationPlatform {
+        /// eBay, through the Sell APIs.
+        Ebay = "ebay",
+        /// Mercari Shops.
+        Mercari = "mercari",
+        /// Amazon as a seller.
+        AmazonSeller = "amazon_seller",
+    }
+);
+names!(
+    /// An external service with its own limits, breaker and switch.
+    Platform {
+        /// Yahoo! Auctions item pages.
+        YahooAuction = "yahoo_auction",
+        /// The Selling Partner API, read side.
+        Amazon = "amazon",
+        /// The eBay Sell APIs.
+        Ebay = "ebay",
+        /// Mercari Shops.
+        Mercari = "mercari",
+        /// The Selling Partner API, seller side.
+        AmazonSeller = "amazon_seller",
+    }
+);
+
+impl From<SourcePlatform> for Platform {
+    fn from(source: SourcePlatform) -> Self {
+        match source {
+            SourcePlatform::Yahoo => Self::YahooAuction,
+            SourcePlatform::Amazon => Self::Amazon,
+        }
+    }
+}
+
+impl From<DestinationPlatform> for Platform {
+    fn from(destination: DestinationPlatform) -> Self {
+        match destination {
+            DestinationPlatform::Ebay => Self::Ebay,
+            DestinationPlatform::Mercari => Self::Mercari,
+            DestinationPlatform::AmazonSeller => Self::AmazonSeller,
+        }
+    }
+}

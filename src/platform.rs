@@ -1,0 +1,132 @@
+//! The outside world behind two small traits.
+//!
+//! An adapter turns a platform's own words into ours and back; it holds no state of products, retries nothing and
+//! limits nothing: the [`gateway`] puts its [`Guard`](crate::resilience::Guard) around every call. A call's failure is a
+//! [`PlatformError`] with a class; an answer that cannot be read is an error that says what was missing, never a zero.
+
+pub mod ebay;
+pub mod gateway;
+pub mod oauth;
+pub mod yahoo;
+
+use crate::domain::{
+    Classified, ErrorClass, ListingRef, ListingState, ListingStatus, Money, Observation, Quantity,
+    SourceProductId,
+};
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+
+/// Why a call to a platform gave no value.
+#[derive(Clone, Debug, thiserror::Error, Serialize)]
+#[error("{message}")]
+pub struct PlatformError {
+    /// What it means for the next call.
+    pub class: ErrorClass,
+    /// A stable, short code: `login_page`, `captcha`, `contract`, `http_503`, `ebay_25002`, …
+    pub code: Box<str>,
+    /// What was being done, with identifiers, and what happened. Never holds a secret.
+    pub message: Box<str>,
+    /// What the answer lacked or contradicted, as paths (`item.bidorbuy`); empty for other troubles.
+    pub missing: Vec<Box<str>>,
+    /// The platform's own error body, whole up to 16 KiB, where it sent one.
+    pub body: Option<Box<str>>,
+}
+
+impl Classified for PlatformError {
+    fn class(&self) -> ErrorClass {
+        self.class
+    }
+}
+
+/// A place where goods are bought. Reading only.
+pub trait Source: Send + Sync + 'static {
+    /// How many items one request may ask for (Yahoo! Auctions: 1, one page).
+    fn batch_size(&self) -> usize;
+
+    /// Looks at the items named; one answer for each, in order.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection; nothing is left behind.
+    fn observe<'a>(
+        &'a self,
+        ids: &'a [SourceProductId],
+    ) -> BoxFuture<'a, Vec<Result<Observation, PlatformError>>>;
+}
+
+/// What one listing should become. Only the fields that are `Some` are sent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Revision {
+    /// Which listing.
+    pub listing: ListingRef,
+    /// The new quantity.
+    pub quantity: Option<Quantity>,
+    /// The new price.
+    pub price: Option<Money>,
+    /// What the destination held last, for platforms whose update replaces the whole record.
+    pub confirmed: ListingState,
+}
+
+/// What became of one entry of a batch.
+#[derive(Clone, Debug)]
+pub enum EntryOutcome {
+    /// The destination took it; what it said beside that.
+    Accepted {
+        /// Warnings, kept whole.
+        warnings: Vec<Box<str>>,
+    },
+    /// It did not, or whether it did is unknown.
+    Failed {
+        /// Why.
+        error: PlatformError,
+        /// The request may have been applied: read back before anything newer is sent.
+        unknown: bool,
+    },
+}
+
+/// A place where goods are sold.
+pub trait Destination: Send + Sync + 'static {
+    /// How many listings one [`revise`](Self::revise) may hold.
+    fn batch_size(&self) -> usize;
+
+    /// Sets quantity and price absolutely; one outcome for each, in order. Repeating it is harmless.
+    fn revise<'a>(&'a self, revisions: &'a [Revision]) -> BoxFuture<'a, Vec<EntryOutcome>>;
+
+    /// Ends the listing, keeping what is needed to list it again.
+    fn end<'a>(&'a self, listing: &'a ListingRef) -> BoxFuture<'a, Result<(), PlatformError>>;
+
+    /// Lists an ended listing again.
+    fn relist<'a>(&'a self, listing: &'a ListingRef) -> BoxFuture<'a, Result<(), PlatformError>>;
+
+    /// Reads what the destination shows now.
+    fn read<'a>(
+        &'a self,
+        listing: &'a ListingRef,
+    ) -> BoxFuture<'a, Result<ListingState, PlatformError>>;
+
+    /// Finds a listing by the seller's own key, for linking and importing.
+    fn find<'a>(
+        &'a self,
+        sku: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<FoundListing>, PlatformError>>;
+}
+
+/// A listing as its destination names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FoundListing {
+    /// The seller's own key.
+    pub sku: Box<str>,
+    /// The destination's key of the offer.
+    pub platform_product_id: Box<str>,
+    /// Where a buyer sees it.
+    pub url: Option<Box<str>>,
+    /// What it shows.
+    pub state: ListingState,
+}
+
+impl FoundListing {
+    /// Whether it is on sale.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.state.status == ListingStatus::Active
+    }
+}
