@@ -12,6 +12,7 @@ mod hot;
 pub mod jobs;
 pub mod migrate;
 pub mod pool;
+mod schema;
 mod wire;
 
 pub use error::{SqlState, StoreError};
