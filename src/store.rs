@@ -20,6 +20,8 @@ pub mod sync_log;
 pub mod wanted;
 mod wire;
 
+/// A connection to the database, inside or outside a transaction.
+pub use diesel_async::AsyncPgConnection as Connection;
 pub use error::{SqlState, StoreError};
 pub(crate) use hot::hot;
 pub use pool::{Conn, Db, PoolSettings};
