@@ -166,7 +166,7 @@ pub async fn count_enabled(conn: &mut AsyncPgConnection, source: SourcePlatform)
     )
     .bind::<Text, _>(source.as_str());
     let rows: Vec<Count> = query.load(conn).await?;
-    Ok(rows.first().map_or(0, |r| u64::try_from(r.n).unwrap_or(0)))
+    Ok(rows.into_iter().next().map_or(0, |r| u64::try_from(r.n).unwrap_or(0)))
 }
 
 /// Stops or takes up watching; answers those that moved. Resuming ends a quarantine.
