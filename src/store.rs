@@ -7,16 +7,21 @@
 //! PostgreSQL is the truth. It is either a server the operator names, or a private one that the daemon makes, runs and
 //! stops itself ([`embedded`]). Its being away is a value ([`StoreError::Unavailable`]), never a crash.
 
+pub mod embedded;
 pub mod error;
 mod hot;
 pub mod jobs;
+pub mod looping;
 pub mod migrate;
 pub mod pool;
 mod schema;
+pub mod status;
 mod wire;
 
 /// A connection to the database, inside or outside a transaction.
 pub use diesel_async::AsyncPgConnection as Connection;
+pub use embedded::{Embedded, EmbeddedError, EmbeddedSettings};
 pub use error::{SqlState, StoreError};
 pub(crate) use hot::hot;
 pub use pool::{Conn, Db, PoolSettings};
+pub use status::{DatabaseStatus, StatusBoard};
