@@ -9,10 +9,13 @@
 
 pub mod embedded;
 pub mod error;
+pub mod errors;
+pub mod executions;
 mod hot;
 pub mod jobs;
 pub mod looping;
 pub mod migrate;
+pub mod partitions;
 pub mod pool;
 mod schema;
 pub mod status;
