@@ -10,5 +10,6 @@ mod similarity;
 pub use anomaly::AnomalyRules;
 pub use diff::Change;
 pub use judge::{
-    Accepted, Background, HoldRules, HoldStep, Judgement, Notice, Rules, Seen, SellerMark, Step, judge, new_hold,
+    Accepted, Background, HoldRules, HoldStep, Judgement, Notice, Rules, Seen, SellerMark, Step, judge,
+    new_hold,
 };

@@ -152,15 +152,28 @@ mod tests {
         let rules = AnomalyRules::default();
         let past = history(&[1_000]);
         for usual in [500, 999, 1_000, 2_000] {
-            assert_eq!(judge_price(yen(usual), &past, &rules), PriceVerdict::Usual, "{usual}");
+            assert_eq!(
+                judge_price(yen(usual), &past, &rules),
+                PriceVerdict::Usual,
+                "{usual}"
+            );
         }
-        assert!(matches!(judge_price(yen(499), &past, &rules), PriceVerdict::Low(_)));
-        assert!(matches!(judge_price(yen(2_001), &past, &rules), PriceVerdict::High(_)));
+        assert!(matches!(
+            judge_price(yen(499), &past, &rules),
+            PriceVerdict::Low(_)
+        ));
+        assert!(matches!(
+            judge_price(yen(2_001), &past, &rules),
+            PriceVerdict::High(_)
+        ));
     }
 
     #[test]
     fn without_any_history_nothing_is_odd() {
-        assert_eq!(judge_price(yen(1), &[], &AnomalyRules::default()), PriceVerdict::Usual);
+        assert_eq!(
+            judge_price(yen(1), &[], &AnomalyRules::default()),
+            PriceVerdict::Usual
+        );
     }
 
     #[test]
@@ -168,8 +181,14 @@ mod tests {
         let rules = AnomalyRules::default();
         let past = history(&[1_000, 1_600, 700, 1_300, 2_000, 800]);
         assert_eq!(judge_price(yen(400), &past, &rules), PriceVerdict::Usual);
-        assert!(matches!(judge_price(yen(115), &past, &rules), PriceVerdict::Low(_)));
-        assert!(matches!(judge_price(yen(11_500), &past, &rules), PriceVerdict::High(_)));
+        assert!(matches!(
+            judge_price(yen(115), &past, &rules),
+            PriceVerdict::Low(_)
+        ));
+        assert!(matches!(
+            judge_price(yen(11_500), &past, &rules),
+            PriceVerdict::High(_)
+        ));
     }
 
     #[test]
@@ -183,7 +202,10 @@ mod tests {
     fn amounts_of_another_currency_are_never_compared() {
         let rules = AnomalyRules::default();
         let dollars = Money::new(Decimal::from(7), crate::domain::Currency::Usd).unwrap();
-        assert_eq!(judge_price(dollars, &history(&[1_000]), &rules), PriceVerdict::Usual);
+        assert_eq!(
+            judge_price(dollars, &history(&[1_000]), &rules),
+            PriceVerdict::Usual
+        );
     }
 
     proptest! {

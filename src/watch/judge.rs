@@ -369,7 +369,10 @@ fn changed(
     let before = accepted.state;
     let was_changed = before.is_some_and(|b| b.url_status == UrlStatus::Changed);
     let open = accepted.hold.as_deref().filter(|h| h.is_open());
-    let mass = accepted.hold.as_deref().filter(|h| h.reason == HoldReason::MassChange);
+    let mass = accepted
+        .hold
+        .as_deref()
+        .filter(|h| h.reason == HoldReason::MassChange);
     let reason = match (&other, open) {
         (Some(other), _) => other.reason,
         (None, Some(open)) => open.reason,
@@ -449,7 +452,11 @@ fn ordinary(
         let after = SourceState {
             stock: Quantity::ZERO,
             price: before.and_then(|b| b.price).or(shown.price),
-            url_status: if ended && dead { UrlStatus::Dead } else { UrlStatus::Active },
+            url_status: if ended && dead {
+                UrlStatus::Dead
+            } else {
+                UrlStatus::Active
+            },
         };
         let appointed = accepted.ends_at.is_some_and(|end| end <= at);
         let explained = ended && appointed;
@@ -607,7 +614,11 @@ fn withhold(
     let after = safe_part(before, shown);
     step.change = Change::between(accepted.state, after, true);
     if after == shown {
-        step.hold = if known.is_some() { HoldStep::Clear } else { HoldStep::Keep };
+        step.hold = if known.is_some() {
+            HoldStep::Clear
+        } else {
+            HoldStep::Keep
+        };
         return;
     }
     let meanwhile = match reason {
@@ -615,7 +626,9 @@ fn withhold(
         HoldReason::CurrencyChanged => Meanwhile::Zero,
         _ => Meanwhile::Keep,
     };
-    let deadline = known.filter(|h| h.is_open() && h.reason == reason).map(|h| h.deadline);
+    let deadline = known
+        .filter(|h| h.is_open() && h.reason == reason)
+        .map(|h| h.deadline);
     step.hold = match same {
         // An open hold stands on a version; when the safe part moves it, the proposal is made anew on the new one.
         Some(known) if known.is_open() && step.change.is_some() => {

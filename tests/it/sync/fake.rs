@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use zaikoban::domain::{
-    ErrorClass, ListingRef, ListingState, ListingStatus, Money, Quantity,
-};
+use zaikoban::domain::{ErrorClass, ListingRef, ListingState, ListingStatus, Money, Quantity};
 use zaikoban::platform::{FoundListing, PlatformError, Revision};
 use zaikoban::sync::outlet::{NotRead, NotSent, Outlet, Urgency, Written};
 
@@ -99,7 +97,12 @@ impl Fake {
     }
 
     pub fn will(&self, sku: &str, does: Does) {
-        self.state.lock().script.entry(sku.into()).or_default().push_back(does);
+        self.state
+            .lock()
+            .script
+            .entry(sku.into())
+            .or_default()
+            .push_back(does);
     }
 
     pub fn shut(&self, shut: bool) {

@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use zaikoban::clock::Clock;
 use zaikoban::domain::{
-    Committed, Currency, DestinationPlatform, ListingId, ListingState, ListingStatus, Money,
-    Quantity,
+    Committed, Currency, DestinationPlatform, ListingId, ListingState, ListingStatus, Money, Quantity,
 };
 use zaikoban::pricing::{PriceBook, Settings};
 use zaikoban::queue::notifier::Notices;
@@ -65,6 +64,7 @@ pub struct Stage {
     pub fake: Fake,
     pub parts: SyncParts,
     pub syncer: Option<Addr<Syncer>>,
+    running: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Stage {
@@ -108,11 +108,21 @@ impl Stage {
             fake,
             parts,
             syncer: None,
+            running: None,
         }
     }
 
     pub fn start(&mut self) {
-        self.syncer = Some(Syncer::new(self.parts.clone(), &Life::detached("sync/ebay")).start());
+        let syncer = Syncer::new(self.parts.clone(), &Life::detached("sync/ebay"));
+        let ctx = Context::new();
+        self.syncer = Some(ctx.address());
+        self.running = Some(tokio::task::spawn_local(ctx.into_future(syncer)));
+    }
+
+    /// The syncer is dropped with all that it has under way, and a new one starts.
+    pub fn replace(&mut self) {
+        self.running.take().unwrap().abort();
+        self.start();
     }
 
     pub async fn look(&self) {
@@ -127,7 +137,8 @@ impl Stage {
 
     /// Writes what listing `id` should be, and tells the syncer.
     pub async fn want(&self, id: i64, quantity: i64, price: Option<Money>) {
-        self.want_because(id, quantity, price, json!({ "rule": "test" })).await;
+        self.want_because(id, quantity, price, json!({ "rule": "test" }))
+            .await;
     }
 
     pub async fn want_because(&self, id: i64, quantity: i64, price: Option<Money>, cause: Value) {
