@@ -229,20 +229,23 @@ pub async fn next_due(
     Ok(due.unwrap_or(at_most).min(at_most))
 }
 
-/// Puts every job that is being worked on in a destination's lane back: called by its only consumer when it starts,
-/// because whoever held them is gone. What their requests may still do is guarded by `push_deadline`.
+/// Puts back every job of a destination's lane that somebody else than `worker` holds: called by its only consumer, when
+/// it starts and from time to time. Whoever held them is gone; a transaction that he had begun may have been committed
+/// after his end. What his requests may still do is guarded by `push_deadline`.
 ///
 /// # Errors
 /// When the database is away or refuses.
 pub async fn take_over(
     conn: &mut AsyncPgConnection,
     destination: DestinationPlatform,
+    worker: &str,
 ) -> Result<usize, StoreError> {
-    let back = diesel::sql_query(
+    let back = hot(diesel::sql_query(
         "UPDATE processing_queue SET status = 'pending', lease_token = NULL, lease_until = NULL \
-         WHERE queue_name = 'platform_sync' AND destination = $1 AND status = 'processing'",
+         WHERE queue_name = 'platform_sync' AND destination = $1 AND status = 'processing' AND worker_id <> $2",
     )
     .bind::<Text, _>(destination.as_str())
+    .bind::<Text, _>(worker))
     .execute(conn)
     .await?;
     Ok(back)

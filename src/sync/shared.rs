@@ -27,6 +27,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// How long a look at the destination counts as fresh: a sale in between is not seen.
 const FRESH: Duration = Duration::from_secs(10);
@@ -96,7 +97,8 @@ impl Shared {
             outlet: Arc::clone(&parts.outlet),
             destination: parts.destination,
             clock: parts.clock.clone(),
-            worker: parts.worker.to_string(),
+            // Each life of the actor is a worker of its own: what an earlier one held is known by it.
+            worker: format!("{}/{}", parts.worker, Uuid::now_v7()),
             book: Arc::clone(&parts.book),
             radius: Mutex::new(Radius::new(parts.settings.radius)),
             settings: parts.settings,

@@ -228,7 +228,7 @@ async fn run(
         notice.arm();
         let turned = async {
             if !started {
-                start(&shared).await?;
+                shared.load_radius().await?;
                 started = true;
             }
             if now >= sweep_at {
@@ -308,20 +308,6 @@ async fn finished(
     end
 }
 
-/// Takes over what an earlier life left.
-async fn start(shared: &Shared) -> Result<(), StoreError> {
-    shared.load_radius().await?;
-    let destination = shared.destination;
-    let back = shared
-        .db
-        .transaction(move |conn| Box::pin(async move { pushes::take_over(conn, destination).await }))
-        .await?;
-    if back > 0 {
-        tracing::info!("{back} jobs of {destination} were left in work by an earlier life and wait again");
-    }
-    Ok(())
-}
-
 /// Finds what nobody told of. A `deep` sweep looks at every listing, the others only at those that an index names.
 async fn sweep(shared: &Shared, deep: bool) -> Result<(), StoreError> {
     shared.forget();
@@ -332,6 +318,11 @@ async fn sweep(shared: &Shared, deep: bool) -> Result<(), StoreError> {
         let mut conn = shared.db.conn().await?;
         shared.has_listings(listings::count_active(&mut conn, destination).await?);
     }
+    // Alone, before the rows of listings are locked: jobs come after them in every transaction that touches both.
+    let back = {
+        let mut conn = shared.db.conn().await?;
+        pushes::take_over(&mut conn, destination, &shared.worker).await?
+    };
     let found = shared
         .db
         .transaction(move |conn| {
@@ -341,6 +332,9 @@ async fn sweep(shared: &Shared, deep: bool) -> Result<(), StoreError> {
             })
         })
         .await?;
+    if back > 0 {
+        tracing::info!("{back} jobs of {destination} were left in work by an earlier life and wait again");
+    }
     if found > 0 {
         tracing::warn!("{found} listings of {destination} were behind without a job; they are seen to now");
     }

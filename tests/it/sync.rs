@@ -445,6 +445,10 @@ async fn over_the_radius_further_listings_are_held_unless_explained_or_approved(
     // A price is counted apart.
     s.want(5, 1, usd(25)).await;
     s.in_line(5).await;
+    // What was sent before a restart counts after it.
+    s.replace();
+    s.want(5, 0, None).await;
+    s.held(5, "radius").await;
 }
 
 #[actix::test]

@@ -133,14 +133,15 @@ impl Fake {
                 state.overlaps += 1;
             }
         }
+        let writing = Writing(self.clone(), sku.clone());
         let place = self.door.acquire().await.unwrap();
         let delay = *self.delay.lock();
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
         drop(place);
+        drop(writing);
         let mut state = self.state.lock();
-        state.writing.remove(&sku);
         let does = state.script.get_mut(&sku).and_then(VecDeque::pop_front);
         let Some(shown) = state.shown.get_mut(&sku) else {
             return Written::Failed(error(ErrorClass::NotFound));
@@ -186,6 +187,15 @@ impl Fake {
         let mut state = self.state.lock();
         state.calls += 1;
         state.calls
+    }
+}
+
+/// A write under way; a caller that dies hangs up.
+struct Writing(Fake, Box<str>);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.state.lock().writing.remove(&self.1);
     }
 }
 

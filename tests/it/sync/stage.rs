@@ -169,6 +169,25 @@ impl Stage {
 
     /// Waits until listing `id` is in line and nothing is left to do for it.
     pub async fn in_line(&self, id: i64) -> Listing {
+        let limit = std::time::Duration::from_secs(25);
+        if let Ok(row) = tokio::time::timeout(limit, self.comes_in_line(id)).await {
+            return row;
+        }
+        let story = async |sql: &str| {
+            let all = format!("SELECT string_agg(x::text, chr(10)) FROM ({sql}) x");
+            self.t.text(&all).await
+        };
+        panic!(
+            "listing {id} is not in line: {:?}\nstatus: {:?}\nlog: {}\njobs: {}\nasked: {:#?}",
+            self.row(id).await,
+            self.status().await,
+            story(&format!("SELECT * FROM sync_log WHERE listing_id = {id} ORDER BY id")).await,
+            story(&format!("SELECT * FROM processing_queue WHERE listing_id = {id} ORDER BY id")).await,
+            self.fake.asked().iter().filter(|a| a.sku == format!("sku-{id}")).collect::<Vec<_>>(),
+        );
+    }
+
+    async fn comes_in_line(&self, id: i64) -> Listing {
         until(&format!("listing {id} to be in line"), || async {
             let row = self.row(id).await;
             let jobs = self.jobs_of(id).await;
