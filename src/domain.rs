@@ -12,12 +12,12 @@ mod money;
 mod observation;
 mod platform;
 mod stock;
+mod wanted;
 
 pub use change::{ChangeSource, ChangeType, Committed, CommittedSender};
 pub use error_class::{Classified, ErrorClass};
 pub use id::{
-    BadSourceProductId, HoldId, JobId, ListingId, ProductId, SourceProductId, SyncLogId, Version,
-    WatchId,
+    BadSourceProductId, HoldId, JobId, ListingId, ProductId, SourceProductId, SyncLogId, Version, WatchId,
 };
 pub use listing::{ListingRef, ListingState, ListingStatus};
 pub use money::{BasisPoints, Currency, Money, MoneyError};
@@ -25,3 +25,4 @@ pub use observation::{CostRule, ItemStatus, Observation, SourceState, TitleHash,
 pub(crate) use platform::names;
 pub use platform::{DestinationPlatform, Platform, SourcePlatform, UnknownName};
 pub use stock::{BadQuantity, Quantity};
+pub use wanted::{ListingBasis, Meanwhile, Wanted, WatchState};
