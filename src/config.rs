@@ -10,7 +10,10 @@ mod reader;
 mod resolve;
 
 pub use reader::{Place, Problem};
-pub use resolve::{DatabaseSettings, EbaySettings, LogSettings, PaceSettings, Settings, YahooSettings};
+pub use resolve::{
+    DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings, PaceSettings, Settings, SyncSettings,
+    WatchSettings, YahooSettings,
+};
 
 use std::path::Path;
 

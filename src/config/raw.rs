@@ -28,6 +28,24 @@ pub(super) enum Typed {
     Other(&'static str),
 }
 
+impl Typed {
+    /// The value as a room's own settings type reads it. Numbers keep their digits as far as JSON has them.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        use serde_json::Value;
+        match self {
+            Self::Text(s) => Value::String(s.clone()),
+            Self::Number(s) => serde_json::from_str(&s.replace('_', ""))
+                .unwrap_or_else(|_not_json| Value::String(s.clone())),
+            Self::Bool(b) => Value::Bool(*b),
+            Self::List(items) => Value::from(items.clone()),
+            Self::Untyped(s) => {
+                serde_json::from_str(s).unwrap_or_else(|_not_json| Value::String(s.clone()))
+            }
+            Self::Other(what) => Value::String(format!("({what})")),
+        }
+    }
+}
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {

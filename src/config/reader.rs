@@ -1,7 +1,6 @@
 //! Takes values out of what was typed, by key, type and range, and remembers every trouble.
 
 use super::raw::{Document, Entry, Typed};
-use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -132,29 +131,6 @@ impl Reader {
         }
     }
 
-    /// Anything that is made from a text; `expected` says what would be understood.
-    pub(super) fn parsed<T: FromStr>(&mut self, key: &str, expected: &str) -> Option<T> {
-        let text = self.text(key)?;
-        let value = text.parse().ok();
-        if value.is_none() {
-            self.complain(key, &format!("`{}`", cut(&text)), expected, None);
-        }
-        value
-    }
-
-    /// A list of texts; the environment separates them by commas.
-    pub(super) fn list(&mut self, key: &str) -> Vec<String> {
-        match self.entry(key).map(|e| e.value) {
-            None => Vec::new(),
-            Some(Typed::List(items)) => items,
-            Some(Typed::Untyped(s)) => s.split(',').map(|p| p.trim().to_owned()).collect(),
-            Some(other) => {
-                self.complain(key, &shown(&other), "a list of texts", None);
-                Vec::new()
-            }
-        }
-    }
-
     /// `true` or `false`.
     pub(super) fn flag(&mut self, key: &str, default: bool) -> bool {
         match self.entry(key).map(|e| e.value) {
@@ -177,26 +153,6 @@ impl Reader {
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
         self.number(key, &expected, |n: &T| range.contains(n))
             .unwrap_or(default)
-    }
-
-    /// A decimal within `range`, exact.
-    pub(super) fn decimal(
-        &mut self,
-        key: &str,
-        range: RangeInclusive<Decimal>,
-        default: Decimal,
-    ) -> Decimal {
-        self.decimal_opt(key, range).unwrap_or(default)
-    }
-
-    /// A decimal within `range`, if typed.
-    pub(super) fn decimal_opt(
-        &mut self,
-        key: &str,
-        range: RangeInclusive<Decimal>,
-    ) -> Option<Decimal> {
-        let expected = format!("a number from {} to {}", range.start(), range.end());
-        self.number(key, &expected, |n: &Decimal| range.contains(n))
     }
 
     /// A share within `range`, as a float: for rates and shares, never for money.
@@ -288,17 +244,18 @@ impl Reader {
         }
     }
 
-    /// The keys typed directly below `section`.
-    pub(super) fn names_under(&self, section: &str) -> Vec<String> {
+    /// All that was typed below `section`, as a tree; its keys count as known, because their owner names what is wrong.
+    pub(super) fn section(&mut self, section: &str) -> serde_json::Value {
         let prefix = format!("{section}.");
-        let names: BTreeSet<String> = self
-            .document
-            .entries
-            .keys()
-            .filter_map(|k| k.strip_prefix(&prefix))
-            .map(|rest| rest.split('.').next().unwrap_or(rest).to_owned())
-            .collect();
-        names.into_iter().collect()
+        let mut root = serde_json::Value::Object(serde_json::Map::new());
+        for (key, entry) in &self.document.entries {
+            let Some(rest) = key.strip_prefix(&prefix) else {
+                continue;
+            };
+            self.known.insert(key.clone());
+            plant(&mut root, rest, entry.value.to_json());
+        }
+        root
     }
 
     /// All problems; keys that nobody asked for are among them, each with the nearest known name.
@@ -322,6 +279,22 @@ impl Reader {
         }
         self.problems.sort_by(|a, b| a.place.cmp(&b.place));
         self.problems
+    }
+}
+
+/// Puts `value` at a dotted `path`, making the tables on the way.
+fn plant(root: &mut serde_json::Value, path: &str, value: serde_json::Value) {
+    let Some(table) = root.as_object_mut() else { return };
+    match path.split_once('.') {
+        None => {
+            table.insert(path.to_owned(), value);
+        }
+        Some((first, rest)) => {
+            let inner = table
+                .entry(first)
+                .or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
+            plant(inner, rest, value);
+        }
     }
 }
 
