@@ -1,1 +1,19 @@
-//! store
+//! The database: what may not be lost.
+//!
+//! One file per aggregate; functions take a connection first, so that one signature serves "on the pool" and "inside my
+//! transaction", and answer domain types or a [`StoreError`]. `find_*` answers `Option`, `get_*` an error when there is
+//! nothing, `claim_*`, `record_*` and `finish_*` say the intent. SQL and diesel stay in this room.
+//!
+//! PostgreSQL is the truth. It is either a server the operator names, or a private one that the daemon makes, runs and
+//! stops itself ([`embedded`]). Its being away is a value ([`StoreError::Unavailable`]), never a crash.
+
+pub mod error;
+mod hot;
+pub mod jobs;
+pub mod migrate;
+pub mod pool;
+mod wire;
+
+pub use error::{SqlState, StoreError};
+pub(crate) use hot::hot;
+pub use pool::{Conn, Db, PoolSettings};
