@@ -12,6 +12,7 @@ mod hot;
 pub mod jobs;
 pub mod migrate;
 pub mod pool;
+pub mod views;
 mod wire;
 
 pub use error::{SqlState, StoreError};

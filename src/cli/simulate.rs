@@ -1,0 +1,1 @@
+//! `zaikoban simulate`
