@@ -187,3 +187,89 @@ impl Window {
 fn as_u128(n: usize) -> u128 {
     u128::try_from(n).unwrap_or(u128::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaker() -> Breaker {
+        Breaker::new(Trip::default(), Instant::now())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn five_failures_in_a_row_trip_and_a_success_ends_the_run() {
+        let breaker = breaker();
+        assert!((0..4).all(|_| !breaker.failed(false)));
+        breaker.succeeded();
+        assert!((0..4).all(|_| !breaker.failed(false)));
+        assert!(breaker.failed(false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_of_twenty_within_a_minute_trip_although_no_run_does() {
+        let breaker = breaker();
+        let mut tripped_at = None;
+        for n in 1..=20 {
+            if n % 2 == 1 {
+                breaker.succeeded();
+            } else if breaker.failed(false) {
+                tripped_at = Some(n);
+                break;
+            }
+            tokio::time::advance(Duration::from_secs(2)).await;
+        }
+        assert_eq!(tripped_at, Some(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_failures_over_a_longer_time_do_not_trip() {
+        let breaker = breaker();
+        for n in 0..200 {
+            if n % 2 == 0 {
+                breaker.succeeded();
+            } else {
+                assert!(!breaker.failed(false), "tripped at {n}");
+            }
+            tokio::time::advance(Duration::from_secs(4)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_third_of_failures_does_not_trip() {
+        let breaker = breaker();
+        for n in 0..300 {
+            if n % 3 == 0 {
+                assert!(!breaker.failed(false), "tripped at {n}");
+            } else {
+                breaker.succeeded();
+            }
+            tokio::time::advance(Duration::from_millis(200)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_word_of_the_service_trips_at_once_and_is_not_remembered() {
+        let breaker = breaker();
+        assert!(breaker.failed(true));
+        breaker.reset();
+        assert!(!breaker.failed(false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_tripped_failures_do_not_trip_again_and_reset_begins_anew() {
+        let breaker = breaker();
+        assert!(breaker.failed(true));
+        assert!((0..50).all(|_| !breaker.failed(true)));
+        breaker.reset();
+        assert!((0..4).all(|_| !breaker.failed(false)), "the run began anew");
+        assert!(breaker.failed(false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reset_while_closed_ends_the_run_as_well() {
+        let breaker = breaker();
+        assert!((0..4).all(|_| !breaker.failed(false)));
+        breaker.reset();
+        assert!((0..4).all(|_| !breaker.failed(false)));
+    }
+}

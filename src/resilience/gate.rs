@@ -215,3 +215,203 @@ impl Gate {
         until
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backoff::Jitter;
+    use proptest::prelude::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    const PROBE_LIMIT: Duration = Duration::from_secs(20);
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn gate(now: Instant) -> Gate {
+        Gate::new(
+            Opening {
+                jitter: Jitter::NONE,
+                ..Opening::default()
+            },
+            PROBE_LIMIT,
+            now,
+        )
+    }
+
+    fn trip(gate: &mut Gate, now: Instant) -> Duration {
+        gate.trip(now, None, &mut StdRng::seed_from_u64(1)) - now
+    }
+
+    #[test]
+    fn open_lets_everyone_pass_in_the_same_epoch() {
+        let now = Instant::now();
+        let mut gate = gate(now);
+        let passes: Vec<_> = (0..64).map(|_| gate.pass(now).unwrap()).collect();
+        assert!(passes.iter().all(|pass| *pass
+            == Pass {
+                epoch: 0,
+                probe: false
+            }));
+    }
+
+    #[test]
+    fn shut_lets_nobody_pass_until_its_time_is_over() {
+        let now = Instant::now();
+        let mut gate = gate(now);
+        assert_eq!(trip(&mut gate, now), secs(30));
+        assert_eq!(gate.pass(now), Err(now + secs(30)));
+        let before = now + secs(30) - Duration::from_nanos(1);
+        assert_eq!(gate.stand(before), Stand::Shut(now + secs(30)));
+        assert_eq!(gate.stand(now + secs(30)), Stand::Limited);
+    }
+
+    #[test]
+    fn limited_lets_exactly_one_pass() {
+        let now = Instant::now();
+        let mut gate = gate(now);
+        trip(&mut gate, now);
+        let later = now + secs(30);
+        let probes = (0..64)
+            .filter(|_| gate.pass(later).is_ok_and(|pass| pass.probe))
+            .count();
+        assert_eq!(probes, 1);
+        assert_eq!(gate.stand(later), Stand::Shut(later + PROBE_LIMIT));
+    }
+
+    #[test]
+    fn a_probe_that_succeeds_opens_and_one_that_fails_doubles_up_to_the_longest() {
+        let mut now = Instant::now();
+        let mut gate = gate(now);
+        let mut waits = vec![trip(&mut gate, now)];
+        for _ in 0..6 {
+            now += *waits.last().unwrap();
+            assert!(gate.pass(now).unwrap().probe);
+            waits.push(trip(&mut gate, now));
+        }
+        assert_eq!(waits, [30, 60, 120, 240, 300, 300, 300].map(secs));
+        now += secs(300);
+        gate.pass(now).unwrap();
+        assert!(gate.probe_succeeded(now));
+        assert_eq!(gate.stand(now), Stand::Open);
+    }
+
+    #[test]
+    fn a_probe_that_is_returned_leaves_its_place_to_the_next() {
+        let now = Instant::now();
+        let mut gate = gate(now);
+        trip(&mut gate, now);
+        let later = now + secs(30);
+        let first = gate.pass(later).unwrap();
+        gate.probe_returned();
+        let second = gate.pass(later).unwrap();
+        assert!(second.probe && !gate.knows(first) && gate.knows(second));
+    }
+
+    #[test]
+    fn a_probe_that_is_never_heard_of_again_is_replaced() {
+        let now = Instant::now();
+        let mut gate = gate(now);
+        trip(&mut gate, now);
+        let lost = gate.pass(now + secs(30)).unwrap();
+        let later = now + secs(30) + PROBE_LIMIT;
+        assert!(gate.pass(later).unwrap().probe);
+        assert!(!gate.knows(lost), "what the lost one says is not heard");
+        assert!(gate.still(lost, later).is_err());
+    }
+
+    #[test]
+    fn with_two_probes_wanted_the_first_success_does_not_open() {
+        let now = Instant::now();
+        let mut gate = Gate::new(
+            Opening {
+                probes: 2,
+                ..Opening::default()
+            },
+            PROBE_LIMIT,
+            now,
+        );
+        trip(&mut gate, now);
+        let later = now + secs(60);
+        gate.pass(later).unwrap();
+        assert!(!gate.probe_succeeded(later));
+        assert_eq!(gate.stand(later), Stand::Limited);
+        gate.pass(later).unwrap();
+        assert!(gate.probe_succeeded(later));
+    }
+
+    #[test]
+    fn passes_of_an_older_epoch_are_not_known() {
+        let now = Instant::now();
+        let mut gate = gate(now);
+        let straggler = gate.pass(now).unwrap();
+        trip(&mut gate, now);
+        assert!(!gate.knows(straggler));
+        assert!(gate.still(straggler, now).is_err());
+        gate.pass(now + secs(30)).unwrap();
+        gate.probe_succeeded(now + secs(30));
+        assert!(!gate.knows(straggler), "nor after the gate opened again");
+        assert!(
+            gate.still(straggler, now + secs(30)).is_ok(),
+            "but its holder may call now"
+        );
+    }
+
+    #[test]
+    fn a_service_that_flaps_is_left_alone_longer_and_calm_is_forgiven_step_by_step() {
+        let mut now = Instant::now();
+        let mut gate = gate(now);
+        for expected in [30, 60, 120] {
+            let wait = trip(&mut gate, now);
+            assert_eq!(wait, secs(expected));
+            now += wait;
+            gate.pass(now).unwrap();
+            gate.probe_succeeded(now);
+            now += secs(60);
+        }
+        assert_eq!(gate.trips_at(now), 3);
+        assert_eq!(gate.trips_at(now + secs(600)), 2);
+        assert_eq!(gate.trips_at(now + secs(86_400)), 0);
+        assert_eq!(trip(&mut gate, now + secs(1200)), secs(60));
+    }
+
+    #[test]
+    fn a_server_that_asks_for_longer_is_left_alone_for_longer() {
+        let now = Instant::now();
+        let mut gate = gate(now);
+        let until = gate.trip(now, Some(secs(400)), &mut StdRng::seed_from_u64(1));
+        assert_eq!(until, now + secs(400));
+    }
+
+    #[test]
+    fn reset_opens_and_forgets() {
+        let now = Instant::now();
+        let mut gate = gate(now);
+        trip(&mut gate, now);
+        gate.reset(now);
+        assert_eq!((gate.stand(now), gate.trips_at(now)), (Stand::Open, 0));
+    }
+
+    #[test]
+    fn what_was_kept_shuts_it_again_without_counting() {
+        let now = Instant::now();
+        let mut gate = gate(now);
+        gate.restore(Some(now + secs(12)), 3);
+        assert_eq!(gate.stand(now), Stand::Shut(now + secs(12)));
+        gate.pass(now + secs(12)).unwrap();
+        assert_eq!(trip(&mut gate, now + secs(12)), secs(240));
+    }
+
+    proptest! {
+        #[test]
+        fn a_wait_is_never_shorter_than_stated_nor_much_longer(trips in 0_u32..40, seed: u64) {
+            let now = Instant::now();
+            let mut gate = Gate::new(Opening::default(), PROBE_LIMIT, now);
+            gate.restore(Some(now), trips);
+            let wait = gate.trip(now, None, &mut StdRng::seed_from_u64(seed)) - now;
+            let stated = secs(30).saturating_mul(1_u32.checked_shl(trips.min(32)).unwrap_or(u32::MAX)).min(secs(300));
+            prop_assert!(wait >= stated && wait <= stated.mul_f64(1.1));
+        }
+    }
+}

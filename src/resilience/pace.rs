@@ -314,3 +314,241 @@ impl Add<Nanos> for TokioInstant {
         Self(self.0.checked_add(nanos.into()).unwrap_or(self.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backoff::Jitter;
+    use proptest::prelude::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn pace(rate: Rate, jitter: Jitter) -> Pace {
+        Pace::new(
+            &Policy {
+                rate,
+                spacing_jitter: jitter,
+                ..Policy::default()
+            },
+            Instant::now(),
+        )
+    }
+
+    fn per_second(rate: f64) -> Rate {
+        Rate::per_second(rate).unwrap()
+    }
+
+    /// Takes tokens as fast as they come until `end`, and says when.
+    async fn drain(pace: &mut Pace, end: Instant, rng: &mut StdRng) -> Vec<Instant> {
+        let mut taken = Vec::new();
+        while Instant::now() < end {
+            match pace.take(Instant::now(), rng) {
+                Ok(_) => taken.push(Instant::now()),
+                Err(until) => {
+                    assert!(until > Instant::now(), "a wait of nothing would spin");
+                    tokio::time::sleep_until(until.min(end)).await;
+                }
+            }
+        }
+        taken
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_budget_of_a_hundred_an_hour_is_spread_and_never_admitted_at_once() {
+        let mut pace = pace(Rate::per_hour(100).unwrap(), Jitter::NONE);
+        let start = Instant::now();
+        let taken = drain(&mut pace, start + secs(3600), &mut StdRng::seed_from_u64(1)).await;
+        assert_eq!(taken.len(), 100);
+        assert!(taken.windows(2).all(|pair| pair[1] - pair[0] >= secs(36)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_time_is_not_saved_up() {
+        let mut pace = pace(per_second(1.0), Jitter::NONE);
+        tokio::time::advance(secs(3600)).await;
+        let now = Instant::now();
+        let taken = drain(&mut pace, now + secs(10), &mut StdRng::seed_from_u64(1)).await;
+        assert_eq!(taken.len(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_high_rate_is_reached_although_the_timer_is_coarse() {
+        let mut pace = pace(per_second(500.0), Jitter::TENTH);
+        let start = Instant::now();
+        let taken = drain(&mut pace, start + secs(10), &mut StdRng::seed_from_u64(1)).await;
+        assert!((4_950..=5_005).contains(&taken.len()), "{}", taken.len());
+        let most = taken
+            .iter()
+            .map(|at| taken.iter().filter(|t| **t >= *at && **t < *at + secs(1)).count())
+            .max();
+        assert!(most <= Some(505), "{most:?} in one second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_429_halves_down_to_the_floor_and_the_third_there_persists() {
+        let mut pace = pace(per_second(1.0), Jitter::NONE);
+        let mut seen = Vec::new();
+        for _ in 0..7 {
+            tokio::time::advance(Duration::from_millis(1500)).await;
+            let now = Instant::now();
+            let slowed = pace.slow_down(now, now, None);
+            seen.push((pace.share_at(now), slowed == Slowed::Persists));
+        }
+        let shares = [0.5, 0.25, 0.125, 0.0625, 0.0625, 0.0625, 0.0625];
+        assert_eq!(
+            seen,
+            shares
+                .into_iter()
+                .zip([false, false, false, false, false, false, true])
+                .collect::<Vec<_>>()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_good_answer_between_them_means_that_429s_do_not_persist() {
+        let mut pace = pace(per_second(1.0), Jitter::NONE);
+        for _ in 0..50 {
+            tokio::time::advance(secs(2)).await;
+            let now = Instant::now();
+            pace.went_well();
+            assert_eq!(pace.slow_down(now, now, None), Slowed::Yes);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_were_under_way_when_the_rate_was_cut_do_not_cut_it_again() {
+        let mut pace = pace(per_second(1.0), Jitter::NONE);
+        let sent = Instant::now();
+        tokio::time::advance(secs(1)).await;
+        for _ in 0..64 {
+            pace.slow_down(Instant::now(), sent, None);
+        }
+        assert!((pace.share_at(Instant::now()) - 0.5).abs() < 1e-9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_comes_back_step_by_step() {
+        let mut pace = pace(per_second(1.0), Jitter::NONE);
+        let now = Instant::now();
+        pace.slow_down(now, now, None);
+        let shares = [0, 29, 30, 60, 270, 300, 3600].map(|at| pace.share_at(now + secs(at)));
+        let expected = [0.5, 0.5, 0.55, 0.6, 0.95, 1.0, 1.0];
+        assert!(
+            shares.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9),
+            "{shares:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_goes_before_the_servers_word_and_the_word_is_bounded() {
+        for (told, expected) in [(None, 1), (Some(7), 7), (Some(1_000_000), 900)] {
+            let mut pace = pace(per_second(100.0), Jitter::NONE);
+            let start = Instant::now();
+            pace.slow_down(start, start, told.map(secs));
+            let taken = drain(&mut pace, start + secs(1000), &mut StdRng::seed_from_u64(1)).await;
+            assert_eq!((taken[0] - start).as_secs(), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_of_rate_admits_nothing_by_itself() {
+        let mut pace = pace(per_second(1.0), Jitter::NONE);
+        tokio::time::advance(secs(100)).await;
+        let now = Instant::now();
+        pace.start_ramp(now);
+        assert_eq!(pace.take(now, &mut StdRng::seed_from_u64(1)), Err(now + secs(4)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_opening_the_rate_grows_in_steps_and_never_overshoots() {
+        let mut pace = pace(per_second(10.0), Jitter::NONE);
+        let start = Instant::now();
+        pace.start_ramp(start);
+        let taken = drain(&mut pace, start + secs(90), &mut StdRng::seed_from_u64(1)).await;
+        let within = |from, to| {
+            let range = start + secs(from)..start + secs(to);
+            taken.iter().filter(|at| range.contains(at)).count()
+        };
+        assert!((70..=76).contains(&within(0, 30)), "{}", within(0, 30));
+        assert!((145..=151).contains(&within(30, 60)), "{}", within(30, 60));
+        assert!((295..=301).contains(&within(60, 90)), "{}", within(60, 90));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_that_recovers_shortens_a_long_wait_and_does_not_put_it_off() {
+        let mut pace = pace(Rate::per_hour(100).unwrap(), Jitter::NONE);
+        let start = Instant::now();
+        for _ in 0..5 {
+            let now = Instant::now();
+            pace.slow_down(now, now, None);
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        // The floor's spacing is 576 s, but steps come back every 30 s.
+        let taken = drain(&mut pace, start + secs(2000), &mut StdRng::seed_from_u64(1)).await;
+        let first = taken[0] - start;
+        assert!(first > secs(36) && first < secs(400), "{first:?}");
+        assert!(taken.windows(2).all(|pair| pair[1] - pair[0] >= secs(36)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_given_back_is_used_by_the_next_without_bringing_requests_together() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut pace = pace(per_second(1.0), Jitter::NONE);
+        tokio::time::advance(secs(5)).await;
+        let token = pace.take(Instant::now(), &mut rng).unwrap();
+        assert!(pace.take(Instant::now(), &mut rng).is_err());
+        pace.give_back(token);
+        let newer = pace.take(Instant::now(), &mut rng).unwrap();
+        tokio::time::advance(secs(1)).await;
+        pace.take(Instant::now(), &mut rng).unwrap();
+        pace.give_back(newer);
+        assert!(
+            pace.take(Instant::now(), &mut rng).is_err(),
+            "an older token has been followed by another"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_starts_keeps_its_distance_from_the_one_before() {
+        for (rate, expected_ms) in [(per_second(2.0), 500), (Rate::per_hour(100).unwrap(), 1000)] {
+            let mut pace = pace(rate, Jitter::NONE);
+            let start = Instant::now();
+            let taken = drain(&mut pace, start + secs(30), &mut StdRng::seed_from_u64(1)).await;
+            assert_eq!((taken[0] - start).as_millis(), expected_ms);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn requests_are_never_closer_than_the_spacing_nor_a_tenth_farther(
+            rate in 0.05_f64..100.0, seed: u64, idle_ms in proptest::collection::vec(0_u64..3_000, 30),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                let mut rng = StdRng::seed_from_u64(seed);
+                let mut pace = pace(per_second(rate), Jitter::TENTH);
+                let spacing = per_second(rate).interval();
+                let mut last: Option<Instant> = None;
+                for idle in idle_ms {
+                    tokio::time::advance(Duration::from_millis(idle)).await;
+                    let ready = Instant::now();
+                    while let Err(until) = pace.take(Instant::now(), &mut rng) {
+                        tokio::time::sleep_until(until).await;
+                    }
+                    let now = Instant::now();
+                    if let Some(last) = last {
+                        assert!(now - last >= spacing, "{:?} is closer than {spacing:?}", now - last);
+                        // One tick for each of the two sleeps that a wait can take.
+                        let latest = (last + spacing.mul_f64(1.1)).max(ready) + Duration::from_millis(2);
+                        assert!(now <= latest, "{:?} late", now - latest);
+                    }
+                    last = Some(now);
+                }
+            });
+        }
+    }
+}
