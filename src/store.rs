@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod migrate;
 pub mod pool;
 pub mod views;
+mod schema;
 mod wire;
 
 pub use error::{SqlState, StoreError};

@@ -33,13 +33,16 @@ mod old;
 mod project;
 mod refusal;
 mod report;
+mod source;
 mod title;
 mod wire;
 
 pub use address::{AddressError, canonical_url, is_item_id, request_url, source_product_id};
 pub use report::{ExtractReport, report};
+pub use source::{YahooSettings, YahooSource};
 
 use crate::domain::{ErrorClass, Observation, SourceProductId};
+use crate::http::status_class;
 use crate::platform::PlatformError;
 use chrono::{DateTime, Utc};
 use refusal::{Code, Refusal};
@@ -222,11 +225,9 @@ fn extract_by_document(
 fn by_status(page: &PageBytes<'_>) -> Option<PlatformError> {
     let class = match page.status {
         200 | 404 | 410 => return None,
-        429 => ErrorClass::RateLimited { retry_after: None },
-        401 | 403 | 451 => ErrorClass::Blocked,
-        408 | 500..=599 => ErrorClass::Transient,
-        201..=399 => ErrorClass::Protocol,
-        _ => ErrorClass::Rejected,
+        // Item pages need no credentials: who is asked for them, or refused by law, is turned away.
+        401 | 451 => ErrorClass::Blocked,
+        status => status_class(status, None).unwrap_or(ErrorClass::Protocol),
     };
     let address: String = page.url.chars().take(200).collect();
     Some(PlatformError {

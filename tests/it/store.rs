@@ -1,3 +1,4 @@
 //! The store on a real PostgreSQL.
 
 mod jobs;
+mod schema;

@@ -75,7 +75,7 @@ pub fn source_product_id(link: &str) -> Result<SourceProductId, AddressError> {
             "the id is not one lower-case letter and 6 to 12 digits, or 6 to 12 digits alone",
         ));
     }
-    SourceProductId::new(id).or_else(|_refused| Err(no("the id holds a forbidden character")))
+    SourceProductId::new(id).map_err(|_refused| no("the id holds a forbidden character"))
 }
 
 /// Whether `id` has the shape of an auction id: an optional lower-case letter, then 6 to 12 digits.

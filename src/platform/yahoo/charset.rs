@@ -1,7 +1,7 @@
 //! Which characters the bytes are: the header's word, else a byte-order mark, else the page's own `<meta>`.
 //!
 //! Today's pages are UTF-8 and are read as bytes, without copying. A label that lies is seen: text that is not ASCII
-//! and yet valid UTF-8 is UTF-8, whatever was said (random EUC-JP or Shift_JIS text practically never is); and text
+//! and yet valid UTF-8 is UTF-8, whatever was said (random EUC-JP or `Shift_JIS` text practically never is); and text
 //! said to be UTF-8 that is not goes to the next label, then to the first Japanese encoding that it fits without a
 //! mistake. What then still does not fit becomes U+FFFD, which no price's digit can be.
 

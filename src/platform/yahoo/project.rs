@@ -7,7 +7,7 @@
 //! the whole.
 //!
 //! Strictness: a key of the path or the shape that stands there twice is refused (which of the two is right?); the
-//! text must be JSON to its last byte; nesting is bounded by serde_json (128 where values are built, a heap stack
+//! text must be JSON to its last byte; nesting is bounded by `serde_json` (128 where values are built, a heap stack
 //! where they are skipped), numbers that no `f64` holds and broken escapes in kept values are errors.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
