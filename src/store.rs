@@ -10,10 +10,15 @@
 pub mod error;
 mod hot;
 pub mod jobs;
+pub mod listings;
 pub mod migrate;
+pub mod platform_state;
 pub mod pool;
 pub mod views;
+pub mod pushes;
 mod schema;
+pub mod sync_log;
+pub mod wanted;
 mod wire;
 
 pub use error::{SqlState, StoreError};

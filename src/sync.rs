@@ -1,1 +1,3 @@
-//! sync
+//! Makes listings equal to what they should be, and keeps them so.
+
+pub mod plan;
