@@ -8,8 +8,11 @@
 //! stops itself ([`embedded`]). Its being away is a value ([`StoreError::Unavailable`]), never a crash.
 
 pub mod error;
+pub mod history;
+pub mod holds;
 mod hot;
 pub mod jobs;
+pub mod ledger;
 pub mod listings;
 pub mod migrate;
 pub mod platform_state;
@@ -19,6 +22,7 @@ pub mod pushes;
 mod schema;
 pub mod sync_log;
 pub mod wanted;
+pub mod watches;
 mod wire;
 
 pub use error::{SqlState, StoreError};
