@@ -325,9 +325,6 @@ pub(crate) struct ExtractArgs {
     /// The address it was saved from
     #[arg(long)]
     pub(crate) url: String,
-    /// The HTTP status it came with
-    #[arg(long, default_value_t = 200)]
-    pub(crate) status: u16,
 }
 
 /// Reads `60s`, `5m`, `1h` or plain seconds.
