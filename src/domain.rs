@@ -16,8 +16,7 @@ mod stock;
 pub use change::{ChangeSource, ChangeType, Committed, CommittedSender};
 pub use error_class::{Classified, ErrorClass};
 pub use id::{
-    BadSourceProductId, HoldId, JobId, ListingId, ProductId, SourceProductId, SyncLogId, Version,
-    WatchId,
+    BadSourceProductId, HoldId, JobId, ListingId, ProductId, SourceProductId, SyncLogId, Version, WatchId,
 };
 pub use listing::{ListingRef, ListingState, ListingStatus};
 pub use money::{BasisPoints, Currency, Money, MoneyError};

@@ -98,16 +98,10 @@ pub trait Destination: Send + Sync + 'static {
     fn relist<'a>(&'a self, listing: &'a ListingRef) -> BoxFuture<'a, Result<(), PlatformError>>;
 
     /// Reads what the destination shows now.
-    fn read<'a>(
-        &'a self,
-        listing: &'a ListingRef,
-    ) -> BoxFuture<'a, Result<ListingState, PlatformError>>;
+    fn read<'a>(&'a self, listing: &'a ListingRef) -> BoxFuture<'a, Result<ListingState, PlatformError>>;
 
     /// Finds a listing by the seller's own key, for linking and importing.
-    fn find<'a>(
-        &'a self,
-        sku: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<FoundListing>, PlatformError>>;
+    fn find<'a>(&'a self, sku: &'a str) -> BoxFuture<'a, Result<Vec<FoundListing>, PlatformError>>;
 }
 
 /// A listing as its destination names it.

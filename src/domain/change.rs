@@ -1,7 +1,7 @@
 //! What differs between two accepted states of a watch.
 
-use super::{ListingId, ProductId, SourcePlatform, SourceState, Version, WatchId, names};
 use super::platform::UnknownName;
+use super::{ListingId, ProductId, SourcePlatform, SourceState, Version, WatchId, names};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};

@@ -24,14 +24,7 @@ pub enum Currency {
 
 impl Currency {
     /// Every currency known.
-    pub const ALL: [Self; 6] = [
-        Self::Jpy,
-        Self::Usd,
-        Self::Eur,
-        Self::Gbp,
-        Self::Aud,
-        Self::Cad,
-    ];
+    pub const ALL: [Self; 6] = [Self::Jpy, Self::Usd, Self::Eur, Self::Gbp, Self::Aud, Self::Cad];
 
     /// The ISO 4217 code.
     #[must_use]
@@ -180,9 +173,7 @@ impl<'de> Deserialize<'de> for Money {
 }
 
 /// A share in basis points (1/10 000), so that policies are `Eq` and NaN cannot arise.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 #[serde(transparent)]
 pub struct BasisPoints(pub u32);
 
