@@ -25,6 +25,8 @@ pub mod wanted;
 pub mod watches;
 mod wire;
 
+/// A connection to the database, inside or outside a transaction.
+pub use diesel_async::AsyncPgConnection as Connection;
 pub use error::{SqlState, StoreError};
 pub(crate) use hot::hot;
 pub use pool::{Conn, Db, PoolSettings};

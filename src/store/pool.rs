@@ -14,7 +14,9 @@ use diesel::QueryableByName;
 use diesel::sql_types::Text;
 use diesel_async::pooled_connection::deadpool::{Hook, HookError, Object, Pool, PoolError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl as _, TransactionManager};
+use diesel_async::{
+    AsyncConnection, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _, TransactionManager,
+};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rand::Rng as _;
@@ -206,16 +208,23 @@ impl Db {
         }
     }
 
-    /// A connection outside the pool, for whoever holds one for long; notifications come on the channel.
+    /// A connection outside the pool that listens on `channel`; it does so for as long as it is kept.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the server is away.
-    pub async fn listening_conn(
+    pub async fn listen(
         &self,
+        channel: &'static str,
     ) -> Result<(AsyncPgConnection, mpsc::UnboundedReceiver<Told>), StoreError> {
         let (told, hear) = mpsc::unbounded_channel();
-        let conn = wire::connect(&self.config, Some(told)).await?;
+        let mut conn = wire::connect(&self.config, Some(told)).await?;
+        conn.batch_execute(&format!("LISTEN {channel}")).await?;
         Ok((conn, hear))
+    }
+
+    /// A connection outside the pool, for work that outlasts every limit.
+    pub(super) async fn own_conn(&self) -> Result<AsyncPgConnection, StoreError> {
+        Ok(wire::connect(&self.config, None).await?)
     }
 
     /// Runs `work` in one transaction inside a task of its own, so that dropping the caller never drops a transaction.

@@ -1,4 +1,3 @@
 //! The store on a real PostgreSQL.
 
-mod jobs;
 mod schema;
