@@ -3,6 +3,7 @@
 //! It is the same program with the same settings file that production uses; only the endpoints point at a simulator.
 
 use crate::control::client::{Client, ControlError};
+use crate::simulator::{Catalogue, Running};
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -31,6 +32,8 @@ pub struct RehearsalSettings {
     pub yahoo: String,
     /// The simulated eBay.
     pub ebay: String,
+    /// The keys to the simulated eBay: client id, secret, refresh token.
+    pub keys: [String; 3],
     /// The simulator's certificate authority, when it speaks TLS.
     pub ca_file: Option<PathBuf>,
     /// A database to use instead of a private one.
@@ -118,9 +121,10 @@ impl Rehearsal {
         put("PLATFORMS__YAHOO_AUCTION__ENDPOINT", s.yahoo.clone());
         put("PLATFORMS__EBAY__ENDPOINT", s.ebay.clone());
         put("PLATFORMS__EBAY__ENABLED", "true".to_owned());
-        put("PLATFORMS__EBAY__CLIENT_ID", "rehearsal".to_owned());
-        put("PLATFORMS__EBAY__CLIENT_SECRET", "rehearsal".to_owned());
-        put("PLATFORMS__EBAY__REFRESH_TOKEN", "rehearsal".to_owned());
+        let [client_id, client_secret, refresh_token] = s.keys.clone();
+        put("PLATFORMS__EBAY__CLIENT_ID", client_id);
+        put("PLATFORMS__EBAY__CLIENT_SECRET", client_secret);
+        put("PLATFORMS__EBAY__REFRESH_TOKEN", refresh_token);
         if let Some(ca) = &s.ca_file {
             put("PLATFORMS__YAHOO_AUCTION__CA_FILE", ca.display().to_string());
             put("PLATFORMS__EBAY__CA_FILE", ca.display().to_string());
@@ -267,14 +271,21 @@ fn deadline(limit: Duration) -> Instant {
     now.checked_add(limit).unwrap_or(now)
 }
 
-/// A product list for `products import`: address, SKU, and whether it is kept in line at once.
+/// The keys to a simulator's eBay.
 #[must_use]
-pub fn csv(rows: impl IntoIterator<Item = (String, Option<String>)>) -> Vec<u8> {
-    let mut text = String::from("source_url,sku,auto_sync\n");
-    for (url, sku) in rows {
-        let sku = sku.unwrap_or_default();
+pub fn keys(simulator: &Running) -> [String; 3] {
+    let keys = simulator.catalogue().credentials;
+    [keys.client_id.into(), keys.client_secret.into(), keys.refresh_token.into()]
+}
+
+/// The simulator's products as a list for `products import`, each with its first listing, kept in line at once.
+#[must_use]
+pub fn csv(catalogue: &Catalogue) -> Vec<u8> {
+    let mut text = String::from("source_url,cost_rule,sku,auto_sync\n");
+    for product in &catalogue.products {
+        let sku = product.listings.first().map_or("", |l| &l.sku);
         // Writing into a String cannot fail.
-        drop(writeln!(text, "{url},{sku},true"));
+        drop(writeln!(text, "{},{},{sku},true", product.url, product.cost_rule));
     }
     text.into_bytes()
 }

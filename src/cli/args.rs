@@ -307,9 +307,10 @@ pub(crate) struct DemoArgs {
     /// The demo's settings
     #[arg(long, default_value = "config/demo.toml")]
     pub(crate) settings: PathBuf,
-    /// Where the database and the sockets live; kept for the next time
-    #[arg(long, default_value = "target/demo")]
-    pub(crate) state_dir: PathBuf,
+    /// Where database, sockets and log live; kept afterwards [default: a folder of its own under the temporary folder,
+    /// removed when all went well]
+    #[arg(long)]
+    pub(crate) state_dir: Option<PathBuf>,
     /// What happens is drawn from this number
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -12,8 +12,10 @@ use super::args::DemoArgs;
 use super::output::{self, Exit};
 use crate::app::rehearsal::{self, Rehearsal, RehearsalSettings};
 use crate::config::Settings;
-use crate::simulator::{AuctionSettings, FaultPlan, Running, Simulator, SimulatorSettings};
+use crate::pricing::PriceBook;
+use crate::simulator::{AuctionSettings, CallFault, FaultPlan, Order, Running, Simulator, SimulatorSettings, Storm};
 use anyhow::Context;
+use compare::Comparison;
 use live::Live;
 use std::time::Duration;
 use summary::Summary;
@@ -52,24 +54,32 @@ pub(super) fn run(arguments: &DemoArgs, as_json: bool) -> Exit {
 }
 
 async fn demo(arguments: &DemoArgs, settings: &Settings) -> anyhow::Result<Summary> {
-    let state_dir = std::path::absolute(&arguments.state_dir)?;
-    std::fs::create_dir_all(&state_dir)?;
+    let own = std::env::temp_dir().join(format!("zaikoban-demo-{}", std::process::id()));
+    let state_dir = match &arguments.state_dir {
+        Some(named) => std::path::absolute(named)?,
+        None => own.clone(),
+    };
     let simulator = Simulator::start(simulated(arguments, settings)).context("the simulator did not start")?;
     let mut daemon = Rehearsal::new(RehearsalSettings {
         program: rehearsal::program()?,
         state_dir: state_dir.clone(),
         base: Some(std::path::absolute(&arguments.settings)?),
-        yahoo: simulator.yahoo_url().to_owned(),
-        ebay: simulator.ebay_url().to_owned(),
+        yahoo: simulator.urls.yahoo.clone(),
+        ebay: simulator.urls.ebay.clone(),
+        keys: rehearsal::keys(&simulator),
         ca_file: None,
         database_url: None,
         environment: Vec::new(),
     })?;
-    let outcome = watch(arguments, &simulator, &mut daemon).await;
+    let outcome = watch(arguments, settings, &simulator, &mut daemon).await;
     let ended = daemon.stop(Duration::from_secs(40)).await;
     simulator.stop();
-    let mut summary = outcome?;
+    let mut summary = outcome.with_context(|| format!("the log is `{}`", daemon.log().display()))?;
     summary.daemon_ended = ended?;
+    if summary.holds_up() && arguments.state_dir.is_none() {
+        // Only tidiness: the next demo has a folder of its own.
+        drop(std::fs::remove_dir_all(&own));
+    }
     Ok(summary)
 }
 
@@ -90,16 +100,38 @@ fn simulated(arguments: &DemoArgs, settings: &Settings) -> SimulatorSettings {
             extension_s: 5.0,
             ..AuctionSettings::default()
         },
-        faults: if settings.demo.faults { FaultPlan::lively() } else { FaultPlan::default() },
+        faults: if settings.demo.faults { lively() } else { FaultPlan::default() },
         ..SimulatorSettings::default()
     }
 }
 
-async fn watch(arguments: &DemoArgs, simulator: &Running, daemon: &mut Rehearsal) -> anyhow::Result<Summary> {
+/// A bad day: single pages that are slow, cut, turned away or drifted, and a storm at each marketplace.
+fn lively() -> FaultPlan {
+    let mut plan = FaultPlan::default();
+    plan.yahoo.p_503 = 0.004;
+    plan.yahoo.p_429 = 0.001;
+    plan.yahoo.p_truncated = 0.004;
+    plan.yahoo.p_reset = 0.002;
+    plan.yahoo.p_drift = 0.004;
+    plan.yahoo.p_delay = 0.01;
+    plan.yahoo.p_other_item = 0.001;
+    plan.ebay.p_503 = 0.01;
+    plan.ebay.p_cut = 0.01;
+    plan.ebay.p_delay = 0.02;
+    plan.ebay.p_entry_fails = 0.01;
+    plan.ebay.storm = Some(Storm { fault: CallFault::Http503, every_s: 40.0, lasts_s: 3.0 });
+    plan
+}
+
+async fn watch(
+    arguments: &DemoArgs,
+    settings: &Settings,
+    simulator: &Running,
+    daemon: &mut Rehearsal,
+) -> anyhow::Result<Summary> {
     output::talk(&format!(
         "simulator: Yahoo! Auctions at {}, eBay at {}",
-        simulator.yahoo_url(),
-        simulator.ebay_url()
+        simulator.urls.yahoo, simulator.urls.ebay
     ));
     daemon.start()?;
     let began = Instant::now();
@@ -123,23 +155,27 @@ async fn watch(arguments: &DemoArgs, simulator: &Running, daemon: &mut Rehearsal
         }
     }
     output::talk("faults and changes stop; listings follow what is left …");
-    simulator.calm();
-    settle(simulator, &mut live).await?;
-    Summary::of(simulator, &live).await
+    simulator.order(&Order {
+        stop_faults: true,
+        stop_changes: Some(true),
+        sale_rate_per_s: Some(0.0),
+        ..Order::default()
+    })?;
+    let comparison = settle(&settings.pricing, simulator, &mut live).await?;
+    Summary::of(simulator, &live, comparison).await
 }
 
-/// Waits until every listing is what it should be, or the limit has passed.
-async fn settle(simulator: &Running, live: &mut Live) -> anyhow::Result<()> {
+/// Waits until every listing is what it should be, or the limit has passed; the last comparison.
+async fn settle(book: &PriceBook, simulator: &Running, live: &mut Live) -> anyhow::Result<Comparison> {
     let deadline = Instant::now().checked_add(SETTLE_LIMIT);
-    while deadline.is_none_or(|d| Instant::now() < d) {
+    loop {
         live.look().await?;
-        let left = compare::compare(simulator, live.client()).await?;
-        if left.is_settled() {
-            break;
+        let comparison = compare::compare(book, simulator, live.client()).await?;
+        if comparison.is_settled() || deadline.is_some_and(|d| Instant::now() > d) {
+            return Ok(comparison);
         }
         sleep(LOOK).await;
     }
-    Ok(())
 }
 
 /// Ends with Ctrl-C, SIGTERM, or after `duration`.
