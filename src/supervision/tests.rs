@@ -1,0 +1,8 @@
+//! The room's tests on living trees. The pure parts have theirs beside them.
+
+mod arbiters;
+mod groups;
+mod handles;
+mod kit;
+mod matrix;
+mod roster;
