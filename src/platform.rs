@@ -98,8 +98,28 @@ pub enum EntryOutcome {
     },
 }
 
+/// A call of a [`Destination`], as far as its cost is concerned.
+#[derive(Clone, Copy, Debug)]
+pub enum Call<'a> {
+    /// [`revise`](Destination::revise) of these.
+    Revise(&'a [Revision]),
+    /// [`end`](Destination::end).
+    End,
+    /// [`relist`](Destination::relist).
+    Relist,
+    /// [`read`](Destination::read).
+    Read,
+    /// [`find`](Destination::find).
+    Find,
+}
+
 /// A place where goods are sold.
 pub trait Destination: Send + Sync + 'static {
+    /// How many requests a call makes when all goes well; limits count requests.
+    fn requests(&self, _call: Call<'_>) -> u32 {
+        1
+    }
+
     /// How many listings one [`revise`](Self::revise) may hold.
     fn batch_size(&self) -> usize;
 
