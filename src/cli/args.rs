@@ -287,7 +287,7 @@ pub(crate) struct SimulateArgs {
     pub(crate) dir: PathBuf,
     /// Products offered
     #[arg(long, default_value_t = 300)]
-    pub(crate) products: usize,
+    pub(crate) products: u32,
     /// What happens is drawn from this number
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -106,7 +106,7 @@ fn simulated(arguments: &DemoArgs, settings: &Settings) -> SimulatorSettings {
 }
 
 /// A bad day: single pages that are slow, cut, turned away or drifted, and a storm at each marketplace.
-fn lively() -> FaultPlan {
+pub(super) fn lively() -> FaultPlan {
     let mut plan = FaultPlan::default();
     plan.yahoo.p_503 = 0.004;
     plan.yahoo.p_429 = 0.001;
