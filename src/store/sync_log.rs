@@ -9,7 +9,7 @@ use super::{StoreError, hot};
 use crate::domain::{Currency, DestinationPlatform, ListingId, Money, Quantity, SyncLogId, Version};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Bool, Double, Integer, Jsonb, Nullable, Numeric, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Jsonb, Nullable, Numeric, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -131,32 +131,40 @@ pub async fn of_listing(
     records.into_iter().map(Push::try_from).collect()
 }
 
-/// The quantity that the newest write to each of these listings carried, where it carried one.
+/// The newest write to each of these listings: what was asked, and the quantity it carried where it carried one.
 ///
 /// # Errors
 /// When the database is away or refuses.
-pub async fn last_sent_quantities(
+pub async fn last_writes(
     conn: &mut AsyncPgConnection,
     listings: &[ListingId],
-) -> Result<Vec<(ListingId, Quantity)>, StoreError> {
+) -> Result<Vec<(ListingId, PushKind, Option<Quantity>)>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = BigInt)]
         listing_id: i64,
+        #[diesel(sql_type = Text)]
+        kind: String,
         #[diesel(sql_type = Nullable<Integer>)]
         new_quantity: Option<i32>,
     }
     let rows: Vec<Row> = hot(diesel::sql_query(
-        "SELECT i.id AS listing_id, s.new_quantity FROM unnest($1::bigint[]) AS i (id) \
-         CROSS JOIN LATERAL (SELECT new_quantity FROM sync_log WHERE listing_id = i.id AND kind <> 'read' \
+        "SELECT i.id AS listing_id, s.kind, s.new_quantity FROM unnest($1::bigint[]) AS i (id) \
+         CROSS JOIN LATERAL (SELECT kind, new_quantity FROM sync_log WHERE listing_id = i.id AND kind <> 'read' \
                              ORDER BY id DESC LIMIT 1) s",
     )
-    .bind::<diesel::sql_types::Array<BigInt>, _>(listings.iter().map(|l| l.0).collect::<Vec<_>>()))
+    .bind::<Array<BigInt>, _>(listings.iter().map(|l| l.0).collect::<Vec<_>>()))
     .get_results(conn)
     .await?;
     rows.into_iter()
-        .filter_map(|r| r.new_quantity.map(|n| (r.listing_id, n)))
-        .map(|(id, n)| Ok((ListingId(id), quantity("sync_log.new_quantity", n)?)))
+        .map(|r| {
+            let sent = r.new_quantity.map(|n| quantity("sync_log.new_quantity", n));
+            Ok((
+                ListingId(r.listing_id),
+                parse("sync_log.kind", &r.kind)?,
+                sent.transpose()?,
+            ))
+        })
         .collect()
 }
 
