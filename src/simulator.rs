@@ -185,6 +185,14 @@ impl Running {
         self.shared.order(order)
     }
 
+    /// The same for an order as `POST /_script` takes it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a part of it cannot be; then nothing of it is done.
+    pub fn script(&self, order: &serde_json::Value) -> Result<(), BadOrder> {
+        self.shared.script(order.to_string().as_bytes())
+    }
+
     /// Ends it: doors shut, threads ended, connections dropped.
     pub fn stop(mut self) {
         self.server.stop();

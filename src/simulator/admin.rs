@@ -1,8 +1,7 @@
 //! What every door answers about the simulator itself: the paths that begin with `/_`.
 
-use super::shared::{Order, Shared};
+use super::shared::Shared;
 use super::views::Platform;
-use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -54,15 +53,10 @@ fn ledger(part: web::Query<Part>, shared: Shares) -> Ready<HttpResponse> {
 }
 
 fn script(body: Bytes, shared: Shares) -> Ready<HttpResponse> {
-    let problems = match serde_json::from_slice::<Order>(&body) {
-        Err(bad) => vec![format!("the body is no order: {bad}")],
-        Ok(order) => match shared.order(&order) {
-            Ok(()) => return json_of(&json!({ "done": true })),
-            Err(bad) => bad.0,
-        },
-    };
-    let answer = HttpResponse::build(StatusCode::BAD_REQUEST).json(json!({ "problems": problems }));
-    ready(answer)
+    match shared.script(&body) {
+        Ok(()) => json_of(&json!({ "done": true })),
+        Err(bad) => ready(HttpResponse::BadRequest().json(json!({ "problems": bad.0 }))),
+    }
 }
 
 fn json_of(value: &impl Serialize) -> Ready<HttpResponse> {

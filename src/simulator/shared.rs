@@ -13,7 +13,8 @@ use crate::domain::CostRule;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,28 +39,22 @@ pub struct Order {
     /// All access tokens end now.
     pub expire_tokens: bool,
     /// Changes of items, one or a list.
-    pub set: Option<OneOrMany<SetItem>>,
+    #[serde(deserialize_with = "one_or_many")]
+    pub set: Vec<SetItem>,
     /// Changes of listings by hand, one or a list.
-    pub set_listing: Option<OneOrMany<SetListing>>,
+    #[serde(deserialize_with = "one_or_many")]
+    pub set_listing: Vec<SetListing>,
 }
 
-/// One thing, or a list of them.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub enum OneOrMany<T> {
-    /// A list.
-    Many(Vec<T>),
-    /// One.
-    One(T),
-}
-
-impl<T> OneOrMany<T> {
-    fn as_slice(&self) -> &[T] {
-        match self {
-            Self::Many(list) => list,
-            Self::One(one) => std::slice::from_ref(one),
-        }
-    }
+/// Reads one thing, or a list of them.
+fn one_or_many<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    let value = Value::deserialize(from)?;
+    let list = match value {
+        Value::Array(list) => list,
+        one => vec![one],
+    };
+    let read = list.into_iter().map(serde_json::from_value);
+    read.collect::<Result<_, _>>().map_err(serde::de::Error::custom)
 }
 
 /// Everything that is wrong with an order, one line each.
@@ -233,14 +228,19 @@ impl Shared {
         }
     }
 
+    /// Reads and carries out an order.
+    pub(super) fn script(&self, order: &[u8]) -> Result<(), BadOrder> {
+        let unread = |bad: serde_json::Error| BadOrder(vec![format!("the text is no order: {bad}")]);
+        self.order(&serde_json::from_slice(order).map_err(unread)?)
+    }
+
     /// Carries out an order, whole or not at all.
     pub(super) fn order(&self, order: &Order) -> Result<(), BadOrder> {
         let plan = self.planned(order)?;
         let now = self.now();
         let mut world = self.world.lock();
         let mut market = self.market.lock();
-        let items = order.set.as_ref().map_or(&[][..], OneOrMany::as_slice);
-        let listings = order.set_listing.as_ref().map_or(&[][..], OneOrMany::as_slice);
+        let (items, listings) = (&order.set, &order.set_listing);
         let mut problems: Vec<String> = items.iter().filter_map(|set| world.cannot_set(set)).collect();
         problems.extend(listings.iter().filter_map(|set| market.cannot_set(set)));
         if !problems.is_empty() {

@@ -55,7 +55,7 @@ pub(super) fn fill(page: &str, genre: &Genre, seed: u64, number: u64) -> String 
     // Photographs and icons as data URIs make up the rest, as they do on the real page.
     let mut navigation = navigation(&mut words);
     let known = text.len() + navigation.len();
-    while known + navigation.len() < length + 6_000 && navigation.len() < length {
+    while known + navigation.len() < length {
         icon(&mut navigation, &mut words);
     }
     text.replace("{{=navigation}}", &navigation)
@@ -254,7 +254,7 @@ fn navigation(words: &mut Words) -> String {
 /// An icon as the real page has dozens: an image in the document itself.
 fn icon(html: &mut String, words: &mut Words) {
     // Half of it repeats, because drawings do: this is what makes the page as compressible as a real one.
-    let (unique, width) = (words.code(420), words.number(1, 4) * 8);
+    let (unique, width) = (words.code(150), words.number(1, 4) * 8);
     add!(
         html,
         "<span class=\"zk-Stack--{} zk-icon\"><img src=\"data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciIHdpZHRoPSIyNCIgaGVpZ2h0PSIyNCIgdmlld0JveD0iMCAwIDI0IDI0IiBmaWxsPSJub25lIj48cGF0aCBmaWxsLXJ1bGU9ImV2ZW5vZGQiIGNsaXAtcnVsZT0iZXZlbm9kZCIgZD0iTTAgMEgyNFYyNEgwWiIgZmlsbD0iYmxhY2siLz4{unique}PC9zdmc+\" width=\"{width}\" height=\"{width}\" alt=\"\"/></span><div class=\"zk-u-colorContentOnSurfaceVariant--light zk-u-fontSize12--regular zk-u-displayInlineFlex--center\"></div><div class=\"zk-u-colorContentOnSurfaceVariant--light zk-u-fontSize16--bold zk-u-displayInlineFlex--start\"></div>",

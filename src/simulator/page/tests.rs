@@ -164,7 +164,8 @@ fn pages_are_as_long_and_as_compressible_as_real_ones() {
         assert!((110_000..=143_000).contains(&plain), "{plain}");
         let state = world.items[usize::try_from(index).unwrap()].now;
         let packed = pages.render(index, &state, &world.title(index), NOW, true).len();
-        assert!(packed * 100 < plain * 50, "{packed} of {plain}");
+        println!("{plain} bytes, {packed} as gzip");
+        assert!((18..=32).contains(&(packed * 100 / plain)), "{packed} of {plain}");
     }
 }
 
