@@ -2,7 +2,9 @@
 
 mod anomaly;
 mod diff;
+pub mod estimator;
 mod judge;
+pub mod planner;
 mod similarity;
 
 pub use anomaly::AnomalyRules;

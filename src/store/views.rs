@@ -118,7 +118,7 @@ pub async fn products(
 /// When the database is away or refuses.
 pub async fn product(conn: &mut AsyncPgConnection, id: i64) -> Result<Option<Value>, StoreError> {
     let watches = by_key(conn, PRODUCT, "p.id = $1 ORDER BY w.id", id).await?;
-    let Some(first) = watches.first() else {
+    let Some(first) = watches.iter().next() else {
         return Ok(None);
     };
     let title = first.get("title").cloned().unwrap_or_default();
