@@ -7,6 +7,7 @@
 //! PostgreSQL is the truth. It is either a server the operator names, or a private one that the daemon makes, runs and
 //! stops itself ([`embedded`]). Its being away is a value ([`StoreError::Unavailable`]), never a crash.
 
+pub mod embedded;
 pub mod error;
 pub mod history;
 pub mod holds;
@@ -14,6 +15,7 @@ mod hot;
 pub mod jobs;
 pub mod ledger;
 pub mod listings;
+pub mod looping;
 pub mod migrate;
 pub mod platform_state;
 pub mod pool;
@@ -23,10 +25,13 @@ mod schema;
 pub mod sync_log;
 pub mod wanted;
 pub mod watches;
+pub mod status;
 mod wire;
 
 /// A connection to the database, inside or outside a transaction.
 pub use diesel_async::AsyncPgConnection as Connection;
+pub use embedded::{Embedded, EmbeddedError, EmbeddedSettings};
 pub use error::{SqlState, StoreError};
 pub(crate) use hot::hot;
 pub use pool::{Conn, Db, PoolSettings};
+pub use status::{DatabaseStatus, StatusBoard};

@@ -10,6 +10,7 @@
 
 use super::error::StoreError;
 use super::wire;
+use crate::supervision::{TaskError, spawn_owned};
 use diesel::QueryableByName;
 use diesel::sql_types::Text;
 use diesel_async::pooled_connection::deadpool::{Hook, HookError, Object, Pool, PoolError};
@@ -222,6 +223,12 @@ impl Db {
         Ok((conn, hear))
     }
 
+    /// Runs a statement outside of any transaction, as `CREATE DATABASE` wants it.
+    pub(super) async fn run(&self, statement: &str) -> Result<(), StoreError> {
+        self.conn().await?.batch_execute(statement).await?;
+        Ok(())
+    }
+
     /// A connection outside the pool, for work that outlasts every limit.
     pub(super) async fn own_conn(&self) -> Result<AsyncPgConnection, StoreError> {
         Ok(wire::connect(&self.config, None).await?)
@@ -230,32 +237,29 @@ impl Db {
     /// Runs `work` in one transaction inside a task of its own, so that dropping the caller never drops a transaction.
     ///
     /// # Errors
-    /// Those of `work`, after a rollback; those of beginning and committing. When the connection breaks around COMMIT
+    /// Those of `work`, after a rollback; those of beginning and committing; a panic of `work`, after a rollback. When the connection breaks around COMMIT
     /// the outcome is unknown and comes as [`StoreError::Unavailable`]: ask the database what stands there.
     ///
     /// # Cancel safety
     /// A dropped caller never hears the outcome; the transaction still commits or rolls back as a whole.
-    ///
-    /// # Panics
-    /// With the panic of `work`, whose transaction is rolled back.
     pub async fn transaction<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         F: for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
         T: Send + 'static,
     {
         let db = self.clone();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "must outlive its caller: a transaction is finished, never dropped; its own limits bound it"
-        )]
-        let task = tokio::spawn(async move {
+        let task = spawn_owned("transaction", async move {
             let mut conn = db.conn().await?;
             run_transaction(&mut conn, work).await
         });
-        match task.await {
+        match task.to_its_end().await {
             Ok(outcome) => outcome,
-            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
-            Err(_) => Err(StoreError::unavailable("the program is stopping")),
+            Err(error @ TaskError::Panicked { .. }) => Err(StoreError::Query {
+                sqlstate: None,
+                message: error.to_string(),
+                constraint: None,
+            }),
+            Err(error) => Err(StoreError::unavailable(error.to_string())),
         }
     }
 

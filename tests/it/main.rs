@@ -13,6 +13,7 @@
     reason = "helpers wait here for the tests of every room"
 )]
 
+mod embedded;
 mod queue;
 mod store;
 mod support;

@@ -217,7 +217,7 @@ async fn three_retries_and_then_the_dead_letter() {
         );
         assert_eq!(take(&t, 1).await, [], "it waits for its backoff");
     }
-    let row = jobs::get(&mut *t.db().conn().await.unwrap(), id).await.unwrap();
+    let row = jobs::get(&mut t.db().conn().await.unwrap(), id).await.unwrap();
     assert_eq!((row.status, row.retry_count), (JobStatus::Dead, 3));
     assert_eq!(row.error.as_deref(), Some("http_503: pushing listing `7`: 503"));
 }
@@ -522,7 +522,7 @@ async fn the_queue_is_counted_by_lane_and_state() {
     let t = TestDb::new().await;
     put(&t, &[job("a", 5), job("b", 6)]).await;
     take(&t, 1).await;
-    let counts = jobs::counts(&mut *t.db().conn().await.unwrap()).await.unwrap();
+    let counts = jobs::counts(&mut t.db().conn().await.unwrap()).await.unwrap();
     let seen: Vec<_> = counts
         .iter()
         .map(|c| (c.destination.as_deref(), c.status.as_str(), c.count))
