@@ -13,5 +13,6 @@
     reason = "helpers wait here for the tests of every room"
 )]
 
+mod ebay;
 mod store;
 mod support;
