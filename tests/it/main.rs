@@ -15,5 +15,6 @@
 
 mod embedded;
 mod queue;
+mod ebay;
 mod store;
 mod support;

@@ -1,4 +1,5 @@
 //! What the tests share.
 
+pub mod oas;
 pub mod pg;
 pub mod wait;
