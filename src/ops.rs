@@ -20,15 +20,20 @@ pub use products::{NewProductOrder, ProductFilter};
 pub use queue::JobFilter;
 
 use crate::clock::Clock;
+use crate::domain::{DestinationPlatform, SourcePlatform};
+use crate::pricing::PriceBook;
 use crate::resilience::Registry;
 use crate::store::views::Window;
 use crate::store::{Conn, Db, StoreError};
-use crate::supervision::{Tree};
-use crate::sync::Sync;
-use crate::watch::Watch;
+use crate::store::status::StatusBoard;
+use crate::supervision::{Handle, SendError, Tree};
+use crate::sync::{Outlet, Syncer};
+use crate::watch::holds::HoldsEnv;
+use crate::watch::{Counters, Roster};
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
@@ -51,12 +56,28 @@ pub struct Parts {
     pub db: Db,
     /// Every guard by its service's name.
     pub guards: Registry,
-    /// The watching side.
-    pub watch: Watch,
-    /// The selling side.
-    pub sync: Sync,
+    /// Who knows which products are watched, and by whom.
+    pub roster: Handle<Roster>,
+    /// The watching side's numbers, by source.
+    pub counters: Arc<HashMap<SourcePlatform, Arc<Counters>>>,
+    /// How holds are decided.
+    pub holds: HoldsEnv,
+    /// Each destination's syncer and way out.
+    pub destinations: HashMap<DestinationPlatform, Selling>,
+    /// How prices are made.
+    pub book: Arc<ArcSwap<PriceBook>>,
+    /// How the database is.
+    pub database: StatusBoard,
     /// Names of services whose endpoint is this machine.
     pub simulated: Vec<String>,
+}
+
+/// One destination.
+pub struct Selling {
+    /// Who keeps it in line.
+    pub syncer: Handle<Syncer>,
+    /// The way out.
+    pub outlet: Arc<dyn Outlet>,
 }
 
 /// A page of a list, as a door asks for it.
@@ -119,6 +140,12 @@ impl Ops {
         self.set_phase("running");
     }
 
+    /// The tree, once the daemon is up.
+    #[must_use]
+    pub fn running_tree(&self) -> Option<&Tree> {
+        self.0.tree.get()
+    }
+
     fn parts(&self) -> Result<&Parts, OpsError> {
         self.0.parts.get().ok_or_else(|| OpsError::NotReady {
             what: "the daemon",
@@ -143,6 +170,11 @@ impl From<StoreError> for OpsError {
             }
         }
     }
+}
+
+/// An actor that did not take the order.
+fn unsent(what: &'static str) -> impl Fn(SendError) -> OpsError {
+    move |error| OpsError::NotReady { what, why: error.to_string() }
 }
 
 /// Numbers as a request gives them: at least one, at most 1,000.

@@ -149,16 +149,14 @@ pub struct WatchSettings {
 /// Selling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncSettings {
-    /// Listings ended or set to zero at most in an hour.
-    pub ended_per_hour: u32,
-    /// And in a day.
-    pub ended_per_day: u32,
-    /// Listings repriced at most in an hour.
-    pub repriced_per_hour: u32,
-    /// And in a day.
-    pub repriced_per_day: u32,
-    /// How long an unanswered push may still take effect.
-    pub push_deadline: Duration,
+    /// The blast radius: so many listings may be ended or emptied, and as many repriced, in an hour …
+    pub touched_per_hour: u32,
+    /// … and in a day without a person's word; …
+    pub touched_per_day: u32,
+    /// … or this share of the destination's listings in an hour, if that is more, …
+    pub touched_percent_per_hour: u32,
+    /// … and in a day.
+    pub touched_percent_per_day: u32,
 }
 
 /// What `zaikoban demo` sets up.
@@ -189,11 +187,10 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
     let ebay = ebay(r);
     let watch = watch(r);
     let sync = SyncSettings {
-        ended_per_hour: r.whole("sync.ended_per_hour", 1..=1_000_000, 2_000),
-        ended_per_day: r.whole("sync.ended_per_day", 1..=10_000_000, 20_000),
-        repriced_per_hour: r.whole("sync.repriced_per_hour", 1..=1_000_000, 2_000),
-        repriced_per_day: r.whole("sync.repriced_per_day", 1..=10_000_000, 20_000),
-        push_deadline: r.seconds("sync.push_deadline_s", 5..=300, 30),
+        touched_per_hour: r.whole("sync.touched_per_hour", 1..=1_000_000, 500),
+        touched_per_day: r.whole("sync.touched_per_day", 1..=10_000_000, 1_000),
+        touched_percent_per_hour: r.whole("sync.touched_percent_per_hour", 1..=100, 50),
+        touched_percent_per_day: r.whole("sync.touched_percent_per_day", 1..=100, 100),
     };
     let demo = DemoSettings {
         products: r.whole("demo.products", 1..=100_000, 300),

@@ -2,6 +2,8 @@
 
 use super::{Ops, OpsError, Rows};
 use crate::domain::Platform;
+use crate::store::platform_state::{self, Scope};
+use crate::sync::LookNow;
 use serde_json::{Value, json};
 
 impl Ops {
@@ -27,6 +29,27 @@ impl Ops {
         Ok(rows.collect())
     }
 
+    /// The emergency stop, or its end: no outgoing writes to any destination; watching goes on.
+    ///
+    /// # Errors
+    /// See [`OpsError`].
+    pub async fn emergency_stop(&self, stop: bool, by: &str) -> Result<Value, OpsError> {
+        let mut conn = self.conn().await?;
+        let changed = platform_state::set_paused(&mut conn, Scope::Everything, stop, by).await?;
+        drop(conn);
+        tracing::warn!(by, changed, "The emergency stop is {}", if stop { "on" } else { "off" });
+        self.look_now()?;
+        Ok(json!({ "emergency_stop": stop, "changed": changed }))
+    }
+
+    /// Makes every syncer look at the queue at once. One that is restarting looks by itself.
+    pub(super) fn look_now(&self) -> Result<(), OpsError> {
+        for selling in self.parts()?.destinations.values() {
+            drop(selling.syncer.tell(LookNow));
+        }
+        Ok(())
+    }
+
     /// `pause`, `resume` or `reset` a service.
     ///
     /// # Errors
@@ -39,7 +62,8 @@ impl Ops {
         match verb {
             "pause" | "resume" => {
                 // Kept first: a switch that a restart forgets would be worse than one that failed.
-                parts.sync.keep_platform_pause(platform, verb == "pause", by).await?;
+                let mut conn = self.conn().await?;
+                platform_state::set_paused(&mut conn, Scope::One(platform), verb == "pause", by).await?;
                 if verb == "pause" { guard.pause() } else { guard.resume() }
             }
             _ => guard.reset(),

@@ -1,10 +1,11 @@
 //! Products: register, look at, switch.
 
 use super::import::{self, ImportRow};
-use super::{InputProblem, Ops, OpsError, Page, Rows, checked_ids};
+use super::{InputProblem, Ops, OpsError, Page, Rows, checked_ids, unsent};
 use crate::domain::{CostRule, ProductId, SourcePlatform, SourceProductId, WatchId};
 use crate::platform::yahoo;
 use crate::store::watches::{self, Added, NewWatch};
+use crate::watch::{CheckNow, Refresh};
 use crate::store::views;
 use futures_util::FutureExt as _;
 use serde::Deserialize;
@@ -111,7 +112,7 @@ impl Ops {
         };
         match self.insert(vec![new]).await?.first() {
             Some(Added::New { watch_id, product_id }) => {
-                self.parts()?.watch.added(&[*watch_id]).await?;
+                self.refresh(vec![*watch_id]).await?;
                 tracing::info!(product.id = %product_id, by, "Product `{product_id}` was registered");
                 Ok(json!({ "product_id": product_id, "watch_id": watch_id, "source_product_id": source_product_id }))
             }
@@ -146,7 +147,9 @@ impl Ops {
             })
             .collect();
         let links = self.link_all(&rows, &added).await?;
-        self.parts()?.watch.added(&fresh).await?;
+        for chunk in fresh.chunks(CHUNK) {
+            self.refresh(chunk.to_vec()).await?;
+        }
         tracing::info!(by, products = fresh.len(), "A list of {} products was imported", rows.len());
         Ok(json!({
             "rows": rows.len(),
@@ -182,20 +185,16 @@ impl Ops {
     pub async fn act_on_products(&self, verb: &str, ids: &[i64], by: &str) -> Result<Value, OpsError> {
         checked_ids(ids)?;
         let found = self.watches_of(ids).await?;
-        let parts = self.parts()?;
-        let mut conn = self.conn().await?;
-        let moved = match verb {
-            "pause" => {
-                let moved = watches::set_enabled(&mut conn, &found, false).await?;
-                parts.watch.removed(&found).await?;
-                moved.len()
-            }
-            "resume" => {
-                let moved = watches::set_enabled(&mut conn, &found, true).await?;
-                parts.watch.added(&found).await?;
-                moved.len()
-            }
-            _ => parts.watch.check_now(&found).await?,
+        let moved = if verb == "check" {
+            let order = CheckNow { watches: found.clone() };
+            self.parts()?.roster.send(order).await.map_err(unsent("the roster"))?;
+            found.len()
+        } else {
+            let mut conn = self.conn().await?;
+            let moved = watches::set_enabled(&mut conn, &found, verb == "resume").await?;
+            drop(conn);
+            self.refresh(found).await?;
+            moved.len()
         };
         tracing::info!(by, verb, "A person switched {} product(s)", ids.len());
         Ok(json!({ "products": ids.len(), "changed": moved }))
@@ -207,11 +206,18 @@ impl Ops {
     /// [`OpsError::NotFound`] when there is none.
     pub async fn remove_product(&self, id: i64, by: &str) -> Result<Value, OpsError> {
         let found = self.watches_of(&[id]).await?;
-        self.parts()?.watch.removed(&found).await?;
         let mut conn = self.conn().await?;
         watches::remove_product(&mut conn, ProductId(id)).await?;
+        drop(conn);
+        self.refresh(found.clone()).await?;
         tracing::info!(product.id = id, by, "Product `{id}` was removed");
         Ok(json!({ "product_id": id, "watches": found.len() }))
+    }
+
+    /// Makes the roster see what the tables say of these watches now.
+    async fn refresh(&self, watches: Vec<WatchId>) -> Result<(), OpsError> {
+        let roster = &self.parts()?.roster;
+        Ok(roster.send(Refresh { watches }).await.map_err(unsent("the roster"))??)
     }
 
     /// The watches of products that must all be there.

@@ -1,6 +1,7 @@
 //! The work that waits.
 
 use super::{Ops, OpsError, Page, Rows, checked_ids};
+use crate::domain::JobId;
 use crate::store::{jobs, views};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,6 +31,25 @@ impl Ops {
         let jobs =
             views::jobs(&mut conn, page.window(), filter.status.as_deref(), filter.queue.as_deref()).await?;
         Ok(page.rows(jobs))
+    }
+
+    /// `retry` or `discard` jobs.
+    ///
+    /// # Errors
+    /// See [`OpsError`].
+    pub async fn mend_jobs(&self, verb: &str, ids: &[i64], by: &str) -> Result<Value, OpsError> {
+        checked_ids(ids)?;
+        let jobs: Vec<JobId> = ids.iter().copied().map(JobId).collect();
+        let mut conn = self.conn().await?;
+        let answer = if verb == "retry" {
+            json!(jobs::repeat(&mut conn, &jobs).await?)
+        } else {
+            json!({ "discarded": jobs::discard(&mut conn, &jobs, &format!("discarded by {by}")).await? })
+        };
+        drop(conn);
+        self.look_now()?;
+        tracing::info!(by, verb, "A person mended {} job(s)", ids.len());
+        Ok(answer)
     }
 
     /// One job.

@@ -1,7 +1,9 @@
 //! What the daemon is doing, for a person and for a screen.
 
 use super::{Ops, OpsError, Page, Rows};
+use crate::store::platform_state::{self, Scope};
 use crate::store::views;
+use crate::sync::GetStatus;
 use serde_json::{Value, json};
 
 /// The delay is told over the last hour.
@@ -19,19 +21,30 @@ impl Ops {
             return Ok(json!({ "state": **self.0.phase.load(), "version": version, "uptime_s": uptime_s }));
         };
         let database = match self.counts().await {
-            Ok((counts, delay)) => json!({ "state": "up", "counts": counts, "delay_ms_last_hour": delay }),
-            Err(error) => json!({ "state": "away", "why": error.to_string() }),
+            Ok(known) => known,
+            Err(error) => json!({ "why": error.to_string(), "status": *parts.database.watch().borrow() }),
         };
-        let platforms: Vec<Value> = self.platform_rows()?;
+        let mut sync = serde_json::Map::new();
+        for (destination, selling) in &parts.destinations {
+            let state = match selling.syncer.send(GetStatus).await {
+                Ok(state) => serde_json::to_value(state).unwrap_or_default(),
+                Err(error) => json!({ "why": error.to_string() }),
+            };
+            sync.insert(destination.to_string(), state);
+        }
+        let watch: serde_json::Map<String, Value> = parts
+            .counters
+            .iter()
+            .map(|(source, counters)| (source.to_string(), json!(counters.snapshot())))
+            .collect();
         let mut status = json!({
             "state": **self.0.phase.load(),
             "version": version,
             "uptime_s": uptime_s,
-            "emergency_stop": parts.sync.is_stopped(),
             "database": database,
-            "watch": parts.watch.counters(),
-            "sync": parts.sync.counters(),
-            "platforms": platforms,
+            "watch": watch,
+            "sync": sync,
+            "platforms": self.platform_rows()?,
         });
         if let (false, Some(fields)) = (parts.simulated.is_empty(), status.as_object_mut()) {
             fields.insert("simulator".to_owned(), json!(format!("SIMULATOR: {}", parts.simulated.join(", "))));
@@ -39,11 +52,15 @@ impl Ops {
         Ok(status)
     }
 
-    async fn counts(&self) -> Result<(Value, Value), OpsError> {
+    async fn counts(&self) -> Result<Value, OpsError> {
+        let board = self.parts()?.database.watch();
         let mut conn = self.conn().await?;
         let counts = views::counts(&mut conn).await?;
         let delay = views::delays(&mut conn, DELAY_WINDOW_S).await?;
-        Ok((counts, delay))
+        let stopped = platform_state::is_paused(&mut conn, Scope::Everything).await?;
+        Ok(json!({
+            "status": *board.borrow(), "counts": counts, "delay_ms_last_hour": delay, "emergency_stop": stopped,
+        }))
     }
 
     /// The live supervision tree.
@@ -55,7 +72,7 @@ impl Ops {
             what: "the tree",
             why: self.0.phase.load().to_string(),
         })?;
-        Ok(serde_json::to_value(tree.report()).unwrap_or_default())
+        Ok(json!(tree.report()))
     }
 
     /// Pushes in the order in which they were sent: what the demo shows live.
