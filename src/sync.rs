@@ -14,6 +14,8 @@
 //!   confirmed is held for a person.
 //! - **An outage uses nothing up**: jobs wait, and no attempt is counted.
 
+#[cfg(test)]
+mod model;
 pub mod outlet;
 pub mod plan;
 pub mod radius;

@@ -8,13 +8,13 @@ use super::outlet::{NotRead, NotSent, Urgency, Written};
 use super::plan::{ReadWhy, Step};
 use super::settings::SETTLE_WITHIN;
 use super::settle::{Answer, settle};
-use super::shared::{Shared, last_writes};
+use super::shared::Shared;
 use super::take::Work;
 use crate::domain::{ListingId, ListingStatus};
 use crate::platform::Revision;
 use crate::pricing;
 use crate::store::pushes;
-use crate::store::{StoreError, listings};
+use crate::store::{StoreError, listings, sync_log};
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use std::collections::HashMap;
@@ -198,7 +198,14 @@ async fn write(
         .into_iter()
         .map(|listing| (listing.id(), listing))
         .collect();
-    let last = last_writes(conn, &unsure).await?;
+    let possible: HashMap<ListingId, _> = if unsure.is_empty() {
+        HashMap::new()
+    } else {
+        sync_log::possible_writes(conn, &unsure)
+            .await?
+            .into_iter()
+            .collect()
+    };
     let mut settlements = Vec::with_capacity(answered.len());
     let mut troubles = Vec::new();
     for (work, answer) in answered {
@@ -211,7 +218,7 @@ async fn write(
             listing,
             &work.begun,
             answer,
-            last.get(&work.id()).copied(),
+            possible.get(&work.id()).copied().unwrap_or_default(),
             waits,
             now,
         );

@@ -6,11 +6,12 @@
 
 use super::outlet::{NotRead, NotSent, Written, is_outage};
 use super::plan::{HELD_ENDED, HELD_NOT_APPLIED, HELD_REFUSED, HELD_SALE, ReadWhy, Step, is_zero, matches};
-use crate::domain::{ErrorClass, ListingState, ListingStatus, Quantity, SyncLogId, Version};
+use crate::domain::{ErrorClass, ListingState, ListingStatus, SyncLogId, Version};
 use crate::platform::PlatformError;
 use crate::platform::ebay::budget::{Revisions, pacific_day};
 use crate::store::listings::Listing;
-use crate::store::pushes::{JobEnd, ListingHold, PushKind, PushLease, PushOutcome, Settlement};
+use crate::store::pushes::{JobEnd, ListingHold, PushLease, PushOutcome, Settlement};
+use crate::store::sync_log::PossibleWrites;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -48,15 +49,6 @@ pub enum Answer {
     Written(Written),
     /// To a read.
     Read(Result<ListingState, NotRead>),
-}
-
-/// The newest write to a listing before a read of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastWrite {
-    /// What was asked.
-    pub kind: PushKind,
-    /// The quantity that was sent.
-    pub quantity: Option<Quantity>,
 }
 
 /// Waits that the pure half does not draw itself.
@@ -117,7 +109,7 @@ pub fn settle(
     listing: &Listing,
     begun: &Begun,
     answer: &Answer,
-    last_write: Option<LastWrite>,
+    possible: PossibleWrites,
     waits: Waits,
     now: DateTime<Utc>,
 ) -> Settled {
@@ -128,7 +120,7 @@ pub fn settle(
         Answer::Written(Written::Unknown(error)) => unknown(listing, begun, error, now),
         Answer::Written(Written::NotSent(why)) => not_sent(listing, begun, why),
         Answer::Written(Written::Failed(error)) => failed(listing, begun, error, waits),
-        Answer::Read(Ok(shown)) => read(listing, begun, *shown, last_write, waits),
+        Answer::Read(Ok(shown)) => read(listing, begun, *shown, possible, waits),
         Answer::Read(Err(NotRead::NotSent(why))) => not_sent(listing, begun, why),
         Answer::Read(Err(NotRead::Failed(error))) => failed(listing, begun, error, waits),
     };
@@ -334,7 +326,7 @@ fn read(
     listing: &Listing,
     begun: &Begun,
     shown: ListingState,
-    last_write: Option<LastWrite>,
+    possible: PossibleWrites,
     waits: Waits,
 ) -> Verdict {
     let before = listing.basis.confirmed;
@@ -364,7 +356,15 @@ fn read(
             ..base
         };
     }
-    if let Some(hold) = surprise(before, shown, last_write.filter(|_| unsure)) {
+    if let Some(hold) = surprise(
+        before,
+        shown,
+        if unsure {
+            possible
+        } else {
+            PossibleWrites::default()
+        },
+    ) {
         if wanted.quantity > shown.quantity && wanted.status == ListingStatus::Active {
             return Verdict {
                 outcome: PushOutcome::Held,
@@ -394,22 +394,19 @@ fn read(
 }
 
 /// Less than was confirmed, or ended, without our doing.
-fn surprise(before: ListingState, shown: ListingState, last_write: Option<LastWrite>) -> Option<ListingHold> {
+fn surprise(before: ListingState, shown: ListingState, possible: PossibleWrites) -> Option<ListingHold> {
     let detail = json!({ "confirmed": before, "shown": shown });
     if before.status != ListingStatus::Active {
         return None;
     }
     if shown.status != ListingStatus::Active {
-        let ours = last_write.is_some_and(|w| w.kind == PushKind::End);
-        return (!ours).then_some(ListingHold {
+        return (!possible.ended).then_some(ListingHold {
             reason: HELD_ENDED,
             detail,
         });
     }
-    // After an unknown outcome either value may stand.
-    let least = last_write
-        .and_then(|w| w.quantity)
-        .map_or(before.quantity, |sent| sent.min(before.quantity));
+    // After an unknown outcome any of the values that were sent may stand.
+    let least = possible.least.unwrap_or(before.quantity).min(before.quantity);
     (shown.quantity < least).then_some(ListingHold {
         reason: HELD_SALE,
         detail,

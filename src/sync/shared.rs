@@ -7,7 +7,7 @@ use super::outlet::{NotRead, Written, is_outage};
 use super::plan::Known;
 use super::radius::{Radius, Touch};
 use super::settings::{SyncSettings, attempt_backoff, outage_backoff};
-use super::settle::{Answer, LastWrite, Settled, Trouble, Waits};
+use super::settle::{Answer, Settled, Trouble, Waits};
 use super::syncer::SyncParts;
 use super::take::Work;
 use crate::backoff::Backoff;
@@ -251,19 +251,4 @@ impl Shared {
         }
         Ok(())
     }
-}
-
-/// The newest writes to those of `listings` that are being read because an outcome is not known.
-pub(super) async fn last_writes(
-    conn: &mut AsyncPgConnection,
-    listings: &[ListingId],
-) -> Result<HashMap<ListingId, LastWrite>, StoreError> {
-    if listings.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows = sync_log::last_writes(conn, listings).await?;
-    Ok(rows
-        .into_iter()
-        .map(|(id, kind, quantity)| (id, LastWrite { kind, quantity }))
-        .collect())
 }
