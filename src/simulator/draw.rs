@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// One well-mixed word from three (the finaliser of SplitMix64, applied once per word).
+/// One well-mixed word from three (the finaliser of `SplitMix64`, applied once per word).
 pub(super) fn mix(seed: u64, a: u64, b: u64) -> u64 {
     [a, b].into_iter().fold(scramble(seed), |state, word| {
         scramble(state ^ scramble(word.wrapping_add(0x632b_e59b_d9b4_e019)))

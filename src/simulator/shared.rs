@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Changes to what happens from now on. Every key is optional.
@@ -78,7 +79,7 @@ pub(super) struct Shared {
     pub market: Mutex<Market>,
     pub faults: ArcSwap<FaultPlan>,
     pub pages: Pages,
-    pub bomb: Bytes,
+    bomb: OnceLock<Bytes>,
     pub counters: Counters,
     catalogue: Vec<market::CatalogueListing>,
     products: u32,
@@ -99,7 +100,7 @@ impl Shared {
             market: Mutex::new(market),
             faults: ArcSwap::from_pointee(settings.faults.clone()),
             pages: Pages::new(settings.seed)?,
-            bomb: bomb().into(),
+            bomb: OnceLock::new(),
             counters: Counters::default(),
             products: settings.products,
             seed: settings.seed,
@@ -116,6 +117,11 @@ impl Shared {
         let now = self.now();
         self.world.lock().advance(now);
         self.market.lock().advance(now);
+    }
+
+    /// The bomb; made when first asked for.
+    pub(super) fn bomb(&self) -> Bytes {
+        self.bomb.get_or_init(|| bomb().into()).clone()
     }
 
     pub(super) fn other_page(page: OtherPage, id: &str) -> Bytes {

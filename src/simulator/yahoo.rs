@@ -69,7 +69,7 @@ fn instead(fault: PageFault, plan: &YahooFaults, shared: &Shared, id: &str) -> O
         PageFault::Soft404 => other(StatusCode::OK, OtherPage::NotFound, id),
         PageFault::Removed => other(StatusCode::NOT_FOUND, OtherPage::NotFound, id),
         PageFault::Empty => page_head(StatusCode::OK, false).body(PageBody::whole(Bytes::new())),
-        PageFault::Bomb => page_head(StatusCode::OK, true).body(PageBody::whole(shared.bomb.clone())),
+        PageFault::Bomb => page_head(StatusCode::OK, true).body(PageBody::whole(shared.bomb())),
         PageFault::OtherItem
         | PageFault::Truncated
         | PageFault::Reset

@@ -13,8 +13,9 @@
     reason = "helpers wait here for the tests of every room"
 )]
 
+mod ebay;
 mod embedded;
 mod queue;
-mod ebay;
+mod simulator;
 mod store;
 mod support;

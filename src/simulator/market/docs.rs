@@ -2,7 +2,7 @@
 
 use super::answer::Refusal;
 use super::{Listing, MARKETPLACE, listing_name};
-use crate::domain::{Currency, Money};
+use crate::domain::{Currency, Money, MoneyError};
 use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 
@@ -12,8 +12,10 @@ pub(super) fn money(amount: &Value) -> Result<Money, Refusal> {
     let bad = |info: &str| Refusal::invalid("price", info);
     let value = text("value").ok_or_else(|| bad("`value` must be a string with a number."))?;
     let code = text("currency").ok_or_else(|| bad("`currency` must be a three-letter code."))?;
-    let currency: Currency = code.parse().map_err(|_| bad("The currency is not supported."))?;
-    let value: Decimal = value.parse().map_err(|_| bad("`value` is not a number."))?;
+    let currency: Currency = code.parse().map_err(|e: MoneyError| bad(&e.to_string()))?;
+    let value: Decimal = value
+        .parse()
+        .map_err(|e: rust_decimal::Error| bad(&e.to_string()))?;
     let money = Money::new(value, currency).map_err(|e| bad(&e.to_string()))?;
     if money.is_zero() {
         return Err(bad("It must be more than 0."));

@@ -1,7 +1,8 @@
 //! Pages that are no item pages.
 
 use super::hole::html;
-use std::io::Write;
+use super::template::{GZIP_HEAD, deflate, end_gzip};
+use flate2::Crc;
 
 /// What a marketplace shows instead of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,15 +56,20 @@ impl OtherPage {
     }
 }
 
-/// A gzip body of a few dozen kilobytes that inflates to 64 MiB.
+/// A gzip body of some hundred kilobytes at most that inflates to 64 MiB: one compressed block of blanks, again and
+/// again, so that making it costs no more than one of them.
 pub(in crate::simulator) fn bomb() -> Vec<u8> {
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     let blanks = vec![b' '; 1 << 20];
+    let mut once = Crc::new();
+    once.update(&blanks);
+    let mut crc = Crc::new();
+    let mut out = GZIP_HEAD.to_vec();
+    // Without its blocks it is an empty page, which is a fault too.
+    let block = deflate(&blanks).unwrap_or_default();
     for _ in 0..64 {
-        // Writing into a vector cannot fail; a shorter bomb would be one all the same.
-        if gzip.write_all(&blanks).is_err() {
-            break;
-        }
+        out.extend_from_slice(&block);
+        crc.combine(&once);
     }
-    gzip.finish().unwrap_or_default()
+    end_gzip(&mut out, &crc);
+    out
 }

@@ -8,7 +8,7 @@ use flate2::{Compress, Compression, Crc, FlushCompress};
 const WORTH_DEFLATING: usize = 192;
 /// The longest stored block that deflate knows.
 const STORED_MOST: usize = 65_535;
-const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+pub(super) const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// An empty final block with fixed codes.
 const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
 
@@ -104,9 +104,7 @@ impl Template {
             }
         }
         store(&mut out, &mut crc, &mut raw);
-        out.extend_from_slice(&LAST_BLOCK);
-        out.extend_from_slice(&crc.sum().to_le_bytes());
-        out.extend_from_slice(&crc.amount().to_le_bytes());
+        end_gzip(&mut out, &crc);
         out
     }
 }
@@ -127,12 +125,19 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) -> Result<(), BadTemplate> {
 }
 
 /// `text` as deflate blocks that end on a byte and can stand anywhere in a stream.
-fn deflate(text: &[u8]) -> Result<Vec<u8>, flate2::CompressError> {
+pub(super) fn deflate(text: &[u8]) -> Result<Vec<u8>, flate2::CompressError> {
     let mut compress = Compress::new(Compression::new(6), false);
     // A stored block costs five bytes per 64 KiB, so that this is always enough for one call.
     let mut out = Vec::with_capacity(text.len() + text.len() / 1_000 + 256);
     compress.compress_vec(text, &mut out, FlushCompress::Full)?;
     Ok(out)
+}
+
+/// Ends a gzip member whose blocks all stand in `out`.
+pub(super) fn end_gzip(out: &mut Vec<u8>, crc: &Crc) {
+    out.extend_from_slice(&LAST_BLOCK);
+    out.extend_from_slice(&crc.sum().to_le_bytes());
+    out.extend_from_slice(&crc.amount().to_le_bytes());
 }
 
 /// Moves `raw` into `out` as stored blocks. Only right where `out` ends on a byte, as it always does here.
