@@ -44,7 +44,7 @@ impl Ops {
         let answer = if verb == "retry" {
             json!(jobs::repeat(&mut conn, &jobs).await?)
         } else {
-            json!({ "discarded": jobs::discard(&mut conn, &jobs, &format!("discarded by {by}")).await? })
+            json!({ "discarded": jobs::discard(&mut conn, &jobs, by).await? })
         };
         drop(conn);
         self.look_now()?;

@@ -153,8 +153,7 @@ mod tests {
             let (a2, b2) = update(a, b, hours, true);
             assert!(close(a2, a1, 1e-9) && close(b2, b1, 1e-9), "{a2} {b2}");
         }
-        let (a, b) = update(0.63, 75.6, 2.8, false);
-        assert!(close(a, 0.63, 1e-12) && close(b, 78.4, 1e-12), "{a} {b}");
+        assert_eq!(update(0.63, 75.6, 2.8, false), (0.63, 78.4));
     }
 
     #[test]

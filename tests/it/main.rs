@@ -19,3 +19,4 @@ mod queue;
 mod simulator;
 mod store;
 mod support;
+mod yahoo;
