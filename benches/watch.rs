@@ -95,14 +95,14 @@ async fn checks(arguments: &Arguments, door: Door) -> anyhow::Result<Checks> {
     world.register().await?;
     // Every page once, so that what is measured is unchanged checks only.
     world.until("every product is verified", Duration::from_secs(240), |s| {
-        number(s, "/watch/checks") >= f64::from(arguments.products) * 1.2
+        number(s, "/watch/yahoo/checks") >= f64::from(arguments.products) * 1.2
     })
     .await?;
     let (before, used) = (world.status().await?, world.daemon.usage()?);
     let began = Instant::now();
     sleep(Duration::from_secs(arguments.seconds)).await;
     let (after, using) = (world.status().await?, world.daemon.usage()?);
-    let done = number(&after, "/watch/checks") - number(&before, "/watch/checks");
+    let done = number(&after, "/watch/yahoo/checks") - number(&before, "/watch/checks");
     let cpu = using.cpu.saturating_sub(used.cpu).as_secs_f64();
     let figures =
         Checks { per_s: round(done / began.elapsed().as_secs_f64()), cpu_us: round(cpu * 1e6 / done.max(1.0)) };
@@ -116,7 +116,7 @@ async fn delay(arguments: &Arguments) -> anyhow::Result<Value> {
     let mut world = World::open(arguments.products, 10.0, Door::Plain, 500.0).await?;
     world.register().await?;
     world.until("every product is verified", Duration::from_secs(240), |s| {
-        number(s, "/watch/checks") >= f64::from(arguments.products) * 1.2
+        number(s, "/watch/yahoo/checks") >= f64::from(arguments.products) * 1.2
     })
     .await?;
     let first = world.last_push().await?;

@@ -35,8 +35,8 @@ impl Summary {
         delays.sort_by(f64::total_cmp);
         Ok(Self {
             products: simulator.catalogue().products.len(),
-            checks: at("/watch/checks"),
-            changes: at("/watch/changes"),
+            checks: at("/watch/yahoo/checks"),
+            changes: at("/watch/yahoo/changes"),
             pushes: live.accepted,
             failed_pushes: live.failed,
             holds: at("/database/counts/holds_open"),
