@@ -512,6 +512,21 @@ pub async fn reject_hold(
     Ok(())
 }
 
+/// Every listing of a destination.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn ids_of(
+    conn: &mut AsyncPgConnection,
+    destination: DestinationPlatform,
+) -> Result<Vec<ListingId>, StoreError> {
+    let rows: Vec<Id> = diesel::sql_query("SELECT id FROM listing_platforms WHERE platform = $1 ORDER BY id")
+        .bind::<Text, _>(destination.as_str())
+        .get_results(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| ListingId(row.id)).collect())
+}
+
 /// How many listings of a destination are kept in line: what shares are measured against.
 ///
 /// # Errors
