@@ -8,7 +8,6 @@ mod build;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
 mod database;
-mod looper;
 mod ports;
 pub mod rehearsal;
 
@@ -17,7 +16,7 @@ use crate::config::Settings;
 use crate::control::door::{Door, DoorError, DoorSettings};
 use crate::ops::Ops;
 use crate::supervision::{Exit, Tree, TreeOptions, Watchdog};
-use crate::{api, store, telemetry};
+use crate::{api, telemetry};
 use anyhow::Context;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -44,7 +43,7 @@ pub enum Ended {
 /// When it cannot start: no runtime, no socket, no endpoint that can be used, a database newer than this program.
 pub fn run(settings: Settings) -> anyhow::Result<Ended> {
     telemetry::init(&telemetry::TelemetrySettings {
-        format: if settings.log.json { telemetry::Format::Json } else { telemetry::Format::Text },
+        format: if settings.log.json { telemetry::LogFormat::Json } else { telemetry::LogFormat::Text },
         filter: settings.log.filter.clone(),
         ansi: false,
     })

@@ -18,15 +18,15 @@ use crate::platform::gateway::{DestinationGateway, SourceGateway};
 use crate::platform::oauth::TokenFile;
 use crate::platform::yahoo::{YahooSettings, YahooSource};
 use crate::platform::{Destination, Source};
-use crate::queue::{Notices, notifier, pruner, rescuer};
+use crate::queue::{self, Notices};
 use crate::resilience::{Guard, Policy, Rate, Registry};
 use crate::store::jobs::WorkerId;
 use crate::store::looping::{child, pause};
-use crate::store::{partitions, platform_state, status};
+use crate::store::{embedded, partitions, platform_state, status};
 use crate::supervision::{
     ChildSpec, DynamicSpec, GiveUp, GroupSpec, Intensity, Placement, Shutdown, Strategy,
 };
-use crate::sync::outlet::gateway::{GatewayOutlet, Punctual};
+use crate::sync::outlet::{GatewayOutlet, Punctual};
 use crate::sync::radius::RadiusSettings;
 use crate::sync::{Outlet, SyncParts, SyncSettings, Syncer};
 use crate::watch::holds::HoldsEnv;
@@ -46,8 +46,7 @@ use url::Url;
 
 /// Committed changes a syncer may lag behind before it looks at the tables instead.
 const COMMITTED_KEPT: usize = 4_096;
-/// How often the queue is swept, and partitions are looked after.
-const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// How often partitions are looked after.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 /// Threads that watchers live on: they only compute, and there are two cores.
 const WATCHER_ARBITERS: usize = 2;
@@ -156,7 +155,7 @@ pub(super) async fn build(
         group("control", Strategy::OneForOne, (5, 60), GiveUp::Escalate, vec![control(doors)]),
         group("store", Strategy::OneForOne, (5, 60), GiveUp::Escalate, store(database, &clock)),
         group("platforms", Strategy::OneForOne, (20, 60), GiveUp::Park, platforms),
-        group("queue", Strategy::RestForOne, (5, 60), GiveUp::Escalate, queue(database, &common)),
+        group("queue", Strategy::RestForOne, (5, 60), GiveUp::Escalate, queue::children(db, &common.notices, &common.worker, queue::Policy::default())),
         group("ledger", Strategy::OneForOne, (5, 60), GiveUp::Escalate, vec![ledger.capacity(10_000)]),
         group("sync", Strategy::OneForOne, (5, 60), GiveUp::Park, syncers),
         group("watch", Strategy::RestForOne, (5, 60), GiveUp::Park, watching),
@@ -370,36 +369,22 @@ fn control(doors: Doors) -> ChildSpec {
 /// Keeps the private server running, asks the database how it is, and makes next month's partitions.
 fn store(database: &Database, clock: &Clock) -> Vec<ChildSpec> {
     let mut children = Vec::new();
-    if let Some(embedded) = database.embedded.clone() {
-        children.push(child("server", move |life| {
-            let embedded = Arc::clone(&embedded);
-            async move { embedded.keep_running(&life).await }
-        }));
+    if let Some(own) = &database.embedded {
+        children.push(embedded::child("server", Arc::clone(own)));
     }
-    let (db, board) = (database.db.clone(), database.board.clone());
-    children.push(child("watch", move |life| status::keep_watch(db.clone(), board.clone(), life)));
+    children.push(status::child("watch", database.db.clone(), database.board.clone()));
     let (db, clock) = (database.db.clone(), clock.clone());
     children.push(child("partitions", move |life| {
         let (db, clock) = (db.clone(), clock.clone());
         async move {
             while pause(&life, HOUSEKEEPING_EVERY).await {
-                let made = async { partitions::ensure(&mut *db.conn().await?, clock.now()).await };
-                if let Err(error) = made.await {
+                if let Err(error) = partitions::ensure_partitions(&db, clock.now()).await {
                     tracing::warn!(error = %error, "Next month's partitions were not made; tried again in an hour");
                 }
             }
         }
     }));
     children
-}
-
-/// Told by the database, swept by the clock.
-fn queue(database: &Database, common: &Common) -> Vec<ChildSpec> {
-    vec![
-        notifier::child(database.db.clone(), common.notices.clone()),
-        rescuer::child(database.db.clone(), common.worker.clone(), SWEEP_EVERY),
-        pruner::child(database.db.clone(), HOUSEKEEPING_EVERY),
-    ]
 }
 
 fn time(duration: Duration) -> TimeDelta {

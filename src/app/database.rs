@@ -74,7 +74,7 @@ pub(super) async fn open(settings: &Settings, ops: &Ops) -> anyhow::Result<Optio
     for version in done {
         tracing::info!("Migrated the database to `{version}`");
     }
-    partitions::ensure(&mut *db.conn().await?, Clock::system().now()).await?;
+    partitions::ensure_partitions(&db, Clock::system().now()).await?;
     Ok(Some(Database { db, board, embedded }))
 }
 
