@@ -8,6 +8,7 @@
 //! stops itself ([`embedded`]). Its being away is a value ([`StoreError::Unavailable`]), never a crash.
 
 pub mod error;
+pub mod errors;
 pub mod history;
 pub mod holds;
 mod hot;
