@@ -63,7 +63,11 @@ impl Rate {
     }
 
     fn checked(a: f64, b: f64) -> Option<Self> {
-        #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "checked to be finite right below")]
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_possible_truncation,
+            reason = "checked to be finite right below"
+        )]
         let (shape, hours) = (a as f32, b as f32);
         let sound = |x: f32| x.is_finite() && x > 0.0;
         (sound(shape) && sound(hours)).then_some(Self { shape, hours })
