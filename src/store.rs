@@ -9,6 +9,7 @@
 
 pub mod embedded;
 pub mod error;
+pub mod errors;
 pub mod history;
 pub mod holds;
 mod hot;

@@ -2,7 +2,9 @@
 
 use super::watches::{money, parse, quantity};
 use super::{StoreError, hot};
-use crate::domain::{ChangeSource, ChangeType, Currency, Money, ProductId, Quantity, SourcePlatform, Version, WatchId};
+use crate::domain::{
+    ChangeSource, ChangeType, Currency, Money, ProductId, Quantity, SourcePlatform, Version, WatchId,
+};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Numeric, Text, Timestamptz};
@@ -176,7 +178,10 @@ impl Record {
             version: Version(self.version),
             change_type: parse("change_type", &self.change_type)?,
             change_source: parse("change_source", &self.change_source)?,
-            previous_stock: self.previous_stock.map(|s| quantity("previous_stock", s)).transpose()?,
+            previous_stock: self
+                .previous_stock
+                .map(|s| quantity("previous_stock", s))
+                .transpose()?,
             new_stock: quantity("new_stock", self.new_stock)?,
             // The currency is the new price's; an amount before that is too fine for it was of another, and is left out.
             previous_price: money("previous_price", self.previous_price, &self.currency).unwrap_or_default(),

@@ -6,7 +6,8 @@
 use super::watches::{money, parse, quantity};
 use super::{StoreError, hot};
 use crate::domain::{
-    HoldDefault, HoldId, HoldReason, HoldStatus, ListingId, Meanwhile, Money, ProductId, Quantity, Version, WatchId,
+    HoldDefault, HoldId, HoldReason, HoldStatus, ListingId, Meanwhile, Money, ProductId, Quantity, Version,
+    WatchId,
 };
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -142,7 +143,11 @@ pub async fn lock(conn: &mut AsyncPgConnection, id: HoldId) -> Result<Hold, Stor
 ///
 /// # Errors
 /// When the database is away or refuses, or a row cannot be understood.
-pub async fn overdue(conn: &mut AsyncPgConnection, now: DateTime<Utc>, limit: i64) -> Result<Vec<Hold>, StoreError> {
+pub async fn overdue(
+    conn: &mut AsyncPgConnection,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Hold>, StoreError> {
     let query = diesel::sql_query(concat!(
         hold_sql!(),
         " WHERE h.status = 'open' AND h.watch_id IS NOT NULL AND h.deadline <= $1 ORDER BY h.deadline LIMIT $2"
@@ -220,7 +225,10 @@ impl Record {
             listing_id: self.listing_id.map(ListingId),
             reason: self.reason,
             detail: self.detail,
-            proposed_stock: self.proposed_stock.map(|s| quantity("proposed_stock", s)).transpose()?,
+            proposed_stock: self
+                .proposed_stock
+                .map(|s| quantity("proposed_stock", s))
+                .transpose()?,
             proposed_price: money("proposed_price", self.proposed_price, &self.currency)?,
             base_version: Version(self.base_version),
             fetched_at: self.fetched_at,

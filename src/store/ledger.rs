@@ -13,13 +13,12 @@
 
 use super::{StoreError, hot};
 use crate::domain::{
-    ChangeSource, ChangeType, HoldId, HoldStatus, Money, NewHold, ProductId, SourceState, TitleHash, Version, WatchId,
+    ChangeSource, ChangeType, HoldId, HoldStatus, Money, NewHold, ProductId, SourceState, TitleHash, Version,
+    WatchId,
 };
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{
-    Array, BigInt, Bool, Float, Integer, Jsonb, Nullable, Numeric, Text, Timestamptz,
-};
+use diesel::sql_types::{Array, BigInt, Bool, Float, Integer, Jsonb, Nullable, Numeric, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use std::collections::{HashMap, HashSet};
 
@@ -142,7 +141,10 @@ pub async fn apply(conn: &mut AsyncPgConnection, writes: &[StateWrite]) -> Resul
         return Ok(Vec::new());
     }
     let versions = update(conn, writes).await?;
-    let done: Vec<&StateWrite> = writes.iter().filter(|w| versions.contains_key(&w.watch_id)).collect();
+    let done: Vec<&StateWrite> = writes
+        .iter()
+        .filter(|w| versions.contains_key(&w.watch_id))
+        .collect();
     record_history(conn, &done).await?;
     let opened = settle_holds(conn, &done).await?;
     Ok(done
@@ -210,7 +212,10 @@ async fn update(
     .bind::<Array<Bool>, _>(column(writes, |w| held(w).is_some()))
     .bind::<Array<Nullable<Text>>, _>(column(writes, |w| held(w).flatten()));
     let rows: Vec<Row> = hot(query).load(conn).await?;
-    Ok(rows.into_iter().map(|r| (WatchId(r.id), Version(r.version))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|r| (WatchId(r.id), Version(r.version)))
+        .collect())
 }
 
 /// What `held_reason` becomes: `None` leaves it, `Some(None)` clears it.
@@ -363,7 +368,10 @@ async fn open(
     .bind::<Array<Text>, _>(column(&new, |(_, h)| h.default_action.as_str()))
     .bind::<Array<Timestamptz>, _>(column(&new, |(_, h)| h.deadline));
     let rows: Vec<Row> = hot(query).load(conn).await?;
-    Ok(rows.into_iter().map(|r| (WatchId(r.watch_id), HoldId(r.id))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|r| (WatchId(r.watch_id), HoldId(r.id)))
+        .collect())
 }
 
 #[derive(QueryableByName)]

@@ -130,7 +130,8 @@ pub async fn rows_of(
 /// # Errors
 /// [`StoreError::NotFound`] without it; [`StoreError::Query`] when the row cannot be understood.
 pub async fn lock(conn: &mut AsyncPgConnection, id: WatchId) -> Result<WatchRow, StoreError> {
-    let query = diesel::sql_query(concat!(row_sql!(), " WHERE m.id = $1 FOR NO KEY UPDATE OF m")).bind::<BigInt, _>(id.0);
+    let query = diesel::sql_query(concat!(row_sql!(), " WHERE m.id = $1 FOR NO KEY UPDATE OF m"))
+        .bind::<BigInt, _>(id.0);
     let record: Option<Record> = hot(query).load(conn).await?.into_iter().next();
     let record = record.ok_or_else(|| StoreError::not_found(format!("watch `{id}`")))?;
     record.read().map_err(StoreError::bad_row)
@@ -146,9 +147,14 @@ pub async fn title_of(conn: &mut AsyncPgConnection, id: WatchId) -> Result<Box<s
         #[diesel(sql_type = Text)]
         title: String,
     }
-    let query = diesel::sql_query("SELECT title FROM inventory_management WHERE id = $1").bind::<BigInt, _>(id.0);
+    let query =
+        diesel::sql_query("SELECT title FROM inventory_management WHERE id = $1").bind::<BigInt, _>(id.0);
     let rows: Vec<Title> = hot(query).load(conn).await?;
-    Ok(rows.into_iter().next().map(|r| r.title.into()).unwrap_or_default())
+    Ok(rows
+        .into_iter()
+        .next()
+        .map(|r| r.title.into())
+        .unwrap_or_default())
 }
 
 /// How many watches `source` has that are to be watched.
@@ -166,7 +172,10 @@ pub async fn count_enabled(conn: &mut AsyncPgConnection, source: SourcePlatform)
     )
     .bind::<Text, _>(source.as_str());
     let rows: Vec<Count> = query.load(conn).await?;
-    Ok(rows.into_iter().next().map_or(0, |r| u64::try_from(r.n).unwrap_or(0)))
+    Ok(rows
+        .into_iter()
+        .next()
+        .map_or(0, |r| u64::try_from(r.n).unwrap_or(0)))
 }
 
 /// Stops or takes up watching; answers those that moved. Resuming ends a quarantine.
@@ -193,10 +202,12 @@ pub async fn set_enabled(
 /// # Errors
 /// When the database is away or refuses.
 pub async fn quarantine(conn: &mut AsyncPgConnection, watch: WatchId) -> Result<(), StoreError> {
-    diesel::sql_query("UPDATE inventory_management SET held_reason = 'quarantined', updated_at = now() WHERE id = $1")
-        .bind::<BigInt, _>(watch.0)
-        .execute(conn)
-        .await?;
+    diesel::sql_query(
+        "UPDATE inventory_management SET held_reason = 'quarantined', updated_at = now() WHERE id = $1",
+    )
+    .bind::<BigInt, _>(watch.0)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

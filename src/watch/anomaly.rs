@@ -45,7 +45,7 @@ impl Default for AnomalyRules {
 
 /// How a price stands against the history before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PriceVerdict {
+pub(super) enum PriceVerdict {
     /// As usual, or nothing to compare with.
     Usual,
     /// Further down than believed; what it was measured against.
@@ -56,7 +56,7 @@ pub enum PriceVerdict {
 
 /// What a price was measured against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Band {
+pub(super) struct Band {
     /// The median of the recent prices.
     pub median: Decimal,
     /// The lowest usual price.
@@ -72,7 +72,7 @@ const MAD_SCALE: Decimal = Decimal::from_parts(14_826, 0, 0, false, 4);
 
 /// Judges `price` against `history` (any order; amounts of another currency are left out).
 #[must_use]
-pub fn judge_price(price: Money, history: &[Money], rules: &AnomalyRules) -> PriceVerdict {
+pub(super) fn judge_price(price: Money, history: &[Money], rules: &AnomalyRules) -> PriceVerdict {
     let Some(band) = band(price, history, rules) else {
         return PriceVerdict::Usual;
     };
@@ -152,15 +152,28 @@ mod tests {
         let rules = AnomalyRules::default();
         let past = history(&[1_000]);
         for usual in [500, 999, 1_000, 2_000] {
-            assert_eq!(judge_price(yen(usual), &past, &rules), PriceVerdict::Usual, "{usual}");
+            assert_eq!(
+                judge_price(yen(usual), &past, &rules),
+                PriceVerdict::Usual,
+                "{usual}"
+            );
         }
-        assert!(matches!(judge_price(yen(499), &past, &rules), PriceVerdict::Low(_)));
-        assert!(matches!(judge_price(yen(2_001), &past, &rules), PriceVerdict::High(_)));
+        assert!(matches!(
+            judge_price(yen(499), &past, &rules),
+            PriceVerdict::Low(_)
+        ));
+        assert!(matches!(
+            judge_price(yen(2_001), &past, &rules),
+            PriceVerdict::High(_)
+        ));
     }
 
     #[test]
     fn without_any_history_nothing_is_odd() {
-        assert_eq!(judge_price(yen(1), &[], &AnomalyRules::default()), PriceVerdict::Usual);
+        assert_eq!(
+            judge_price(yen(1), &[], &AnomalyRules::default()),
+            PriceVerdict::Usual
+        );
     }
 
     #[test]
@@ -168,8 +181,14 @@ mod tests {
         let rules = AnomalyRules::default();
         let past = history(&[1_000, 1_600, 700, 1_300, 2_000, 800]);
         assert_eq!(judge_price(yen(400), &past, &rules), PriceVerdict::Usual);
-        assert!(matches!(judge_price(yen(115), &past, &rules), PriceVerdict::Low(_)));
-        assert!(matches!(judge_price(yen(11_500), &past, &rules), PriceVerdict::High(_)));
+        assert!(matches!(
+            judge_price(yen(115), &past, &rules),
+            PriceVerdict::Low(_)
+        ));
+        assert!(matches!(
+            judge_price(yen(11_500), &past, &rules),
+            PriceVerdict::High(_)
+        ));
     }
 
     #[test]
@@ -183,7 +202,10 @@ mod tests {
     fn amounts_of_another_currency_are_never_compared() {
         let rules = AnomalyRules::default();
         let dollars = Money::new(Decimal::from(7), crate::domain::Currency::Usd).unwrap();
-        assert_eq!(judge_price(dollars, &history(&[1_000]), &rules), PriceVerdict::Usual);
+        assert_eq!(
+            judge_price(dollars, &history(&[1_000]), &rules),
+            PriceVerdict::Usual
+        );
     }
 
     proptest! {

@@ -83,7 +83,10 @@ mod tests {
         assert_eq!(kind(Some(state(1, 5)), state(1, 6)), Some(ChangeType::Price));
         assert_eq!(kind(Some(state(1, 5)), state(2, 6)), Some(ChangeType::Both));
         assert_eq!(Change::between(Some(state(1, 5)), state(1, 5), true), None);
-        let dead = SourceState { url_status: UrlStatus::Dead, ..state(0, 5) };
+        let dead = SourceState {
+            url_status: UrlStatus::Dead,
+            ..state(0, 5)
+        };
         assert_eq!(kind(Some(state(0, 5)), dead), None);
     }
 

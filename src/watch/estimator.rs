@@ -63,7 +63,11 @@ impl Rate {
     }
 
     fn checked(a: f64, b: f64) -> Option<Self> {
-        #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "checked to be finite right below")]
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_possible_truncation,
+            reason = "checked to be finite right below"
+        )]
         let (shape, hours) = (a as f32, b as f32);
         let sound = |x: f32| x.is_finite() && x > 0.0;
         (sound(shape) && sound(hours)).then_some(Self { shape, hours })
@@ -153,7 +157,8 @@ mod tests {
             let (a2, b2) = update(a, b, hours, true);
             assert!(close(a2, a1, 1e-9) && close(b2, b1, 1e-9), "{a2} {b2}");
         }
-        assert_eq!(update(0.63, 75.6, 2.8, false), (0.63, 78.4));
+        let (a, b) = update(0.63, 75.6, 2.8, false);
+        assert!(close(a, 0.63, 1e-12) && close(b, 78.4, 1e-12), "{a} {b}");
     }
 
     #[test]

@@ -65,8 +65,10 @@ impl Default for Rules {
 pub struct HoldRules {
     /// A price out of its band: by default six hours, then what is still so is believed.
     pub price_step: (TimeDelta, HoldDefault),
-    /// A price of zero or of another currency: by default a day, then turned down.
-    pub price_unread: (TimeDelta, HoldDefault),
+    /// A price of zero: by default a day, then turned down.
+    pub price_zero: (TimeDelta, HoldDefault),
+    /// A price in another currency, nothing on sale meanwhile: by default a day, then what is still so is believed.
+    pub currency_changed: (TimeDelta, HoldDefault),
     /// Another item: by default three days, then turned down; the listing stays empty.
     pub other_item: (TimeDelta, HoldDefault),
     /// Many products gone at once: by default half an hour, then each is read again and what is confirmed released.
@@ -77,7 +79,8 @@ impl Default for HoldRules {
     fn default() -> Self {
         Self {
             price_step: (TimeDelta::hours(6), HoldDefault::Recheck),
-            price_unread: (TimeDelta::hours(24), HoldDefault::Reject),
+            price_zero: (TimeDelta::hours(24), HoldDefault::Reject),
+            currency_changed: (TimeDelta::hours(24), HoldDefault::Recheck),
             other_item: (TimeDelta::hours(72), HoldDefault::Reject),
             mass_change: (TimeDelta::minutes(30), HoldDefault::Recheck),
         }
@@ -90,7 +93,8 @@ impl HoldRules {
     pub fn of(&self, reason: HoldReason) -> (TimeDelta, HoldDefault) {
         match reason {
             HoldReason::PriceStep => self.price_step,
-            HoldReason::PriceZero | HoldReason::CurrencyChanged => self.price_unread,
+            HoldReason::PriceZero => self.price_zero,
+            HoldReason::CurrencyChanged => self.currency_changed,
             HoldReason::TitleChanged | HoldReason::SellerChanged | HoldReason::OtherItem => self.other_item,
             HoldReason::MassChange | HoldReason::RemoteSale | HoldReason::Radius => self.mass_change,
         }
@@ -369,7 +373,10 @@ fn changed(
     let before = accepted.state;
     let was_changed = before.is_some_and(|b| b.url_status == UrlStatus::Changed);
     let open = accepted.hold.as_deref().filter(|h| h.is_open());
-    let mass = accepted.hold.as_deref().filter(|h| h.reason == HoldReason::MassChange);
+    let mass = accepted
+        .hold
+        .as_deref()
+        .filter(|h| h.reason == HoldReason::MassChange);
     let reason = match (&other, open) {
         (Some(other), _) => other.reason,
         (None, Some(open)) => open.reason,
@@ -449,7 +456,11 @@ fn ordinary(
         let after = SourceState {
             stock: Quantity::ZERO,
             price: before.and_then(|b| b.price).or(shown.price),
-            url_status: if ended && dead { UrlStatus::Dead } else { UrlStatus::Active },
+            url_status: if ended && dead {
+                UrlStatus::Dead
+            } else {
+                UrlStatus::Active
+            },
         };
         let appointed = accepted.ends_at.is_some_and(|end| end <= at);
         let explained = ended && appointed;
@@ -607,7 +618,11 @@ fn withhold(
     let after = safe_part(before, shown);
     step.change = Change::between(accepted.state, after, true);
     if after == shown {
-        step.hold = if known.is_some() { HoldStep::Clear } else { HoldStep::Keep };
+        step.hold = if known.is_some() {
+            HoldStep::Clear
+        } else {
+            HoldStep::Keep
+        };
         return;
     }
     let meanwhile = match reason {
@@ -615,7 +630,9 @@ fn withhold(
         HoldReason::CurrencyChanged => Meanwhile::Zero,
         _ => Meanwhile::Keep,
     };
-    let deadline = known.filter(|h| h.is_open() && h.reason == reason).map(|h| h.deadline);
+    let deadline = known
+        .filter(|h| h.is_open() && h.reason == reason)
+        .map(|h| h.deadline);
     step.hold = match same {
         // An open hold stands on a version; when the safe part moves it, the proposal is made anew on the new one.
         Some(known) if known.is_open() && step.change.is_some() => {

@@ -150,8 +150,12 @@ impl Planner {
         self.remove(id);
         let now_ms = now.timestamp_millis();
         // A product never seen is as old as can be, so that a failed first look does not make it look fresh.
-        let last_ok = item.last_ok.map_or(i64::MIN / 4, |t| t.timestamp_millis().min(now_ms));
-        let at = self.slots.insert(id, item.weight_jpy_per_hour, item.rate, last_ok);
+        let last_ok = item
+            .last_ok
+            .map_or(i64::MIN / 4, |t| t.timestamp_millis().min(now_ms));
+        let at = self
+            .slots
+            .insert(id, item.weight_jpy_per_hour, item.rate, last_ok);
         self.cells.link(&mut self.slots, at);
         if item.last_ok.is_none() {
             self.set_event(at, now_ms, Why::Requested);
@@ -235,7 +239,9 @@ impl Planner {
         slot.failures = slot.failures.saturating_add(1).min(20);
         slot.state = State::Parked;
         slot.stamp = slot.stamp.wrapping_add(1);
-        let until = now.timestamp_millis().saturating_add(wait.min(PARK_LONGEST_MS.max(first)));
+        let until = now
+            .timestamp_millis()
+            .saturating_add(wait.min(PARK_LONGEST_MS.max(first)));
         self.parked.push(Reverse((until, at, slot.stamp)));
         self.stats.parked = self.stats.parked.saturating_add(1);
         self.wake_event(at);
@@ -261,10 +267,18 @@ impl Planner {
             return Some(Duration::ZERO);
         }
         let min = millis(self.settings.min_interval);
-        let heads = self.cells.heads().map(|at| self.slots.get(at).last_ok.saturating_add(min));
-        let timed = [self.future.peek(), self.parked.peek()].into_iter().flatten().map(|Reverse((t, ..))| *t);
+        let heads = self
+            .cells
+            .heads()
+            .map(|at| self.slots.get(at).last_ok.saturating_add(min));
+        let timed = [self.future.peek(), self.parked.peek()]
+            .into_iter()
+            .flatten()
+            .map(|Reverse((t, ..))| *t);
         let earliest = heads.chain(timed).min()?;
-        Some(Duration::from_millis(u64::try_from(earliest.saturating_sub(now)).unwrap_or(0)))
+        Some(Duration::from_millis(
+            u64::try_from(earliest.saturating_sub(now)).unwrap_or(0),
+        ))
     }
 
     /// How the plan stands.
@@ -272,7 +286,11 @@ impl Planner {
     pub fn stats(&self, now: DateTime<Utc>) -> PlannerStats {
         let oldest = self.cells.oldest().map_or(0, |at| {
             let last_ok = self.slots.get(at).last_ok;
-            if last_ok < 0 { 0 } else { now.timestamp_millis().saturating_sub(last_ok) }
+            if last_ok < 0 {
+                0
+            } else {
+                now.timestamp_millis().saturating_sub(last_ok)
+            }
         });
         PlannerStats {
             products: self.slots.len(),
@@ -309,7 +327,8 @@ impl Planner {
         }
         while let Some((_, Reverse(when), at, stamp)) = self.due.pop() {
             // One in flight is looked at again when it has landed: see `wake_event`.
-            if self.slots.event_is(at, when, stamp) && !matches!(self.slots.get(at).state, State::InFlight(_)) {
+            if self.slots.event_is(at, when, stamp) && !matches!(self.slots.get(at).state, State::InFlight(_))
+            {
                 return Some((at, self.slots.get(at).event_why));
             }
         }
@@ -318,7 +337,11 @@ impl Planner {
 
     fn has_floor(&self) -> bool {
         let hours = self.settings.max_interval.as_secs_f64() / 3600.0;
-        #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a count of products is exact in f64")]
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_precision_loss,
+            reason = "a count of products is exact in f64"
+        )]
         let products = self.slots.len() as f64;
         self.settings.requests_per_hour >= FLOOR_HEADROOM * products / hours
     }
@@ -332,7 +355,11 @@ impl Planner {
             if now.saturating_sub(slot.last_ok) < min {
                 continue;
             }
-            let worth = index(f64::from(slot.weight), slot.rate.per_hour(), hours_between(slot.last_ok, now));
+            let worth = index(
+                f64::from(slot.weight),
+                slot.rate.per_hour(),
+                hours_between(slot.last_ok, now),
+            );
             if best.is_none_or(|(most, _)| worth > most) {
                 best = Some((worth, at));
             }
@@ -399,7 +426,10 @@ impl Planner {
             return;
         };
         let delay = TimeDelta::from_std(self.settings.event_delay).unwrap_or(TimeDelta::zero());
-        let after_end = ends_at.checked_add_signed(delay).unwrap_or(ends_at).timestamp_millis();
+        let after_end = ends_at
+            .checked_add_signed(delay)
+            .unwrap_or(ends_at)
+            .timestamp_millis();
         let again = now.saturating_add(delay.num_milliseconds().max(1));
         let when = if after_end > now { after_end } else { again };
         match self.slots.get(at).event_at {
@@ -438,7 +468,11 @@ fn millis(time: Duration) -> i64 {
 /// Never negative, at most 30 days: a clock that jumps makes nothing urgent for ever.
 fn hours_between(from: i64, to: i64) -> f64 {
     let ms = to.saturating_sub(from).clamp(0, 30 * 24 * 3_600_000);
-    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "30 days in milliseconds are exact in f64")]
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_precision_loss,
+        reason = "30 days in milliseconds are exact in f64"
+    )]
     let ms = ms as f64;
     ms / MS_PER_HOUR
 }

@@ -96,7 +96,12 @@ pub async fn add(conn: &mut AsyncPgConnection, watches: &[NewWatch]) -> Result<V
         let new = inserted.get(&owned_key(watch)).copied();
         let (id, product) = new
             .or_else(|| all.get(&owned_key(watch)).copied())
-            .ok_or_else(|| StoreError::conflict(format!("`{}` came and went while it was added", watch.source_product_id)))?;
+            .ok_or_else(|| {
+                StoreError::conflict(format!(
+                    "`{}` came and went while it was added",
+                    watch.source_product_id
+                ))
+            })?;
         let (watch_id, product_id) = (WatchId(id), ProductId(product));
         answers.push(if new.is_some() && first.insert(id) {
             Added::New { watch_id, product_id }
@@ -115,7 +120,10 @@ fn key(watch: &NewWatch) -> (SourcePlatform, &str) {
 }
 
 fn owned_key(watch: &NewWatch) -> Key {
-    (watch.source.as_str().to_owned(), watch.source_product_id.as_str().to_owned())
+    (
+        watch.source.as_str().to_owned(),
+        watch.source_product_id.as_str().to_owned(),
+    )
 }
 
 fn sources(watches: &[&NewWatch]) -> Vec<&'static str> {
@@ -148,7 +156,11 @@ async fn find(conn: &mut AsyncPgConnection, watches: &[NewWatch]) -> Result<Rows
 
 /// The product of each watch, made where it names none.
 async fn make_products(conn: &mut AsyncPgConnection, watches: &[&NewWatch]) -> Result<Vec<i64>, StoreError> {
-    let without: Vec<&NewWatch> = watches.iter().copied().filter(|w| w.product_id.is_none()).collect();
+    let without: Vec<&NewWatch> = watches
+        .iter()
+        .copied()
+        .filter(|w| w.product_id.is_none())
+        .collect();
     let made: Vec<Id> = diesel::sql_query(
         "INSERT INTO yahoo_scraped_products (title, source_url) \
          SELECT title, url FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS n (title, url, place) ORDER BY place \
@@ -165,7 +177,11 @@ async fn make_products(conn: &mut AsyncPgConnection, watches: &[&NewWatch]) -> R
         .collect())
 }
 
-async fn insert(conn: &mut AsyncPgConnection, watches: &[&NewWatch], products: &[i64]) -> Result<Rows, StoreError> {
+async fn insert(
+    conn: &mut AsyncPgConnection,
+    watches: &[&NewWatch],
+    products: &[i64],
+) -> Result<Rows, StoreError> {
     let rows = diesel::sql_query(
         "INSERT INTO inventory_management (product_id, source_platform, source_url, source_product_id, cost_rule, \
              value_at_risk, title) \

@@ -50,7 +50,10 @@ struct Link {
     after: u32,
 }
 
-const UNLINKED: Link = Link { before: NONE, after: NONE };
+const UNLINKED: Link = Link {
+    before: NONE,
+    after: NONE,
+};
 
 /// The slab. Slots of removed products are used again.
 #[derive(Debug, Default)]
@@ -69,12 +72,18 @@ impl Slots {
         self.by_id.get(&id).copied()
     }
 
-    #[expect(clippy::indexing_slicing, reason = "indices are made by `insert` and slots are never taken out of the slab")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "indices are made by `insert` and slots are never taken out of the slab"
+    )]
     pub(super) fn get(&self, at: u32) -> &Slot {
         &self.slots[place(at)]
     }
 
-    #[expect(clippy::indexing_slicing, reason = "indices are made by `insert` and slots are never taken out of the slab")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "indices are made by `insert` and slots are never taken out of the slab"
+    )]
     pub(super) fn get_mut(&mut self, at: u32) -> &mut Slot {
         &mut self.slots[place(at)]
     }
@@ -84,10 +93,9 @@ impl Slots {
             Some(at) => at,
             None => u32::try_from(self.slots.len()).unwrap_or(NONE),
         };
-        let (stamp, generation) = self
-            .slots
-            .get(place(at))
-            .map_or((0, 0), |old| (old.stamp.wrapping_add(1), old.generation.wrapping_add(1)));
+        let (stamp, generation) = self.slots.get(place(at)).map_or((0, 0), |old| {
+            (old.stamp.wrapping_add(1), old.generation.wrapping_add(1))
+        });
         let slot = Slot {
             id,
             weight: if weight.is_finite() { weight.max(0.0) } else { 0.0 },
@@ -139,7 +147,10 @@ struct List {
     last: u32,
 }
 
-const EMPTY: List = List { first: NONE, last: NONE };
+const EMPTY: List = List {
+    first: NONE,
+    last: NONE,
+};
 
 /// Which of a slot's two links a list uses.
 #[derive(Clone, Copy)]
@@ -174,7 +185,11 @@ pub(super) struct Cells {
 
 impl Default for Cells {
     fn default() -> Self {
-        Self { lists: Vec::new(), by_class: HashMap::new(), all: EMPTY }
+        Self {
+            lists: Vec::new(),
+            by_class: HashMap::new(),
+            all: EMPTY,
+        }
     }
 }
 
@@ -225,8 +240,14 @@ fn class(number: f64) -> i16 {
     if number <= 0.0 {
         return i16::MIN;
     }
-    let power = (number.ln() / CELL_FACTOR.ln()).floor().clamp(-10_000.0, 10_000.0);
-    #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "clamped right above")]
+    let power = (number.ln() / CELL_FACTOR.ln())
+        .floor()
+        .clamp(-10_000.0, 10_000.0);
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        reason = "clamped right above"
+    )]
     let power = power as i16;
     power
 }
@@ -239,7 +260,11 @@ fn insert(list: &mut List, slots: &mut Slots, at: u32, which: Which) {
     // Behind `before`, in front of `after`.
     let (before, after) = loop {
         if back == NONE || slots.get(back).last_ok <= age {
-            let after = if back == NONE { list.first } else { which.read(slots.get(back)).after };
+            let after = if back == NONE {
+                list.first
+            } else {
+                which.read(slots.get(back)).after
+            };
             break (back, after);
         }
         if slots.get(front).last_ok > age {

@@ -7,7 +7,12 @@ fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 fn item(weight: f32, last_ok: Option<i64>) -> PlannedItem {
-    PlannedItem { weight_jpy_per_hour: weight, rate: Rate::PRIOR, last_ok: last_ok.map(at), ends_at: None }
+    PlannedItem {
+        weight_jpy_per_hour: weight,
+        rate: Rate::PRIOR,
+        last_ok: last_ok.map(at),
+        ends_at: None,
+    }
 }
 
 fn plan() -> Planner {
@@ -39,14 +44,24 @@ fn one_in_flight_is_not_picked_again_until_it_has_landed() {
     assert!(plan.pick(at(5000), 5).is_empty());
     assert_eq!(plan.next_due(at(5000)), None);
     plan.on_ok(WatchId(1), at(5000), false, None);
-    assert!(plan.pick(at(5001), 5).is_empty(), "younger than the least interval");
+    assert!(
+        plan.pick(at(5001), 5).is_empty(),
+        "younger than the least interval"
+    );
     assert_eq!(ids(&plan.pick(at(5060), 5)), [1]);
 }
 
 #[test]
 fn an_appointment_is_never_taken_early_and_is_kept_over_a_failure() {
     let mut plan = plan();
-    plan.insert(WatchId(1), PlannedItem { ends_at: Some(at(100)), ..item(1.0, Some(-10)) }, at(0));
+    plan.insert(
+        WatchId(1),
+        PlannedItem {
+            ends_at: Some(at(100)),
+            ..item(1.0, Some(-10))
+        },
+        at(0),
+    );
     assert!(plan.pick(at(40), 1).is_empty());
     assert_eq!(plan.next_due(at(40)), Some(Duration::from_secs(10)));
     assert_eq!(plan.pick(at(60), 1), [(WatchId(1), Why::Index)]);
@@ -58,7 +73,14 @@ fn an_appointment_is_never_taken_early_and_is_kept_over_a_failure() {
 #[test]
 fn an_auction_that_was_extended_is_read_again_after_its_new_end() {
     let mut plan = plan();
-    plan.insert(WatchId(1), PlannedItem { ends_at: Some(at(100)), ..item(1.0, Some(0)) }, at(50));
+    plan.insert(
+        WatchId(1),
+        PlannedItem {
+            ends_at: Some(at(100)),
+            ..item(1.0, Some(0))
+        },
+        at(50),
+    );
     assert_eq!(plan.pick(at(115), 1), [(WatchId(1), Why::Event)]);
     plan.on_ok(WatchId(1), at(115), false, Some(at(400)));
     assert_eq!(plan.pick(at(415), 1), [(WatchId(1), Why::Event)]);
@@ -76,7 +98,14 @@ fn five_thousand_ends_at_ten_are_followed_by_what_is_lost() {
     for id in 0..5_000_i64 {
         #[expect(clippy::as_conversions, reason = "small")]
         let weight = (id % 977) as f32 + 1.0;
-        plan.insert(WatchId(id), PlannedItem { ends_at: Some(at(100)), ..item(weight, Some(90)) }, at(99));
+        plan.insert(
+            WatchId(id),
+            PlannedItem {
+                ends_at: Some(at(100)),
+                ..item(weight, Some(90))
+            },
+            at(99),
+        );
     }
     let mut weights = Vec::new();
     for second in 0..5_000 {
@@ -90,12 +119,21 @@ fn five_thousand_ends_at_ten_are_followed_by_what_is_lost() {
 
 #[test]
 fn the_floor_is_kept_while_the_budget_allows_and_left_out_otherwise() {
-    let settings = PlannerSettings { requests_per_hour: 100.0, ..PlannerSettings::default() };
+    let settings = PlannerSettings {
+        requests_per_hour: 100.0,
+        ..PlannerSettings::default()
+    };
     let mut plan = Planner::new(settings);
     plan.insert(WatchId(1), item(0.0, Some(-90_000)), at(0));
     plan.insert(WatchId(2), item(1e6, Some(-7200)), at(0));
-    assert_eq!(plan.pick(at(0), 2), [(WatchId(1), Why::Floor), (WatchId(2), Why::Index)]);
-    let mut plan = Planner::new(PlannerSettings { requests_per_hour: 0.05, ..settings });
+    assert_eq!(
+        plan.pick(at(0), 2),
+        [(WatchId(1), Why::Floor), (WatchId(2), Why::Index)]
+    );
+    let mut plan = Planner::new(PlannerSettings {
+        requests_per_hour: 0.05,
+        ..settings
+    });
     plan.insert(WatchId(1), item(0.0, Some(-90_000)), at(0));
     plan.insert(WatchId(2), item(1e6, Some(-7200)), at(0));
     assert_eq!(plan.pick(at(0), 1), [(WatchId(2), Why::Index)]);
