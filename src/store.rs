@@ -10,6 +10,7 @@
 pub mod embedded;
 pub mod error;
 pub mod errors;
+pub mod executions;
 pub mod history;
 pub mod holds;
 mod hot;
@@ -18,15 +19,16 @@ pub mod ledger;
 pub mod listings;
 pub mod looping;
 pub mod migrate;
+pub mod partitions;
 pub mod platform_state;
 pub mod pool;
-pub mod views;
 pub mod pushes;
 mod schema;
+pub mod status;
 pub mod sync_log;
+pub mod views;
 pub mod wanted;
 pub mod watches;
-pub mod status;
 mod wire;
 
 /// A connection to the database, inside or outside a transaction.

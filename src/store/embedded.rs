@@ -30,10 +30,10 @@ mod place;
 mod server;
 
 use super::StoreError;
-use super::looping::pause;
+use super::looping::{self, pause};
 use super::pool::PoolSettings;
 use super::status::{DatabaseStatus, StatusBoard, retry_waits};
-use crate::supervision::Life;
+use crate::supervision::{ChildSpec, Life};
 use binaries::Binaries;
 use nix::fcntl::Flock;
 use place::Place;
@@ -41,6 +41,7 @@ use server::Server;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
@@ -364,11 +365,21 @@ impl Embedded {
     /// Stops the server and waits for it. True when it ended by itself within [`EmbeddedSettings::stop_limit`].
     pub async fn stop(&self) -> bool {
         let state = std::mem::take(&mut *self.state.lock().await);
-        match state.server {
+        let by_itself = match state.server {
             Some(server) => server.stop(&self.place, self.settings.stop_limit).await,
             None => true,
-        }
+        };
+        self.place.leave();
+        by_itself
     }
+}
+
+/// The child that keeps the server running. It leaves it running when it stops: call [`Embedded::stop`] after the tree.
+pub fn child(name: &str, embedded: Arc<Embedded>) -> ChildSpec {
+    looping::child(name, move |life| {
+        let embedded = Arc::clone(&embedded);
+        async move { embedded.keep_running(&life).await }
+    })
 }
 
 /// The major version that made the cluster.

@@ -4,6 +4,7 @@
 //! stop. The loop runs as a future on the actor's own context, so its panic is the actor's crash, seen and counted by the
 //! tree, and its silence is the actor's being stuck.
 
+use super::error::StoreError;
 use crate::supervision::{ChildSpec, Life};
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use futures_util::FutureExt as _;
@@ -43,6 +44,27 @@ where
         }
     });
     spec
+}
+
+/// Does `work` again and again, `period` apart, until the child is asked to stop. One turn may take `limit`.
+///
+/// A failure waits for the next turn. That the database is away is told elsewhere, once; anything else is logged here.
+pub async fn every<F, Fut>(life: &Life, what: &str, period: Duration, limit: Duration, mut work: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<(), StoreError>>,
+{
+    loop {
+        life.waiting_until(Instant::now() + limit);
+        match work().await {
+            Ok(()) => {}
+            Err(error) if error.is_outage() => tracing::debug!("{what} waits for the database: {error}"),
+            Err(error) => tracing::error!("{what} failed, next try in {} s: {error}", period.as_secs()),
+        }
+        if !pause(life, period).await {
+            return;
+        }
+    }
 }
 
 /// Waits for `pause`, which counts as beating. False when the child has been asked to stop.

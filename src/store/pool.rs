@@ -42,7 +42,7 @@ pub struct PoolSettings {
     pub wait_limit: Duration,
     /// How long opening one connection may take; a server that starts answers "not yet" well within it.
     pub connect_limit: Duration,
-    /// How long one statement may run: a batch takes milliseconds, a hang must not outlast a lease.
+    /// How long one statement may run: a batch takes milliseconds, and a hang is to be over within half a minute.
     pub statement_limit: Duration,
     /// How long a statement waits for a lock: someone's long migration shall not stop us silently.
     pub lock_limit: Duration,
@@ -61,7 +61,7 @@ impl PoolSettings {
             connections: 12,
             wait_limit: Duration::from_secs(5),
             connect_limit: Duration::from_secs(5),
-            statement_limit: Duration::from_secs(30),
+            statement_limit: Duration::from_secs(20),
             lock_limit: Duration::from_secs(5),
             idle_in_transaction_limit: Duration::from_secs(60),
             accept_loss: false,
@@ -116,6 +116,9 @@ impl PoolSettings {
     }
 }
 
+/// The server ends a statement at its limit; an answer that is later than this beyond it will not come.
+const ANSWER_SLACK: Duration = Duration::from_secs(5);
+
 type AsyncPool = Pool<AsyncPgConnection>;
 
 /// The database, by a pool of connections. Cheap to clone.
@@ -163,11 +166,12 @@ impl Db {
     fn lazily(settings: &PoolSettings) -> Result<Self, StoreError> {
         let config = Arc::new(settings.config()?);
         let for_setup = Arc::clone(&config);
+        let silence = Some(settings.statement_limit + ANSWER_SLACK);
         let mut manager = ManagerConfig::default();
         manager.recycling_method = RecyclingMethod::Fast;
         manager.custom_setup = Box::new(move |_url| {
             let config = Arc::clone(&for_setup);
-            async move { wire::connect(&config, None).await }.boxed()
+            async move { wire::connect(&config, silence, None).await }.boxed()
         });
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config("", manager);
         let pool = AsyncPool::builder(manager)
@@ -218,7 +222,7 @@ impl Db {
         channel: &'static str,
     ) -> Result<(AsyncPgConnection, mpsc::UnboundedReceiver<Told>), StoreError> {
         let (told, hear) = mpsc::unbounded_channel();
-        let mut conn = wire::connect(&self.config, Some(told)).await?;
+        let mut conn = wire::connect(&self.config, Some(self.settings.connect_limit), Some(told)).await?;
         conn.batch_execute(&format!("LISTEN {channel}")).await?;
         Ok((conn, hear))
     }
@@ -231,7 +235,7 @@ impl Db {
 
     /// A connection outside the pool, for work that outlasts every limit.
     pub(super) async fn own_conn(&self) -> Result<AsyncPgConnection, StoreError> {
-        Ok(wire::connect(&self.config, None).await?)
+        Ok(wire::connect(&self.config, None, None).await?)
     }
 
     /// Runs `work` in one transaction inside a task of its own, so that dropping the caller never drops a transaction.

@@ -5,11 +5,11 @@
 //! wait: an address that cannot be read, a server that forgets what it has acknowledged, a schema from the future.
 
 use super::error::StoreError;
-use super::looping::pause;
+use super::looping::{self, pause};
 use super::pool::{Db, PoolSettings};
 use crate::backoff::{Backoff, Jitter};
 use crate::clock::Clock;
-use crate::supervision::Life;
+use crate::supervision::{ChildSpec, Life};
 use chrono::{DateTime, Utc};
 use diesel_async::SimpleAsyncConnection as _;
 use serde::Serialize;
@@ -171,8 +171,12 @@ pub async fn connect_waiting(
     Ok(None)
 }
 
-/// Asks the database again and again, telling `board`, until the child is asked to stop.
-pub async fn keep_watch(db: Db, board: StatusBoard, life: Life) {
+/// The child that asks the database again and again and tells `board`.
+pub fn child(name: &str, db: Db, board: StatusBoard) -> ChildSpec {
+    looping::child(name, move |life| keep_watch(db.clone(), board.clone(), life))
+}
+
+async fn keep_watch(db: Db, board: StatusBoard, life: Life) {
     let what = db.settings().shown();
     let waits = retry_waits();
     let mut failed = 0;

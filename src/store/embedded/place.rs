@@ -76,6 +76,14 @@ impl Place {
         Ok((place, lock))
     }
 
+    /// Takes away what stands outside of the root: the short folder of a socket that is gone.
+    pub(super) fn leave(&self) {
+        if !self.socket.starts_with(&self.root) {
+            // one that is not empty is still used
+            let _ = fs::remove_dir(&self.socket);
+        }
+    }
+
     /// Makes a folder that only the server's user may enter.
     pub(super) fn make_own(&self, folder: &Path) -> Result<(), EmbeddedError> {
         make_folder(folder, 0o700)?;
