@@ -4,7 +4,9 @@
 //! the start. A storm outranks the shares: while it lasts, every request that it covers fails in its way.
 
 use super::draw::{micros, mix, unit};
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 macro_rules! faults {
     (
@@ -34,12 +36,15 @@ macro_rules! faults {
         pub struct $plan {
             $(/// Share of requests (0 to 1) that meet this:
             $(#[$doc])* pub $field: f64,)+
+            /// Every request fails alike for a while, again and again; one storm or a list of them.
+            #[serde(deserialize_with = "one_or_many")]
+            pub storm: Vec<Storm<$kind>>,
             $($(#[$rest_doc])* pub $rest: $type,)*
         }
 
         impl Default for $plan {
             fn default() -> Self {
-                Self { $($field: 0.0,)+ $($rest: $default,)* }
+                Self { $($field: 0.0,)+ storm: Vec::new(), $($rest: $default,)* }
             }
         }
 
@@ -50,8 +55,8 @@ macro_rules! faults {
 
             /// The fault of a request, if it meets one. `word` is the request's own draw.
             pub(super) fn decide(&self, seed: u64, word: u64, offset_us: i64) -> Option<$kind> {
-                let stormy = self.storm.as_ref().filter(|s| s.rages(seed, offset_us));
-                if let Some(storm) = stormy {
+                let mut storms = (0_u64..).zip(&self.storm);
+                if let Some((_, storm)) = storms.find(|(number, s)| s.rages(mix(seed, 0x5701, *number), offset_us)) {
                     return Some(storm.fault);
                 }
                 let mut left = unit(word);
@@ -74,18 +79,30 @@ macro_rules! faults {
                 if problems.is_empty() && sum > 1.0 + 1e-9 {
                     problems.push(format!("`{place}`: expected shares that add up to at most 1, got {sum}"));
                 }
-                if let Some(storm) = &self.storm {
-                    if !(storm.every_s > 0.0 && storm.lasts_s > 0.0 && storm.lasts_s <= storm.every_s) {
-                        problems.push(format!(
-                            "`{place}.storm`: expected 0 < `lasts_s` <= `every_s`, got {} and {}",
-                            storm.lasts_s, storm.every_s
-                        ));
-                    }
-                }
+                let bad = self.storm.iter().filter(|s| !(s.lasts_s > 0.0 && s.lasts_s <= s.every_s && s.every_s <= 1e9));
+                problems.extend(bad.map(|storm| {
+                    format!(
+                        "`{place}.storm`: expected 0 < `lasts_s` <= `every_s` <= 1e9, got {} and {}",
+                        storm.lasts_s, storm.every_s
+                    )
+                }));
                 problems
             }
         }
     };
+}
+
+/// Reads nothing, one thing, or a list of them.
+pub(super) fn one_or_many<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
+    let list = match Value::deserialize(from)? {
+        Value::Null => Vec::new(),
+        Value::Array(list) => list,
+        one => vec![one],
+    };
+    let read = list.into_iter().map(serde_json::from_value);
+    read.collect::<Result<_, _>>().map_err(serde::de::Error::custom)
 }
 
 /// A fault that holds for everybody for a while, again and again.
@@ -107,6 +124,7 @@ impl<F> Storm<F> {
         if every <= 0 || offset_us < 0 {
             return false;
         }
+        // The seed is this storm's own.
         let slot = offset_us / every;
         let room = every.saturating_sub(lasts).max(0);
         let word = mix(seed, 0x5702, u64::try_from(slot).unwrap_or(0));
@@ -205,8 +223,6 @@ faults!(
         p_bomb => Bomb = "bomb",
     }
     rest {
-        /// Every request fails alike for a while.
-        storm: Option<Storm<PageFault>> = None,
         /// The `Retry-After` of 503 and 429, as it stands; empty sends none.
         retry_after: String = "2".into(),
         /// How fast a dripping page comes.
@@ -240,8 +256,6 @@ faults!(
         p_delay => Delay = "delay",
     }
     rest {
-        /// Every call fails alike for a while.
-        storm: Option<Storm<CallFault>> = None,
         /// The `Retry-After` of 503 and 429, as it stands; empty sends none.
         retry_after: String = "2".into(),
         /// How late a late answer is, in milliseconds.
@@ -335,11 +349,11 @@ mod tests {
     #[test]
     fn a_storm_rages_once_in_each_span_for_as_long_as_it_lasts() {
         let plan = EbayFaults {
-            storm: Some(Storm {
+            storm: vec![Storm {
                 fault: CallFault::Http503,
                 every_s: 30.0,
                 lasts_s: 3.0,
-            }),
+            }],
             ..EbayFaults::default()
         };
         for span in 0..20_i64 {
@@ -351,13 +365,34 @@ mod tests {
     }
 
     #[test]
+    fn two_storms_rage_each_at_its_own_time() {
+        let text = r#"{"storm":[{"fault":"http_503","every_s":60,"lasts_s":6},{"fault":"http_429","every_s":60,"lasts_s":6}]}"#;
+        let plan: YahooFaults = serde_json::from_str(text).unwrap();
+        let met: Vec<_> = (0..6_000_i64)
+            .map(|tenth| plan.decide(4, 0, tenth * 100_000))
+            .collect();
+        for fault in [PageFault::Http503, PageFault::Http429] {
+            let many = met.iter().filter(|m| **m == Some(fault)).count();
+            assert!(
+                (400..=601).contains(&many),
+                "{fault:?}: {many} tenths of ten minutes"
+            );
+        }
+        let one: YahooFaults =
+            serde_json::from_str(r#"{"storm":{"fault":"busy","every_s":1,"lasts_s":1}}"#).unwrap();
+        assert_eq!(one.decide(4, 0, 5), Some(PageFault::Busy));
+        let none: YahooFaults = serde_json::from_str(r#"{"storm":null}"#).unwrap();
+        assert_eq!(none, YahooFaults::default());
+    }
+
+    #[test]
     fn a_plan_that_cannot_be_is_named_with_its_keys() {
         let mut plan = FaultPlan::default();
         assert!(plan.problems().is_empty());
         plan.yahoo.p_503 = 0.7;
         plan.yahoo.p_login = 0.7;
         plan.ebay.p_entry_warns = -1.0;
-        plan.ebay.storm = Some(Storm {
+        plan.ebay.storm.push(Storm {
             fault: CallFault::Http503,
             every_s: 1.0,
             lasts_s: 2.0,

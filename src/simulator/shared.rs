@@ -1,7 +1,7 @@
 //! What the doors share: both registers, the plan of faults, the pages, and the orders that change them.
 
 use super::draw::count;
-use super::faults::{FaultPlan, PageFault};
+use super::faults::{FaultPlan, PageFault, one_or_many};
 use super::market::{self, LedgerEntry, Market, RegisterEntry, SetListing};
 use super::page::{BadTemplate, OtherPage, Pages, bomb};
 use super::settings::SimulatorSettings;
@@ -13,8 +13,7 @@ use crate::domain::CostRule;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,17 +44,6 @@ pub struct Order {
     /// Changes of listings by hand, one or a list.
     #[serde(deserialize_with = "one_or_many")]
     pub set_listing: Vec<SetListing>,
-}
-
-/// Reads one thing, or a list of them.
-fn one_or_many<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
-    let value = Value::deserialize(from)?;
-    let list = match value {
-        Value::Array(list) => list,
-        one => vec![one],
-    };
-    let read = list.into_iter().map(serde_json::from_value);
-    read.collect::<Result<_, _>>().map_err(serde::de::Error::custom)
 }
 
 /// Everything that is wrong with an order, one line each.

@@ -322,6 +322,10 @@ impl World {
         if next == item.now {
             return false;
         }
+        if item.now.status == Status::Open && next.status == Status::Ended && next.ends_at > now {
+            // What is sold or closed early has ended now, and its page says so.
+            next.ends_at = now / SECOND * SECOND;
+        }
         next.version = item.now.version.wrapping_add(1);
         next.since = now;
         item.before = Some(item.now);

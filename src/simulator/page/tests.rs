@@ -218,6 +218,40 @@ fn a_hostile_title_stays_a_title() {
     assert!(!text.contains("<script>alert"));
 }
 
+/// Cutting the templates is the dear part.
+static PAGES: std::sync::LazyLock<Pages> = std::sync::LazyLock::new(|| Pages::new(7).unwrap());
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+    #[test]
+    fn whatever_an_item_is_its_page_is_well_formed_and_compresses_to_itself(
+        index in 0..10_000_u32, price in 1..900_000_000_u32, buy_now in proptest::option::of(1..900_000_000_u32),
+        quantity in 1..1_000_000_u32, bids in 0..5_000_u32, store: bool, open: bool,
+        ends_in_s in -40_000_000..40_000_000_i64, title in "\\PC{1,60}",
+    ) {
+        let pages = &*PAGES;
+        let mut state = world(1).items[0].now;
+        let ends_at = NOW + ends_in_s * 1_000_000;
+        let status = if open { Status::Open } else { Status::Ended };
+        state = ItemState { price, buy_now, quantity, bids, store, status, ends_at, ..state };
+        let text = String::from_utf8(pages.render(index, &state, &title, NOW, false)).unwrap();
+        let data = next_data(&text);
+        let item = &data["props"]["pageProps"]["initialState"]["item"]["detail"]["item"];
+        assert_eq!(item["title"], title);
+        assert_eq!((item["price"].as_u64(), item["quantity"].as_u64()), (Some(price.into()), Some(quantity.into())));
+        assert_eq!(item["status"], if open { "open" } else { "closed" });
+        assert_eq!(page_data(&text)["items"]["productName"], title);
+        assert_eq!(item.get("taxinBidorbuy").is_some(), store && buy_now.is_some());
+        for json in text.split("<script type=\"application/ld+json\">").skip(1) {
+            serde_json::from_str::<Value>(json.split("</script>").next().unwrap()).unwrap();
+        }
+        let packed = pages.render(index, &state, &title, NOW, true);
+        let mut inflated = String::new();
+        flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut inflated).unwrap();
+        assert!(inflated == text);
+    }
+}
+
 #[test]
 fn the_first_price_of_the_text_is_another_items() {
     let (pages, world) = (Pages::new(1).unwrap(), world(1));
