@@ -618,41 +618,49 @@ async fn a_head_larger_than_allowed_is_refused() {
 
 // === how long ===
 
-fn impatient() -> Limits {
-    Limits {
-        total: Duration::from_millis(400),
-        idle: Duration::from_millis(150),
-        ..Limits::default()
-    }
-}
-
 #[tokio::test]
 async fn silence_slowness_and_heads_without_end_are_ended_by_their_limits() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_vec();
-    let drip = Duration::from_millis(20);
-    for (script, waiting_for) in [
-        (vec![Do::Hang], "waiting for the answer's head"),
+    let drip = |bytes: &[u8]| Do::Drip(bytes.to_vec(), Duration::from_millis(20));
+    let (short, long) = (Duration::from_millis(200), Duration::from_secs(60));
+    let in_all = Limits {
+        total: short,
+        idle: long,
+        ..Limits::default()
+    };
+    let silent = Limits {
+        total: long,
+        idle: short,
+        ..Limits::default()
+    };
+    let for_head = "waiting for the answer's head";
+    for (limits, script, waiting_for) in [
+        (in_all, vec![Do::Hang], for_head),
         (
-            vec![
-                Do::Send(b"HTTP/1.1 200 OK\r\n".to_vec()),
-                Do::Drip(b"X: y\r\n".to_vec(), drip),
-            ],
-            "waiting for the answer's head",
+            in_all,
+            vec![Do::Send(b"HTTP/1.1 200 OK\r\n".to_vec()), drip(b"X: y\r\n")],
+            for_head,
         ),
         (
+            silent,
             vec![Do::Send(head.clone()), Do::Send(b"abc".to_vec()), Do::Hang],
             "waiting for more of the answer's body",
         ),
         (
-            vec![Do::Send(head), Do::Drip(b"x".to_vec(), drip)],
+            in_all,
+            vec![Do::Send(head), drip(b"x")],
             "reading the answer's body to its end",
         ),
     ] {
         let server = Server::start(move |_| script.clone()).await;
-        let client = server.client_with(impatient());
-        let error = client.get(server.url("/")).send().await.unwrap_err();
+        let error = server
+            .client_with(limits)
+            .get(server.url("/"))
+            .send()
+            .await
+            .unwrap_err();
         assert!(
-            matches!(&error, HttpError::TimedOut { waiting_for: what, .. } if *what == waiting_for),
+            matches!(&error, HttpError::TimedOut { waiting_for: what, after, .. } if *what == waiting_for && *after == short),
             "{error}"
         );
         assert_eq!(
@@ -743,9 +751,11 @@ async fn each_way_of_not_connecting_has_its_name() {
             .unwrap()
     };
     let refused = format!("http://{gone}/");
+    // A label that is too long fails in the resolver itself, without a network.
+    let nobody = format!("http://{}.invalid/", "n".repeat(70));
     for (address, expected) in [
         (refused.as_str(), ConnectFailure::Refused),
-        ("http://nobody.invalid/", ConnectFailure::Name),
+        (nobody.as_str(), ConnectFailure::Name),
     ] {
         let settings = ClientSettings {
             origins: vec![Origin::parse(address).unwrap()],

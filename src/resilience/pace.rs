@@ -196,11 +196,16 @@ impl Pace {
         self.apply(1.0);
     }
 
+    /// The server's word, while it counts.
+    pub(super) fn told_until(&self, now: Instant) -> Option<Instant> {
+        self.told_until.filter(|until| *until > now)
+    }
+
     /// What is worth keeping.
     pub(super) fn kept(&self, now: Instant) -> KeptPace {
         KeptPace {
             share: self.recovered(now),
-            told_until: self.told_until,
+            told_until: self.told_until(now),
         }
     }
 
