@@ -48,7 +48,6 @@ pub fn run(settings: Settings) -> anyhow::Result<Ended> {
         ansi: false,
     })
     .context("the log cannot be set up; see `log.filter`")?;
-    install_tls();
     #[cfg(feature = "failpoints")]
     if let Some((_, plan)) = crate::config::environment().into_iter().find(|(n, _)| n == "ZAIKOBAN_FAILPOINTS") {
         failpoints::arm(&plan).context("ZAIKOBAN_FAILPOINTS cannot be read")?;
@@ -65,7 +64,7 @@ pub fn run(settings: Settings) -> anyhow::Result<Ended> {
 }
 
 /// The one provider of TLS, installed before the first client is made.
-pub(crate) fn install_tls() {
+pub fn install_tls() {
     // Refused only when it is installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
 }

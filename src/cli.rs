@@ -21,6 +21,7 @@ use std::process::ExitCode;
 /// Runs the command line of this process and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::app::install_tls();
     let arguments = Arguments::parse();
     run(arguments).into()
 }

@@ -175,7 +175,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
     let daemon = daemon(r);
     let log = LogSettings {
         json: r.flag("log.json", false),
-        filter: r.text("log.filter").unwrap_or_else(|| "info".to_owned()),
+        filter: r.text("log.filter").unwrap_or_else(|| "info,actix_server=warn".to_owned()),
     };
     let database = DatabaseSettings {
         url: r.secret("database.url"),
