@@ -20,4 +20,9 @@ mod queue;
 mod simulator;
 mod store;
 mod support;
+<<<<<<< HEAD
 mod yahoo;
+=======
+mod sync;
+mod wanted;
+>>>>>>> w/sync
