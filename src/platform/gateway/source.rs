@@ -44,11 +44,6 @@ impl Actor for SourceGateway {
     type Context = Context<Self>;
 }
 
-impl Supervised for SourceGateway {
-    /// Keeps adapter and guard: they are shared, and a crash of this actor says nothing about them.
-    fn restarting(&mut self, _: &mut Context<Self>) {}
-}
-
 /// Looks at items, at most as many as the adapter takes in one request; one answer for each, in order.
 #[derive(Message)]
 #[rtype(result = "Vec<Result<Observation, PlatformError>>")]
