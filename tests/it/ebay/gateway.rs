@@ -55,10 +55,12 @@ fn observation(id: &SourceProductId) -> Observation {
 }
 
 type Look = Result<Observation, PlatformError>;
+type Looks = Box<dyn Fn(usize, &SourceProductId) -> Look + Send + Sync>;
+type Outcomes = Box<dyn Fn(&[Revision]) -> Vec<EntryOutcome> + Send + Sync>;
 
 /// Answers the n-th request (from 1) as told, and notes what it was asked.
 struct Told {
-    answer: Box<dyn Fn(usize, &SourceProductId) -> Look + Send + Sync>,
+    answer: Looks,
     asked: Mutex<Vec<Vec<SourceProductId>>>,
 }
 
@@ -253,7 +255,7 @@ async fn many_checks_are_open_at_once() {
 #[derive(Default)]
 struct Shop {
     batch: Mutex<usize>,
-    answer: Mutex<Option<Box<dyn Fn(&[Revision]) -> Vec<EntryOutcome> + Send + Sync>>>,
+    answer: Mutex<Option<Outcomes>>,
     sent: Mutex<Vec<Vec<Box<str>>>>,
     reads: Mutex<usize>,
 }
@@ -319,11 +321,7 @@ struct Sold {
 }
 
 impl Sold {
-    async fn new(
-        batch: usize,
-        per_second: f64,
-        answer: Option<Box<dyn Fn(&[Revision]) -> Vec<EntryOutcome> + Send + Sync>>,
-    ) -> Self {
+    async fn new(batch: usize, per_second: f64, answer: Option<Outcomes>) -> Self {
         let shop = Arc::new(Shop {
             batch: Mutex::new(batch),
             answer: Mutex::new(answer),
