@@ -228,25 +228,21 @@ impl Client {
     }
 
     /// Begins a GET.
-    #[must_use]
     pub fn get(&self, url: Url) -> Request {
         Request::new(self.clone(), Method::GET, url)
     }
 
     /// Begins a POST.
-    #[must_use]
     pub fn post(&self, url: Url) -> Request {
         Request::new(self.clone(), Method::POST, url)
     }
 
     /// Begins a PUT.
-    #[must_use]
     pub fn put(&self, url: Url) -> Request {
         Request::new(self.clone(), Method::PUT, url)
     }
 
     /// Begins a DELETE.
-    #[must_use]
     pub fn delete(&self, url: Url) -> Request {
         Request::new(self.clone(), Method::DELETE, url)
     }

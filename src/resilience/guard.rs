@@ -61,7 +61,7 @@ pub enum CallError<E> {
     /// An operator paused the service; nothing was sent.
     #[error("not sent: the service is paused by an operator")]
     Paused,
-    /// Too many callers of this or higher priority wait already; nothing was sent.
+    /// Too many callers wait already, or it was not this one's turn within the policy's longest wait; nothing was sent.
     #[error("not sent: too many calls wait for this service already")]
     Busy,
     /// The call took longer than the policy allows and was dropped; it may have had its effect.
@@ -397,6 +397,14 @@ impl Guard {
     }
 }
 
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard")
+            .field("service", &self.core.service)
+            .finish_non_exhaustive()
+    }
+}
+
 // === impl Core: permit and gate ===
 
 impl Core {
@@ -407,15 +415,23 @@ impl Core {
         patience: Patience,
     ) -> Result<Permit, Refused> {
         let place = Place::enter(self, priority, end, patience)?;
+        let give_up = (patience == Patience::Asks).then(|| Instant::now() + self.policy.longest_wait);
         loop {
-            match self.step(&place, patience) {
+            let until = match self.step(&place, patience) {
                 Step::Granted(permit) => return Ok(permit),
                 Step::Refused(why) => return Err(why),
-                Step::Wait => place.waiter.woken.notified().await,
-                // Whichever is first: the answer to both is to look again.
-                Step::Sleep(until) => {
-                    let _ = tokio::time::timeout_at(until, place.waiter.woken.notified()).await;
-                }
+                Step::Sleep(until) => Some(until),
+                Step::Wait => None,
+            };
+            if give_up.is_some_and(|limit| limit <= Instant::now()) {
+                self.state.lock().counts.refused += 1;
+                return Err(Refused::Busy);
+            }
+            let woken = place.waiter.woken.notified();
+            // Whichever is first, waking or the time: the answer to both is to look again.
+            match [until, give_up].into_iter().flatten().min() {
+                Some(until) => drop(tokio::time::timeout_at(until, woken).await),
+                None => woken.await,
             }
         }
     }
@@ -790,3 +806,6 @@ impl Drop for Call {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

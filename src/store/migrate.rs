@@ -89,7 +89,7 @@ where
     F: FnOnce(&mut Blocking) -> Result<T, Failure> + Send + 'static,
     T: Send + 'static,
 {
-    let (mut conn, _told) = db.listening_conn().await?;
+    let mut conn = db.own_conn().await?;
     // building an index may take long, and so may whoever has the lock
     conn.batch_execute(
         "SET statement_timeout = 0; SET lock_timeout = '60s'; SET idle_in_transaction_session_timeout = 0",

@@ -14,5 +14,9 @@
 )]
 
 mod ebay;
+mod embedded;
+mod queue;
+mod simulator;
 mod store;
 mod support;
+mod yahoo;

@@ -1,4 +1,7 @@
 //! The store on a real PostgreSQL.
 
-mod jobs;
+mod kept;
+mod migrate;
+mod outage;
+mod pool;
 mod schema;

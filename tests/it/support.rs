@@ -2,4 +2,5 @@
 
 pub mod oas;
 pub mod pg;
+pub mod proxy;
 pub mod wait;

@@ -68,7 +68,7 @@ struct Id {
 
 /// Enqueues `jobs`, inside whatever transaction `conn` is in.
 ///
-/// Answers the ids of the rows that now stand for them (a row can stand for several). A job whose key is waiting already takes the more urgent priority and the earlier moment
+/// Answers the ids of the rows that now stand for them, in the order of their keys (a row can stand for several). A job whose key is waiting already takes the more urgent priority and the earlier moment
 /// of the two, so a waiting price job never swallows a zero.
 ///
 /// # Errors

@@ -1,8 +1,10 @@
 //! The words of a job's row.
 
 use crate::domain::{DestinationPlatform, UnknownName, names};
+use crate::store::StoreError;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
+use uuid::Uuid;
 
 names!(
     /// What kind of work a job is.
@@ -54,6 +56,16 @@ impl Lane {
         }
     }
 
+    /// Reads a row's columns.
+    pub(super) fn read(queue: &str, destination: Option<&str>) -> Result<Self, StoreError> {
+        let queue = queue.parse().map_err(StoreError::bad_row)?;
+        let destination = destination
+            .map(DestinationPlatform::from_str)
+            .transpose()
+            .map_err(StoreError::bad_row)?;
+        Ok(Self { queue, destination })
+    }
+
     /// The destination's name, or nothing: as the table's index and the notifications have it.
     pub(super) fn destination_text(self) -> &'static str {
         self.destination.map_or("", DestinationPlatform::as_str)
@@ -63,5 +75,36 @@ impl Lane {
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.queue, self.destination_text())
+    }
+}
+
+/// Who holds a job: a node, and one life of its daemon.
+///
+/// A daemon that starts knows that whatever an earlier life of its node holds is held by nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WorkerId {
+    node: Box<str>,
+    boot: Uuid,
+}
+
+impl WorkerId {
+    /// A new life of `node`. A `/` in the name becomes `-`.
+    #[must_use]
+    pub fn new(node: &str) -> Self {
+        Self {
+            node: node.replace('/', "-").into(),
+            boot: Uuid::now_v7(),
+        }
+    }
+
+    /// What all lives of this node begin with.
+    pub(super) fn node_prefix(&self) -> String {
+        format!("{}/", self.node)
+    }
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.node, self.boot)
     }
 }
