@@ -62,7 +62,7 @@ fn from_guard<E>(service: &str, doing: &str, error: &CallError<E>) -> PlatformEr
         CallError::Paused => (codes::PAUSED, ErrorClass::Transient),
         CallError::Busy => (codes::BUSY, ErrorClass::Transient),
         CallError::TimedOut => (codes::TIMED_OUT, ErrorClass::Transient),
-        CallError::Panicked { .. } | CallError::Failed(_) => (codes::PANICKED, ErrorClass::Protocol),
+        CallError::Panicked { .. } | CallError::Failed(_) => (codes::PANICKED, ErrorClass::Transient),
     };
     PlatformError {
         class,

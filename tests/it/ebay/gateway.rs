@@ -236,10 +236,11 @@ async fn an_adapter_that_panics_is_an_error_and_the_gateway_lives_on() {
         let error = look.as_ref().unwrap_err();
         assert_eq!(
             (&*error.code, error.class),
-            (codes::PANICKED, ErrorClass::Protocol)
+            (codes::PANICKED, ErrorClass::Transient)
         );
         assert!(error.message.contains("a strange page"), "{error}");
     }
+    assert_eq!(watched.requests(), 1, "a panic is not repeated");
     assert!(watched.observe(&["a"]).await[0].is_ok());
 }
 
