@@ -14,11 +14,15 @@
 //!   confirmed is held for a person.
 //! - **An outage uses nothing up**: jobs wait, and no attempt is counted.
 
+pub mod dry_run;
+pub mod explain;
+pub mod link;
 #[cfg(test)]
 mod model;
 pub mod outlet;
 pub mod plan;
 pub mod radius;
+pub mod reprice;
 mod round;
 mod settings;
 pub mod settle;

@@ -16,7 +16,7 @@ pub(super) fn data(value: impl Serialize) -> Answer {
 
 /// A refusal or failure as the door shows it.
 #[derive(Debug)]
-pub(super) struct ApiError(pub(super) OpsError);
+pub struct ApiError(pub(super) OpsError);
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -80,7 +80,6 @@ pub fn configure(config: &mut ServiceConfig) {
             web::scope("/v1")
                 .route("/status", web::get().to(status))
                 .route("/tree", web::get().to(tree))
-                .route("/summary", web::get().to(summary))
                 .route("/syncs", web::get().to(syncs))
                 .route("/products", web::get().to(products))
                 .route("/products", web::post().to(add_product))
@@ -141,10 +140,6 @@ async fn status(state: Data<State>) -> Answer {
 
 async fn tree(state: Data<State>) -> Answer {
     data(state.ops.tree().map_err(ApiError)?)
-}
-
-async fn summary(state: Data<State>) -> Answer {
-    data(state.ask(|ops| async move { ops.summary().await }).await?)
 }
 
 async fn syncs(state: Data<State>, page: Query<PageQuery>) -> Answer {

@@ -312,8 +312,8 @@ async fn ebay(
     let outlet: Arc<dyn Outlet> = Arc::new(GatewayOutlet::new(
         gateway_handle,
         guard,
-        moments,
         adapter.batch_size(),
+        moments,
         common.clock.clone(),
     ));
     let parts = SyncParts {
@@ -331,6 +331,7 @@ async fn ebay(
             ..SyncSettings::default()
         },
         clock: common.clock.clone(),
+        book: Arc::clone(&common.book),
         worker: common.worker.clone(),
         committed: common.committed.clone(),
         notices: common.notices.clone(),

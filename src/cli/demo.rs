@@ -119,7 +119,7 @@ pub(super) fn lively() -> FaultPlan {
     plan.ebay.p_cut = 0.01;
     plan.ebay.p_delay = 0.02;
     plan.ebay.p_entry_fails = 0.01;
-    plan.ebay.storm = Some(Storm { fault: CallFault::Http503, every_s: 40.0, lasts_s: 3.0 });
+    plan.ebay.storm = vec![Storm { fault: CallFault::Http503, every_s: 40.0, lasts_s: 3.0 }];
     plan
 }
 

@@ -13,8 +13,10 @@ use super::take::Work;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::domain::{DestinationPlatform, ListingId};
+use crate::pricing::PriceBook;
 use crate::store::listings::{self, Listing};
 use crate::store::{Db, StoreError, sync_log};
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use parking_lot::Mutex;
@@ -77,6 +79,7 @@ pub(super) struct Shared {
     pub(super) settings: SyncSettings,
     pub(super) clock: Clock,
     pub(super) worker: String,
+    pub(super) book: Arc<ArcSwap<PriceBook>>,
     pub(super) radius: Mutex<Radius>,
     pub(super) status: Mutex<SyncStatus>,
     memory: Mutex<Memory>,
@@ -92,6 +95,7 @@ impl Shared {
             destination: parts.destination,
             clock: parts.clock.clone(),
             worker: parts.worker.to_string(),
+            book: Arc::clone(&parts.book),
             radius: Mutex::new(Radius::new(parts.settings.radius)),
             settings: parts.settings,
             status: Mutex::new(SyncStatus::default()),
@@ -124,11 +128,14 @@ impl Shared {
         self.status.lock().database = trouble;
     }
 
-    pub(super) fn swept(&self, found: usize, listings: u64) {
-        self.radius.lock().set_listings(listings);
+    pub(super) fn swept(&self, found: usize) {
         let mut status = self.status.lock();
         status.forgotten = status.forgotten.saturating_add(u64::try_from(found).unwrap_or(0));
-        status.listings = listings;
+    }
+
+    pub(super) fn has_listings(&self, listings: u64) {
+        self.radius.lock().set_listings(listings);
+        self.status.lock().listings = listings;
     }
 
     /// What is remembered of a listing.

@@ -10,17 +10,20 @@
 //! keep a zero waiting. While the way out is closed nothing is taken: jobs wait where they are and use up no attempt.
 
 use super::outlet::{Outlet, Urgency};
+use super::reprice::{Scope, reprice};
 use super::round::{self, Request};
 use super::settings::SyncSettings;
 use super::shared::{Shared, SyncStatus};
 use super::take::take;
 use crate::clock::Clock;
 use crate::domain::{Committed, CommittedSender, DestinationPlatform};
+use crate::pricing::PriceBook;
 use crate::queue::notifier::Notices;
 use crate::store::jobs::{Lane, WorkerId};
 use crate::store::{Db, StoreError, listings, pushes, wanted};
 use crate::supervision::Life;
 use actix::prelude::*;
+use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use std::collections::VecDeque;
@@ -38,6 +41,9 @@ const STALLED: Duration = Duration::from_millis(100);
 const DATABASE_WAIT: Duration = Duration::from_secs(2);
 /// How many forgotten listings one sweep puts back into the queue.
 const SWEEP: u32 = 500;
+
+/// Every so many sweeps one looks at every listing: once a minute with the default of 5 s.
+const DEEP: u32 = 12;
 
 /// What every syncer is made from.
 #[derive(Clone)]
@@ -58,6 +64,8 @@ pub struct SyncParts {
     pub committed: CommittedSender,
     /// What the database tells.
     pub notices: Notices,
+    /// What listings should cost, for those whose step limit opens again.
+    pub book: Arc<ArcSwap<PriceBook>>,
 }
 
 /// The actor.
@@ -184,6 +192,7 @@ async fn run(
     let mut started = false;
     let mut open = true;
     let mut sweep_at = Instant::now();
+    let mut sweeps = 0_u32;
     let mut look_at = Instant::now();
     let mut failures = 0_u32;
     loop {
@@ -223,7 +232,8 @@ async fn run(
                 started = true;
             }
             if now >= sweep_at {
-                sweep(&shared).await?;
+                sweep(&shared, sweeps % DEEP == 0).await?;
+                sweeps = sweeps.wrapping_add(1);
                 sweep_at = now + shared.settings.sweep();
             }
             if now < look_at {
@@ -312,23 +322,28 @@ async fn start(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Finds what nobody told of.
-async fn sweep(shared: &Shared) -> Result<(), StoreError> {
+/// Finds what nobody told of. A `deep` sweep looks at every listing, the others only at those that an index names.
+async fn sweep(shared: &Shared, deep: bool) -> Result<(), StoreError> {
     shared.forget();
     let destination = shared.destination;
-    let (found, listings) = shared
+    if deep {
+        let book = shared.book.load_full();
+        reprice(&shared.db, &book, &shared.clock, Scope::OpenedAgain).await?;
+        let mut conn = shared.db.conn().await?;
+        shared.has_listings(listings::count_active(&mut conn, destination).await?);
+    }
+    let found = shared
         .db
         .transaction(move |conn| {
             Box::pin(async move {
-                let ids = wanted::find_forgotten(conn, destination, SWEEP).await?;
-                let found = wanted::enqueue_behind(conn, &ids).await?;
-                Ok((found, listings::count_active(conn, destination).await?))
+                let ids = wanted::find_forgotten(conn, destination, deep, SWEEP).await?;
+                wanted::enqueue_behind(conn, &ids).await
             })
         })
         .await?;
-    shared.swept(found, listings);
     if found > 0 {
         tracing::warn!("{found} listings of {destination} were behind without a job; they are seen to now");
     }
+    shared.swept(found);
     Ok(())
 }
