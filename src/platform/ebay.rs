@@ -239,29 +239,34 @@ impl Ebay {
         let url = self
             .client
             .address(&["offer", &listing.platform_product_id, verb], &[]);
-        let sent = self.client.send(&doing, Ask::Post(None), url).await;
-        let reply = sent.map_err(|lost| lost.error)?;
+        let reply = match self.client.send(&doing, Ask::Post(None), url).await {
+            Ok(reply) => reply,
+            Err(lost) if lost.maybe_applied => return Err(unconfirmed(lost.error)),
+            Err(lost) => return Err(lost.error),
+        };
         if reply.is_success() && wanted == ListingStatus::Ended {
             return Ok(());
         }
-        let refusal = (!reply.is_success()).then(|| reply.refusal(&doing));
-        if let Some(refusal) = &refusal
-            && !matches!(refusal.class, ErrorClass::Rejected | ErrorClass::NotFound)
-        {
-            return Err(refusal.clone());
-        }
-        // Refused perhaps because it is so already; or published, which is to be seen.
-        match (self.shown(listing).await, refusal) {
-            (Ok((offer, _)), _) if offer.status == wanted => Ok(()),
-            (_, Some(refusal)) => Err(refusal),
-            (Err(error), None) => Err(error),
-            (Ok((offer, body)), None) => {
-                let drift = Drift {
-                    path: "offer.status".into(),
-                    what: format!("expected {wanted} after it was taken, got {}", offer.status),
-                };
-                Err(contract(&doing, &drift, &body))
+        if reply.is_success() {
+            let (offer, body) = self.shown(listing).await.map_err(unconfirmed)?;
+            if offer.status == wanted {
+                return Ok(());
             }
+            let drift = Drift {
+                path: "offer.status".into(),
+                what: format!("expected {wanted} after it was taken, got {}", offer.status),
+            };
+            return Err(unconfirmed(contract(&doing, &drift, &body)));
+        }
+        let lost = reply.refused(&doing);
+        match lost.error.class {
+            _ if lost.maybe_applied => Err(unconfirmed(lost.error)),
+            // Refused perhaps because it is so already.
+            ErrorClass::Rejected | ErrorClass::NotFound => match self.shown(listing).await {
+                Ok((offer, _)) if offer.status == wanted => Ok(()),
+                _ => Err(lost.error),
+            },
+            _ => Err(lost.error),
         }
     }
 }
@@ -407,6 +412,16 @@ fn read_only(error: PlatformError) -> Lost {
         error,
         maybe_applied: false,
     }
+}
+
+/// A failure of a single call that may have had its effect: whatever it is, it says "look", and that is `Transient`. What
+/// turns us away keeps its class; asking again is then harmless.
+fn unconfirmed(error: PlatformError) -> PlatformError {
+    let class = match error.class {
+        ErrorClass::Protocol | ErrorClass::NotFound | ErrorClass::Rejected => ErrorClass::Transient,
+        class => class,
+    };
+    PlatformError { class, ..error }
 }
 
 fn failed(lost: Lost) -> EntryOutcome {

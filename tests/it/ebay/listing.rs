@@ -290,7 +290,7 @@ async fn ending_what_is_ended_succeeds_and_other_refusals_do_not() {
         (gone(), offer(), Some(ErrorClass::NotFound), 2),
         (say(500, &json!({})), withdrawn(), Some(ErrorClass::Transient), 1),
         (Said::Close, withdrawn(), Some(ErrorClass::Transient), 1),
-        (say(302, &json!({})), withdrawn(), Some(ErrorClass::Protocol), 1),
+        (say(302, &json!({})), withdrawn(), Some(ErrorClass::Transient), 1),
     ] {
         let server = turning("/withdraw", said, afterwards).await;
         let ended = server.ebay(folder.path()).end(&listing("a", "1")).await;
@@ -309,7 +309,8 @@ async fn listing_again_is_confirmed_by_looking() {
     );
     for (said, afterwards, class) in [
         (taken(), offer(), None),
-        (taken(), withdrawn(), Some(ErrorClass::Protocol)),
+        (taken(), withdrawn(), Some(ErrorClass::Transient)),
+        (taken(), json!([]), Some(ErrorClass::Transient)),
         (gone(), offer(), None),
         (refused, withdrawn(), Some(ErrorClass::Rejected)),
         (say(503, &json!({})), offer(), Some(ErrorClass::Transient)),

@@ -229,7 +229,7 @@ async fn read(connection: &mut TcpStream) -> Option<Seen> {
             return None;
         }
     };
-    let head = String::from_utf8(bytes[..head_ends].to_vec()).unwrap();
+    let head = String::from_utf8(bytes.drain(..head_ends + 4).collect()).unwrap();
     let mut lines = head.lines();
     let mut first = lines.next().unwrap().split(' ').map(str::to_owned);
     let (method, path) = (first.next().unwrap(), first.next().unwrap());
@@ -241,7 +241,7 @@ async fn read(connection: &mut TcpStream) -> Option<Seen> {
         method,
         path,
         headers,
-        body: bytes[head_ends + 4..].to_vec(),
+        body: bytes,
     };
     let length = asked.header("content-length").map_or(0, |l| l.parse().unwrap());
     while asked.body.len() < length {
