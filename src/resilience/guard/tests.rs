@@ -4,13 +4,13 @@
 use super::*;
 use crate::{
     backoff::Jitter,
-    resilience::{Rate, policy::Trip},
+    resilience::{GateRecord, Rate, policy::Trip},
 };
-use chrono::TimeZone;
+use chrono::{TimeDelta, TimeZone};
 use futures_util::future::{BoxFuture, join_all};
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicU32, AtomicUsize},
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 use tokio::task::JoinSet;
 
