@@ -6,15 +6,18 @@
 
 mod change;
 mod error_class;
+mod hold;
 mod id;
 mod listing;
 mod money;
 mod observation;
 mod platform;
 mod stock;
+mod wanted;
 
 pub use change::{ChangeSource, ChangeType, Committed, CommittedSender};
 pub use error_class::{Classified, ErrorClass};
+pub use hold::{HoldDefault, HoldReason, HoldStatus, KnownHold, NewHold, Proposal};
 pub use id::{
     BadSourceProductId, HoldId, JobId, ListingId, ProductId, SourceProductId, SyncLogId, Version, WatchId,
 };
@@ -24,3 +27,4 @@ pub use observation::{CostRule, ItemStatus, Observation, SourceState, TitleHash,
 pub(crate) use platform::names;
 pub use platform::{DestinationPlatform, Platform, SourcePlatform, UnknownName};
 pub use stock::{BadQuantity, Quantity};
+pub use wanted::{ListingBasis, Meanwhile, Wanted, WatchState};

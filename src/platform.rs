@@ -10,8 +10,8 @@ pub mod oauth;
 pub mod yahoo;
 
 use crate::domain::{
-    Classified, ErrorClass, ListingRef, ListingState, ListingStatus, Money, Observation, Quantity,
-    SourceProductId,
+    Classified, CostRule, ErrorClass, ListingRef, ListingState, ListingStatus, Money, Observation, Quantity,
+    SourceProductId, SourceState, TitleHash,
 };
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -51,6 +51,21 @@ pub trait Source: Send + Sync + 'static {
         &'a self,
         ids: &'a [SourceProductId],
     ) -> BoxFuture<'a, Vec<Result<Observation, PlatformError>>>;
+
+    /// Tells what counts of an item now, so that a source which reads twice what differs from it need not do so for what
+    /// is known. Told for every watch when the daemon starts; an item never told about is read twice at first.
+    fn accepted(&self, _id: &SourceProductId, _known: Accepted) {}
+}
+
+/// What was last accepted of a watched item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// What its product costs by.
+    pub rule: CostRule,
+    /// What can be bought for how much.
+    pub state: SourceState,
+    /// The title last seen.
+    pub title_hash: TitleHash,
 }
 
 /// What one listing should become. Only the fields that are `Some` are sent.
@@ -83,8 +98,28 @@ pub enum EntryOutcome {
     },
 }
 
+/// A call of a [`Destination`], as far as its cost is concerned.
+#[derive(Clone, Copy, Debug)]
+pub enum Call<'a> {
+    /// [`revise`](Destination::revise) of these.
+    Revise(&'a [Revision]),
+    /// [`end`](Destination::end).
+    End,
+    /// [`relist`](Destination::relist).
+    Relist,
+    /// [`read`](Destination::read).
+    Read,
+    /// [`find`](Destination::find).
+    Find,
+}
+
 /// A place where goods are sold.
 pub trait Destination: Send + Sync + 'static {
+    /// How many requests a call makes when all goes well; limits count requests.
+    fn requests(&self, _call: Call<'_>) -> u32 {
+        1
+    }
+
     /// How many listings one [`revise`](Self::revise) may hold.
     fn batch_size(&self) -> usize;
 

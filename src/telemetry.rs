@@ -1,1 +1,116 @@
-//! telemetry
+//! What the house says about itself: one log on standard error, as text for people or JSON for machines.
+//!
+//! A line that cannot be written (the disk is full, the reader of the pipe is gone) is lost and nothing else: a log never
+//! stops the daemon.
+//!
+//! Standard output is data and belongs to `cli`; so the log goes to standard error, which systemd keeps. [`init`] is called
+//! once, first thing in `main`. One boundary logs a failure, once, with its whole chain: [`ErrorChain`].
+//!
+//! **Storms.** When a marketplace is down, every call fails and every failure wants a line. `storm` lets the first lines
+//! of each place in the code through and then counts: "… 4,213 more like this". Only `warn` and `error` are counted;
+//! what is lower is off or wanted in full.
+
+mod error_chain;
+mod storm;
+
+pub use error_chain::ErrorChain;
+
+use storm::{Calm, Form};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the log should be.
+#[derive(Clone, Debug)]
+pub struct TelemetrySettings {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// What is written, in the language of `tracing`: `info`, `info,zaikoban::http=trace`.
+    pub filter: String,
+    /// Whether text may have colours; a terminal may, a file should not.
+    pub ansi: bool,
+}
+
+impl Default for TelemetrySettings {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+            ansi: false,
+        }
+    }
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter cannot be read.
+    #[error(
+        "the log filter `{filter}` cannot be read; expected levels such as `info` or `info,zaikoban::http=debug`"
+    )]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        #[source]
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// Somebody was first.
+    #[error("a log was set up already; `telemetry::init` is called once, in `main`")]
+    Twice(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Sets up the log of this process.
+///
+/// # Errors
+/// When the filter cannot be read, or a log is there already.
+pub fn init(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::try_new(&settings.filter).map_err(|source| TelemetryError::Filter {
+        filter: settings.filter.clone(),
+        source,
+    })?;
+    // Without the last, a failed write is told to standard error, which panics when that is what failed.
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(settings.ansi)
+        .log_internal_errors(false);
+    let registry = registry().with(filter);
+    match settings.format {
+        LogFormat::Text => {
+            let format = Calm::new(fmt::format(), Form::Text);
+            registry.with(lines.event_format(format)).try_init()
+        }
+        LogFormat::Json => {
+            let format = Calm::new(fmt::format().json(), Form::Json);
+            let lines = lines.fmt_fields(fmt::format::JsonFields::new());
+            registry.with(lines.event_format(format)).try_init()
+        }
+    }
+    .map_err(TelemetryError::Twice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_named_with_an_example() {
+        let settings = TelemetrySettings {
+            filter: "zaikoban=loud".to_owned(),
+            ..TelemetrySettings::default()
+        };
+        let error = init(&settings).unwrap_err();
+        assert!(
+            error.to_string().contains("`zaikoban=loud`") && error.to_string().contains("such as `info`"),
+            "{error}"
+        );
+    }
+}

@@ -167,13 +167,20 @@ CREATE TABLE processing_queue (
     lease_until   TIMESTAMPTZ,
     worker_id     TEXT,
     unique_key    TEXT,
-    crash_count   INTEGER NOT NULL DEFAULT 0,
+    crash_count   INTEGER NOT NULL DEFAULT 0 CHECK (crash_count >= 0),
+    crashed_at    TIMESTAMPTZ[] NOT NULL DEFAULT '{}', -- when the worker that held it died, as far back as the poison rule looks
     CHECK ((status = 'processing') = (lease_token IS NOT NULL)),
     CHECK ((lease_token IS NULL) = (lease_until IS NULL)),
     CHECK ((status IN ('completed', 'dead')) = (completed_at IS NOT NULL))
 );
 CREATE INDEX processing_queue_claim ON processing_queue (queue_name, status, priority, scheduled_at);
 CREATE INDEX processing_queue_retry ON processing_queue (status, retry_count, max_retries);
+-- What a claim reads, in the order it takes: rows that are finished or taken leave this index.
+CREATE INDEX processing_queue_ready
+    ON processing_queue (queue_name, (COALESCE(destination, '')), priority, scheduled_at, id)
+    WHERE status IN ('pending', 'failed');
+CREATE INDEX processing_queue_done ON processing_queue (completed_at) WHERE status = 'completed';
+CREATE INDEX processing_queue_dead ON processing_queue (id DESC) WHERE status = 'dead';
 CREATE INDEX processing_queue_lease ON processing_queue (lease_until) WHERE status = 'processing';
 CREATE UNIQUE INDEX processing_queue_unique ON processing_queue (unique_key)
     WHERE unique_key IS NOT NULL AND status IN ('pending', 'processing', 'failed');
@@ -267,11 +274,25 @@ CREATE TABLE platform_state (
     updated_at    TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
--- Work of one kind is told on one channel; the payload is the destination. NOTIFY only makes sooner what polling finds.
-CREATE FUNCTION processing_queue_told() RETURNS trigger LANGUAGE plpgsql AS $$
+-- A lane is a queue and a destination ('' where the queue has none). Work that can be done now is told on one channel, and
+-- the payload is the lane. NOTIFY only makes sooner what polling finds. A statement trigger fires for a statement that
+-- touched no row as well, so an idle claim would wake every consumer, itself too, for ever: hence the conditions.
+CREATE FUNCTION processing_queue_added() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_notify('zaikoban_queue', '');
+    PERFORM pg_notify('zaikoban_queue', lane)
+    FROM (SELECT DISTINCT queue_name || '/' || COALESCE(destination, '') AS lane FROM added
+          WHERE status IN ('pending', 'failed') AND scheduled_at <= clock_timestamp()) AS lanes;
     RETURN NULL;
 END $$;
-CREATE TRIGGER processing_queue_told AFTER INSERT OR UPDATE OF status, scheduled_at ON processing_queue
-    FOR EACH STATEMENT EXECUTE FUNCTION processing_queue_told();
+CREATE TRIGGER processing_queue_added AFTER INSERT ON processing_queue
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION processing_queue_added();
+CREATE FUNCTION processing_queue_ready() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('zaikoban_queue', NEW.queue_name || '/' || COALESCE(NEW.destination, ''));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER processing_queue_ready AFTER UPDATE OF status, scheduled_at, priority ON processing_queue
+    FOR EACH ROW
+    WHEN (NEW.status IN ('pending', 'failed') AND NEW.scheduled_at <= clock_timestamp()
+          AND (OLD.status, OLD.scheduled_at, OLD.priority) IS DISTINCT FROM (NEW.status, NEW.scheduled_at, NEW.priority))
+    EXECUTE FUNCTION processing_queue_ready();

@@ -56,4 +56,9 @@ impl ErrorClass {
 pub trait Classified {
     /// What the failure means for the next call.
     fn class(&self) -> ErrorClass;
+
+    /// Whether the service itself said that it is away (503): some breakers open at once on that word.
+    fn unavailable(&self) -> bool {
+        false
+    }
 }

@@ -1,1 +1,513 @@
-//! oauth
+//! Access tokens: asked for early, by one caller at a time, and kept.
+//!
+//! The grant is RFC 6749's `refresh_token` with the client's name and secret in a Basic header. A marketplace's client
+//! asks [`OAuth::access`] before every request, and [`OAuth::renew`] once when a request was answered with 401.
+//!
+//! # Guarantees
+//! - **One at a time.** However many callers need a token, one request goes out; the others wait for its answer and
+//!   share it, a failure too. The request runs as a task of its own, so a caller that gives up cancels nothing: an
+//!   answer that rotated the refresh token is never thrown away.
+//! - **Early.** A token is replaced at least 60 s before its end. When that fails, the old one serves until its end.
+//! - **Saved before used.** What a refresh brought goes through the [`TokenStore`] first. A rotated refresh token that
+//!   could not be saved is not used; it is kept and saved at the next call. The one before it is kept until the new one
+//!   has worked once.
+//! - **No hammering.** After a failure the endpoint is left alone for 1, 2, 4 … 60 s (or its `Retry-After`); after it
+//!   refused the grant or the client, for 15 minutes, and every call says `needs_reauth` and what to do. Of tokens that
+//!   are refused within their first minute three in a row are replaced; then none for the rest of that minute.
+//! - **Secrets stay secret.** They are [`SecretString`]s; no error holds a part of the endpoint's answer but its RFC
+//!   6749 error code.
+//!
+//! Time in memory is monotonic; the calendar is used only for what is kept over a restart.
+
+mod file;
+mod rule;
+
+pub use file::TokenFile;
+
+use crate::clock::Clock;
+use crate::domain::{Classified, ErrorClass, Platform};
+use crate::http;
+use crate::platform::PlatformError;
+use crate::supervision::{OwnedTask, spawn_owned};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
+use parking_lot::{Mutex, RwLock};
+use rule::{Granted, Refused};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use url::Url;
+
+/// The code of the error that says a person must sign in again.
+pub const NEEDS_REAUTH: &str = "needs_reauth";
+/// A token is not handed out this shortly before its end.
+const LAST_MOMENT: Duration = Duration::from_secs(5);
+
+/// Where and as whom tokens are asked for.
+#[derive(Clone, Debug)]
+pub struct OAuthSettings {
+    /// Whose tokens these are.
+    pub platform: Platform,
+    /// The token endpoint.
+    pub token_url: Url,
+    /// The application's name at the platform.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: SecretString,
+    /// The refresh token that the operator gave. A kept one that descends from it is preferred; one that descends from
+    /// another is not used, so that a new token in the settings takes effect.
+    pub refresh_token: SecretString,
+    /// The scopes asked for; none asks for those of the grant.
+    pub scopes: Vec<String>,
+}
+
+/// What is kept over a restart.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// SHA-256 (hexadecimal) of the refresh token in the settings from which these descend.
+    pub seed: String,
+    /// The refresh token to use.
+    pub refresh: SecretString,
+    /// The one before it, until `refresh` has worked once.
+    pub previous: Option<SecretString>,
+    /// The access token and when it ends.
+    pub access: Option<(SecretString, DateTime<Utc>)>,
+}
+
+/// Why tokens could not be loaded or saved. Its text holds no secret.
+pub type TokenStoreError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where tokens are kept.
+pub trait TokenStore: Send + Sync + 'static {
+    /// What was saved last; `None` when nothing was, or it can no longer be read.
+    ///
+    /// # Errors
+    /// When it may be there but cannot be reached now.
+    fn load(&self, platform: Platform) -> BoxFuture<'_, Result<Option<Kept>, TokenStoreError>>;
+
+    /// Keeps `tokens`, durably before the answer.
+    ///
+    /// # Errors
+    /// When they are not certainly kept.
+    fn save<'a>(&'a self, platform: Platform, tokens: &'a Kept)
+    -> BoxFuture<'a, Result<(), TokenStoreError>>;
+}
+
+/// An access token to send, and which one it is.
+#[derive(Clone, Debug)]
+pub struct Bearer {
+    token: SecretString,
+    generation: u64,
+}
+
+impl Bearer {
+    /// The token.
+    #[must_use]
+    pub fn token(&self) -> &SecretString {
+        &self.token
+    }
+}
+
+/// The access token in use.
+#[derive(Clone, Debug)]
+struct Held {
+    bearer: Bearer,
+    replace_at: Instant,
+    ends_at: Instant,
+}
+
+/// What only one caller at a time sees.
+#[derive(Default)]
+struct Renewal {
+    task: Option<OwnedTask<Result<Fresh, PlatformError>>>,
+    rest: Option<Rest>,
+    failures: u32,
+    generation: u64,
+    /// How many tokens in a row were refused within their first minute.
+    young_refused: u32,
+    /// When the newest token was issued, if that was seen.
+    issued_at: Option<Instant>,
+}
+
+/// No request before `until`; callers get `error`.
+struct Rest {
+    until: Instant,
+    error: PlatformError,
+}
+
+/// A token as the task brings it.
+struct Fresh {
+    token: SecretString,
+    lifetime: Duration,
+    /// When its lifetime began to count.
+    from: Instant,
+    /// The endpoint has just issued it; it was not kept from before.
+    is_new: bool,
+}
+
+/// The tokens of one platform. Cheap to clone.
+#[derive(Clone)]
+pub struct OAuth {
+    endpoint: Arc<Endpoint>,
+    held: Arc<RwLock<Option<Held>>>,
+    renewal: Arc<tokio::sync::Mutex<Renewal>>,
+}
+
+impl OAuth {
+    /// Tokens by `settings`, kept in `store`, asked for through `http`.
+    #[must_use]
+    pub fn new(
+        settings: OAuthSettings,
+        http: http::Client,
+        store: Arc<dyn TokenStore>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            endpoint: Arc::new(Endpoint {
+                settings,
+                http,
+                store,
+                clock,
+                unsaved: Mutex::new(None),
+            }),
+            held: Arc::default(),
+            renewal: Arc::default(),
+        }
+    }
+
+    /// A token that will last the next request.
+    ///
+    /// # Errors
+    /// When there is none and none is to be had: class `Unauthorized` and code [`NEEDS_REAUTH`] when a person must act.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves a refresh that has begun to go on; the next caller takes its answer.
+    pub async fn access(&self) -> Result<Bearer, PlatformError> {
+        let now = Instant::now();
+        let held = self.held.read().clone();
+        match held {
+            Some(held) if now < held.replace_at => Ok(held.bearer),
+            // Early: whoever comes first renews, the others go on with the old one.
+            Some(held) if now + LAST_MOMENT < held.ends_at => match self.renewal.try_lock() {
+                Ok(renewal) => self.under_lock(renewal, None).await,
+                Err(_busy) => Ok(held.bearer),
+            },
+            _ => {
+                let renewal = self.renewal.lock().await;
+                self.under_lock(renewal, None).await
+            }
+        }
+    }
+
+    /// Another token than `refused`, which the platform answered with 401.
+    ///
+    /// # Errors
+    /// As [`access`](Self::access), and when `refused` is so young that another would fare no better.
+    ///
+    /// # Cancel safety
+    /// As [`access`](Self::access).
+    pub async fn renew(&self, refused: &Bearer) -> Result<Bearer, PlatformError> {
+        let renewal = self.renewal.lock().await;
+        self.under_lock(renewal, Some(refused.generation)).await
+    }
+
+    /// Forgets what was refused, so that the next call asks at once: the operator says that it was put right.
+    pub async fn retry_now(&self) {
+        let mut renewal = self.renewal.lock().await;
+        renewal.rest = None;
+        renewal.failures = 0;
+        renewal.young_refused = 0;
+    }
+
+    /// The rest of `access` and `renew`, by one caller at a time. `stale` is the generation that is not wanted.
+    async fn under_lock(
+        &self,
+        mut renewal: tokio::sync::MutexGuard<'_, Renewal>,
+        stale: Option<u64>,
+    ) -> Result<Bearer, PlatformError> {
+        let now = Instant::now();
+        let held = self.held_but(stale);
+        let usable = held
+            .clone()
+            .filter(|h| now + LAST_MOMENT < h.ends_at)
+            .map(|h| h.bearer);
+        if let Some(held) = held.filter(|h| now < h.replace_at) {
+            return Ok(held.bearer);
+        }
+        if renewal.task.is_none() {
+            // Nothing held, and yet issued just now: it was refused.
+            if usable.is_none() && renewal.is_young(now) {
+                if renewal.young_refused >= rule::YOUNG_REPLACED {
+                    return Err(self.endpoint.young_token_refused());
+                }
+                renewal.young_refused += 1;
+            } else {
+                renewal.young_refused = 0;
+            }
+            match &renewal.rest {
+                Some(rest) if now < rest.until => return usable.ok_or_else(|| rest.error.clone()),
+                _ => {}
+            }
+            let endpoint = Arc::clone(&self.endpoint);
+            // A token that was just refused is not to be taken from the store again.
+            let may_load = renewal.generation == 0 && stale.is_none();
+            renewal.task = Some(
+                spawn_owned("oauth refresh", async move { endpoint.obtain(may_load).await }).to_its_end(),
+            );
+        }
+        let Some(task) = renewal.task.as_mut() else {
+            return Err(self
+                .endpoint
+                .refused(ErrorClass::Transient, "no_task", "the refresh did not start"));
+        };
+        // Waits with the lock held: that is what makes the others wait. Dropped here, the task stays where it is.
+        let answer = match task.await {
+            Ok(answer) => answer,
+            Err(crash) => Err(self
+                .endpoint
+                .refused(ErrorClass::Transient, "panicked", &crash.to_string())),
+        };
+        renewal.task = None;
+        match answer {
+            Ok(fresh) => Ok(self.install(&mut renewal, fresh)),
+            Err(error) => {
+                renewal.failures = renewal.failures.saturating_add(1);
+                let until = Instant::now() + rule::rest(renewal.failures, error.class);
+                renewal.rest = Some(Rest {
+                    until,
+                    error: error.clone(),
+                });
+                usable.ok_or(error)
+            }
+        }
+    }
+
+    /// The token held, unless it is the one that was refused: that one is dropped, so that nobody sends it again.
+    fn held_but(&self, refused: Option<u64>) -> Option<Held> {
+        let mut held = self.held.write();
+        if held
+            .as_ref()
+            .is_some_and(|h| Some(h.bearer.generation) == refused)
+        {
+            *held = None;
+        }
+        held.clone()
+    }
+
+    fn install(&self, renewal: &mut Renewal, fresh: Fresh) -> Bearer {
+        renewal.generation += 1;
+        renewal.failures = 0;
+        renewal.rest = None;
+        renewal.issued_at = fresh.is_new.then_some(fresh.from);
+        let bearer = Bearer {
+            token: fresh.token,
+            generation: renewal.generation,
+        };
+        *self.held.write() = Some(Held {
+            bearer: bearer.clone(),
+            replace_at: fresh.from + fresh.lifetime.saturating_sub(rule::margin(fresh.lifetime)),
+            ends_at: fresh.from + fresh.lifetime,
+        });
+        bearer
+    }
+}
+
+impl Renewal {
+    fn is_young(&self, now: Instant) -> bool {
+        self.issued_at
+            .is_some_and(|at| now.saturating_duration_since(at) < rule::YOUNG)
+    }
+}
+
+/// The token endpoint and what belongs to asking it.
+struct Endpoint {
+    settings: OAuthSettings,
+    http: http::Client,
+    store: Arc<dyn TokenStore>,
+    clock: Clock,
+    /// What a refresh brought and the store did not take.
+    unsaved: Mutex<Option<Kept>>,
+}
+
+impl Endpoint {
+    /// A token from what is kept, if `may_load` and it lasts, else from the endpoint.
+    async fn obtain(&self, may_load: bool) -> Result<Fresh, PlatformError> {
+        let unsaved = self.unsaved.lock().clone();
+        if let Some(kept) = unsaved {
+            self.save(&kept).await?;
+            *self.unsaved.lock() = None;
+            if let Some(fresh) = self.still_good(&kept) {
+                return Ok(fresh);
+            }
+        }
+        let kept = self.load().await?;
+        match kept.as_ref().and_then(|kept| self.still_good(kept)) {
+            Some(fresh) if may_load => Ok(fresh),
+            _ => self.refresh(kept).await,
+        }
+    }
+
+    /// The kept access token, when it lasts long enough to be worth using.
+    fn still_good(&self, kept: &Kept) -> Option<Fresh> {
+        let (token, ends_at) = kept.access.as_ref()?;
+        let left = (*ends_at - self.clock.now()).to_std().ok()?;
+        // A day is the longest that is ever believed; more means that the calendar moved.
+        let credible = Duration::from_secs(120)..=Duration::from_secs(86_400);
+        credible.contains(&left).then(|| Fresh {
+            token: token.clone(),
+            lifetime: left,
+            from: Instant::now(),
+            is_new: false,
+        })
+    }
+
+    /// What is kept and descends from the settings' refresh token.
+    async fn load(&self) -> Result<Option<Kept>, PlatformError> {
+        let kept = self.store.load(self.settings.platform).await;
+        let kept = kept.map_err(|e| self.refused(ErrorClass::Transient, "token_store", &e.to_string()))?;
+        Ok(kept.filter(|kept| kept.seed == self.seed()))
+    }
+
+    async fn save(&self, kept: &Kept) -> Result<(), PlatformError> {
+        let saved = self.store.save(self.settings.platform, kept).await;
+        saved.map_err(|e| self.refused(ErrorClass::Transient, "token_store", &e.to_string()))
+    }
+
+    fn seed(&self) -> String {
+        let digest = Sha256::digest(self.settings.refresh_token.expose_secret().as_bytes());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    async fn refresh(&self, kept: Option<Kept>) -> Result<Fresh, PlatformError> {
+        let (mut used, previous) = match kept {
+            Some(kept) => (kept.refresh, kept.previous),
+            None => (self.settings.refresh_token.clone(), None),
+        };
+        // Counted from before the request: the token is a little younger than believed, never older.
+        let mut from = Instant::now();
+        let mut answer = self.ask(&used).await;
+        if let (Err(refusal), Some(previous)) = (&answer, previous)
+            && *refusal.code == *"invalid_grant"
+        {
+            // The rotated token never worked: perhaps the server did not keep it either.
+            from = Instant::now();
+            answer = self.ask(&previous).await;
+            used = previous;
+        }
+        let granted = answer.map_err(|refusal| self.refused(refusal.class, &refusal.code, &refusal.why))?;
+        self.keep(used, granted, from).await
+    }
+
+    /// Saves before anything is used.
+    async fn keep(
+        &self,
+        used: SecretString,
+        granted: Granted,
+        from: Instant,
+    ) -> Result<Fresh, PlatformError> {
+        let Granted {
+            access,
+            lifetime,
+            rotated,
+        } = granted;
+        let lasting = TimeDelta::from_std(lifetime).unwrap_or(TimeDelta::minutes(5));
+        let is_new = rotated
+            .as_ref()
+            .is_some_and(|new| new.expose_secret() != used.expose_secret());
+        let (refresh, previous) = match rotated {
+            Some(new) if is_new => (new, Some(used)),
+            _ => (used, None),
+        };
+        let kept = Kept {
+            seed: self.seed(),
+            refresh,
+            previous,
+            access: Some((access.clone(), self.clock.now() + lasting)),
+        };
+        match self.save(&kept).await {
+            Ok(()) => {}
+            Err(error) if is_new => {
+                *self.unsaved.lock() = Some(kept);
+                return Err(error);
+            }
+            // Nothing is lost but one refresh after a restart.
+            Err(error) => tracing::warn!(
+                platform = %self.settings.platform,
+                error = %error,
+                "The access token of `{}` is used, but not kept for a restart",
+                self.settings.platform
+            ),
+        }
+        Ok(Fresh {
+            token: access,
+            lifetime,
+            from,
+            is_new: true,
+        })
+    }
+
+    async fn ask(&self, refresh_token: &SecretString) -> Result<Granted, Refused> {
+        let settings = &self.settings;
+        let scopes = settings.scopes.join(" ");
+        let mut form = vec![
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token.expose_secret()),
+        ];
+        if !scopes.is_empty() {
+            form.push(("scope", &scopes));
+        }
+        let request = self.http.post(settings.token_url.clone());
+        let request = request
+            .basic(&settings.client_id, &settings.client_secret)
+            .form(&form);
+        let answer = request.header("accept", "application/json").send().await;
+        let answer = answer.map_err(|error| Refused {
+            class: error.class(),
+            code: error.code().into(),
+            why: error.to_string().into(),
+        })?;
+        rule::read(answer.status, &answer.body, answer.retry_after(self.clock.now()))
+    }
+
+    /// A token was refused that another would not better.
+    fn young_token_refused(&self) -> PlatformError {
+        let platform = self.settings.platform;
+        PlatformError {
+            class: ErrorClass::Unauthorized,
+            code: "new_token_refused".into(),
+            message: format!(
+                "`{platform}` refused an access token that it issued less than a minute ago; check that the \
+                 application has the scopes it needs and that the account is not suspended"
+            )
+            .into(),
+            missing: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// An error for a token that was not to be had.
+    fn refused(&self, class: ErrorClass, code: &str, why: &str) -> PlatformError {
+        let platform = self.settings.platform;
+        let said = code;
+        let (code, next) = match class {
+            ErrorClass::Unauthorized => (
+                NEEDS_REAUTH,
+                format!(
+                    "; nothing is sent to `{platform}` and the grant is tried again in 15 minutes. Sign in to \
+                     `{platform}` again, put the new refresh token into the settings, then run \
+                     `zaikoban platforms reset {platform}`"
+                ),
+            ),
+            _ => (code, String::new()),
+        };
+        PlatformError {
+            class,
+            code: code.into(),
+            message: format!("no access token for `{platform}`: {why} ({said}){next}").into(),
+            missing: Vec::new(),
+            body: None,
+        }
+    }
+}

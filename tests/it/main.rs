@@ -1,3 +1,22 @@
 //! Everything that needs more than one room, or a real PostgreSQL: one binary, one link step.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what helps the tests may fail as loudly as they do"
+)]
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    unreachable_pub,
+    reason = "helpers wait here for the tests of every room"
+)]
+
+mod ebay;
+mod embedded;
+mod queue;
 mod simulator;
+mod store;
+mod support;
+mod yahoo;

@@ -1,0 +1,193 @@
+//! One request to eBay: address, headers, token, and what its end means.
+//!
+//! A request answered with 401 is sent once more with a new token. No other is sent twice: the queue repeats what is
+//! worth repeating. A request of which eBay may have read something is *maybe applied*, whatever became of the answer.
+
+use super::fault;
+use crate::clock::Clock;
+use crate::domain::Classified;
+use crate::http::{self, HttpError};
+use crate::platform::PlatformError;
+use crate::platform::oauth::{Bearer, OAuth};
+use bytes::Bytes;
+use memchr::memmem;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use std::time::Duration;
+use url::Url;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(super) enum Ask {
+    Get,
+    /// `None` is an empty body.
+    Post(Option<Value>),
+    /// With `Content-Language`, which the calls that replace a record need.
+    Put(Value),
+}
+
+/// An answer, of any status. Its body holds no token of ours.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+    /// The server's word, clamped.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Reply {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// What a reply that is no success means for `doing`.
+    pub(super) fn refusal(&self, doing: &str) -> PlatformError {
+        let body = super::json::parse(&self.body).unwrap_or_default();
+        let verdict = fault::judge(self.status, &fault::faults_in(&body, "errors"), self.retry_after);
+        fault::error(doing, self.status, &verdict, fault::kept(&self.body))
+    }
+
+    /// The same, for `doing` something that changes what is there.
+    pub(super) fn refused(&self, doing: &str) -> Lost {
+        Lost {
+            error: self.refusal(doing),
+            maybe_applied: !(400..500).contains(&self.status) || self.status == 408,
+        }
+    }
+}
+
+/// A request without an answer.
+#[derive(Clone, Debug)]
+pub(super) struct Lost {
+    pub(super) error: PlatformError,
+    /// eBay may have done what was asked.
+    pub(super) maybe_applied: bool,
+}
+
+/// The way to one seller's account.
+pub(super) struct Client {
+    http: http::Client,
+    oauth: OAuth,
+    /// Ends without a slash: `https://api.ebay.com`.
+    endpoint: Url,
+    language: String,
+    clock: Clock,
+}
+
+impl Client {
+    pub(super) fn new(
+        http: http::Client,
+        oauth: OAuth,
+        endpoint: Url,
+        language: String,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            http,
+            oauth,
+            endpoint,
+            language,
+            clock,
+        }
+    }
+
+    /// The address of a resource of the Inventory API. Each part is escaped whole.
+    pub(super) fn address(&self, parts: &[&str], query: &[(&str, &str)]) -> Url {
+        let mut url = self.endpoint.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty()
+                .extend(["sell", "inventory", "v1"])
+                .extend(parts);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+
+    /// Sends, and once more with a new token after 401.
+    pub(super) async fn send(&self, doing: &str, ask: Ask, url: Url) -> Result<Reply, Lost> {
+        let unsent = |error| Lost {
+            error,
+            maybe_applied: false,
+        };
+        let bearer = self.oauth.access().await.map_err(unsent)?;
+        let reply = self.once(doing, &ask, &url, &bearer).await?;
+        if reply.status != 401 {
+            return Ok(reply);
+        }
+        let bearer = self.oauth.renew(&bearer).await.map_err(unsent)?;
+        self.once(doing, &ask, &url, &bearer).await
+    }
+
+    async fn once(&self, doing: &str, ask: &Ask, url: &Url, bearer: &Bearer) -> Result<Reply, Lost> {
+        fail::fail_point!("fp8_before_send");
+        #[cfg(feature = "failpoints")]
+        super::half_sent::send_half(url, ask, bearer.token()).await;
+        let request = match ask {
+            Ask::Get => self.http.get(url.clone()),
+            Ask::Post(None) => self
+                .http
+                .post(url.clone())
+                .header("content-type", "application/json"),
+            Ask::Post(Some(body)) => self.http.post(url.clone()).json(body),
+            Ask::Put(body) => {
+                let put = self.http.put(url.clone()).json(body);
+                put.header("content-language", &self.language)
+            }
+        };
+        let answer = request
+            .header("accept", "application/json")
+            .bearer(bearer.token())
+            .send()
+            .await;
+        fail::fail_point!("fp10_unread");
+        let answer = answer.map_err(|error| lost(doing, &error, ask))?;
+        Ok(Reply {
+            status: answer.status,
+            retry_after: answer.retry_after(self.clock.now()),
+            body: without(answer.body, bearer.token()),
+        })
+    }
+}
+
+/// What an exchange without an answer means.
+fn lost(doing: &str, error: &HttpError, ask: &Ask) -> Lost {
+    let maybe_applied = error.outcome_unknown() && !matches!(ask, Ask::Get);
+    let but = if maybe_applied {
+        "; whether it was done is unknown"
+    } else {
+        ""
+    };
+    Lost {
+        error: PlatformError {
+            class: error.class(),
+            code: error.code().into(),
+            message: format!("could not {doing}: {error}{but}").into(),
+            missing: Vec::new(),
+            body: None,
+        },
+        maybe_applied,
+    }
+}
+
+/// A shorter text than this is no token worth hiding, and could stand in any answer.
+const SHORTEST_SECRET: usize = 12;
+
+/// `body` with every occurrence of `secret` made unreadable. Platforms are known to repeat what they were sent.
+fn without(body: Bytes, secret: &SecretString) -> Bytes {
+    let secret = secret.expose_secret().as_bytes();
+    if secret.len() < SHORTEST_SECRET || memmem::find(&body, secret).is_none() {
+        return body;
+    }
+    let mut clean = Vec::with_capacity(body.len());
+    let mut rest: &[u8] = &body;
+    while let Some(at) = memmem::find(rest, secret) {
+        let (before, after) = rest.split_at(at);
+        clean.extend_from_slice(before);
+        clean.extend_from_slice(b"***");
+        rest = after.get(secret.len()..).unwrap_or_default();
+    }
+    clean.extend_from_slice(rest);
+    clean.into()
+}

@@ -1,0 +1,227 @@
+//! Reading eBay's JSON without guessing.
+//!
+//! Two rules that serde's defaults do not keep: a key that stands twice in an object is an error (which of the two
+//! would count?), and every complaint names the path of the value it is about.
+
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// A JSON value in which no object holds a key twice. serde_json bounds its depth (128).
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Strict(value)) = seq.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut values = Map::new();
+        while let Some((key, Strict(value))) = map.next_entry::<String, Strict>()? {
+            if values.contains_key(&key) {
+                let key: String = key.chars().take(40).collect();
+                return Err(de::Error::custom(format!("the key `{key}` stands twice")));
+            }
+            values.insert(key, value);
+        }
+        Ok(Value::Object(values))
+    }
+}
+
+/// Reads a whole body.
+///
+/// # Errors
+/// When it is no JSON, holds more than one value, is nested deeper than 128, or an object holds a key twice.
+pub(super) fn parse(body: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice::<Strict>(body).map(|strict| strict.0)
+}
+
+/// What an answer lacked or contradicted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Drift {
+    /// The path of the value, `offer.pricingSummary.price.value`.
+    pub(super) path: String,
+    /// What was expected there and what stood there.
+    pub(super) what: String,
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}", self.path, self.what)
+    }
+}
+
+/// A value and the path that led to it.
+#[derive(Clone, Debug)]
+pub(super) struct At<'a> {
+    value: &'a Value,
+    path: String,
+}
+
+impl<'a> At<'a> {
+    /// The root of an answer, under the name it gets in complaints.
+    pub(super) fn root(name: &str, value: &'a Value) -> Self {
+        Self {
+            value,
+            path: name.into(),
+        }
+    }
+
+    /// The member `key`; `None` when it is not there or null.
+    ///
+    /// # Errors
+    /// When this value is no object.
+    pub(super) fn maybe(&self, key: &str) -> Result<Option<At<'a>>, Drift> {
+        let Value::Object(members) = self.value else {
+            return Err(self.drift("an object"));
+        };
+        Ok(members.get(key).filter(|v| !v.is_null()).map(|value| At {
+            value,
+            path: format!("{}.{key}", self.path),
+        }))
+    }
+
+    /// The member `key`.
+    ///
+    /// # Errors
+    /// When it is not there, or null, or this value is no object.
+    pub(super) fn get(&self, key: &str) -> Result<At<'a>, Drift> {
+        self.maybe(key)?.ok_or_else(|| Drift {
+            path: format!("{}.{key}", self.path),
+            what: "expected a value, got none".into(),
+        })
+    }
+
+    /// The text that stands here.
+    ///
+    /// # Errors
+    /// When it is no text.
+    pub(super) fn text(&self) -> Result<&'a str, Drift> {
+        self.value.as_str().ok_or_else(|| self.drift("a text"))
+    }
+
+    /// The whole number that stands here.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(super) fn int(&self) -> Result<i64, Drift> {
+        self.value.as_i64().ok_or_else(|| self.drift("a whole number"))
+    }
+
+    /// The boolean that stands here.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(super) fn flag(&self) -> Result<bool, Drift> {
+        self.value.as_bool().ok_or_else(|| self.drift("true or false"))
+    }
+
+    /// The members of the array that stands here.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(super) fn items(&self) -> Result<Vec<At<'a>>, Drift> {
+        let Value::Array(items) = self.value else {
+            return Err(self.drift("an array"));
+        };
+        let each = items.iter().enumerate().map(|(i, value)| At {
+            value,
+            path: format!("{}[{i}]", self.path),
+        });
+        Ok(each.collect())
+    }
+
+    /// The value itself.
+    pub(super) fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// A complaint about this value: `expected` is what should have stood here.
+    pub(super) fn drift(&self, expected: &str) -> Drift {
+        let got: String = self.value.to_string().chars().take(60).collect();
+        Drift {
+            path: self.path.clone(),
+            what: format!("expected {expected}, got {got}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused_at_any_depth() {
+        assert!(parse(br#"{"a":1,"b":{"a":1}}"#).is_ok());
+        for twice in [r#"{"quantity":5,"quantity":0}"#, r#"{"a":[{"b":{"c":1,"c":1}}]}"#] {
+            let error = parse(twice.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains("stands twice"), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_none_and_endless_depth_are_refused() {
+        let deep = "[".repeat(100_000);
+        for bad in ["NaN", "1e400", "{} {}", "", "{\"a\":", deep.as_str()] {
+            assert!(parse(bad.as_bytes()).is_err());
+        }
+    }
+
+    #[test]
+    fn every_complaint_names_its_path() {
+        let body = parse(br#"{"price":{"value":7,"on":null},"list":[1,"x"]}"#).unwrap();
+        let root = At::root("offer", &body);
+        let price = root.get("price").unwrap();
+        let drift = price.get("value").unwrap().text().unwrap_err();
+        assert_eq!(drift.to_string(), "`offer.price.value`: expected a text, got 7");
+        let drift = price.get("on").unwrap_err();
+        assert_eq!(drift.to_string(), "`offer.price.on`: expected a value, got none");
+        let items = root.get("list").unwrap().items().unwrap();
+        assert_eq!(items[1].int().unwrap_err().path, "offer.list[1]");
+        assert!(items[0].maybe("x").is_err());
+        assert!(root.maybe("nothing").unwrap().is_none());
+    }
+}

@@ -1,0 +1,191 @@
+//! One price: what the rules call for, and how far the limits let it go.
+//!
+//! *Limits are hard, endings are not.* The price that covers cost, shipping, fees and margin is worked out first; then
+//! floor, ceiling, one-way rule and steps make a closed interval, and the price is the nicest one inside it. When
+//! nothing is inside (a floor that lies further away than one step), no price is set at all and a person has to act.
+
+use super::HeldReason;
+use super::book::{OneWay, Rates, Rules};
+use super::rounding::{Rounding, unit};
+use crate::domain::{BasisPoints, Money};
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde::Serialize;
+
+/// The prices that a new one is measured against.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Standing {
+    /// What the destination shows.
+    pub(super) current: Option<Decimal>,
+    /// What it may show in a moment, because a push is under way.
+    pub(super) in_flight: Option<Decimal>,
+    /// What it showed when the day began.
+    pub(super) day: Option<Decimal>,
+}
+
+/// A limit that kept the price from where the rules would have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Never below the floor.
+    Floor,
+    /// Never above the ceiling.
+    Ceiling,
+    /// The largest step of one change or of a day.
+    Step,
+    /// Only up, or only down.
+    OneWay,
+}
+
+/// What one piece costs and what must be asked for it, all in the listing's currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Costing {
+    /// Cost and shipping.
+    pub(super) landed: Decimal,
+    /// The price at which nothing is won or lost.
+    pub(super) break_even: Decimal,
+    /// The price that brings the margin.
+    pub(super) needed: Decimal,
+}
+
+/// A price and what bounded it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Priced {
+    /// The price; `None` when no price satisfies every limit.
+    pub(super) price: Option<Decimal>,
+    /// Which limit decided.
+    pub(super) limit: Option<Limit>,
+}
+
+/// What one piece costs in the listing's currency.
+pub(super) fn cost(cost: Money, rules: &Rules, rates: &Rates) -> Result<Costing, HeldReason> {
+    for currency in [cost.currency(), rules.currency] {
+        if rates.yen_per_unit(currency).is_none() {
+            return Err(HeldReason::NoExchangeRate { currency });
+        }
+    }
+    reckon(cost, rules, rates).ok_or(HeldReason::TooLarge)
+}
+
+/// `None` when a number no longer fits.
+fn reckon(cost: Money, rules: &Rules, rates: &Rates) -> Option<Costing> {
+    let yen = rates.to_yen(cost)?.checked_add(rules.shipping_jpy)?;
+    let landed = rates.from_yen(yen, rules.currency)?;
+    let kept = Decimal::ONE.checked_sub(rules.fee.factor())?;
+    // Rounded up, so that a price equal to the result never hides a loss behind the last digit.
+    let gross = |net: Decimal| {
+        let price = net.checked_add(rules.fee_fixed)?.checked_div(kept)?;
+        Some(price.round_dp_with_strategy(6, RoundingStrategy::AwayFromZero))
+    };
+    let with_margin = landed.checked_mul(Decimal::ONE.checked_add(rules.margin.factor())?)?;
+    Some(Costing {
+        landed,
+        break_even: gross(landed)?,
+        needed: gross(with_margin)?,
+    })
+}
+
+/// The closed interval that limits leave, and which limit made each end.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    low: (Decimal, Option<Limit>),
+    high: (Decimal, Option<Limit>),
+}
+
+impl Room {
+    fn at_least(&mut self, amount: Decimal, limit: Limit) {
+        if amount > self.low.0 {
+            self.low = (amount, Some(limit));
+        }
+    }
+
+    fn at_most(&mut self, amount: Decimal, limit: Limit) {
+        if amount < self.high.0 {
+            self.high = (amount, Some(limit));
+        }
+    }
+
+    fn step(&mut self, base: Option<Decimal>, step: Option<BasisPoints>) {
+        let (Some(base), Some(step)) = (base, step) else {
+            return;
+        };
+        let far = base.saturating_mul(step.factor());
+        self.at_least(base.saturating_sub(far), Limit::Step);
+        self.at_most(base.saturating_add(far), Limit::Step);
+    }
+}
+
+fn room(rules: &Rules, standing: Standing) -> Room {
+    let smallest = unit(rules.currency);
+    let mut room = Room {
+        low: (smallest, None),
+        high: (
+            Money::MAX.round_dp_with_strategy(rules.currency.minor_digits(), RoundingStrategy::ToZero),
+            None,
+        ),
+    };
+    for base in [standing.current, standing.in_flight] {
+        room.step(base, rules.step_per_change);
+        if let Some(base) = base {
+            match rules.one_way {
+                OneWay::Both => {}
+                OneWay::Up => room.at_least(base, Limit::OneWay),
+                OneWay::Down => room.at_most(base, Limit::OneWay),
+            }
+        }
+    }
+    room.step(standing.day.or(standing.current), rules.step_per_day);
+    if let Some(ceiling) = rules.ceiling {
+        // A price that stands far above the ceiling comes down to it by steps: the ceiling never asks for more.
+        let reachable = ceiling.max(room.low.0);
+        room.at_most(reachable, Limit::Ceiling);
+    }
+    if let Some(floor) = rules.floor {
+        room.at_least(floor, Limit::Floor);
+    }
+    // Onto the currency's own grid, inward.
+    room.low.0 = Rounding::Unit
+        .up(room.low.0, rules.currency)
+        .unwrap_or(room.low.0);
+    room.high.0 = Rounding::Unit
+        .down(room.high.0, rules.currency)
+        .unwrap_or(Decimal::ZERO);
+    room
+}
+
+/// The price for `costing` under the limits.
+pub(super) fn price(costing: Costing, rules: &Rules, standing: Standing) -> Priced {
+    let room = room(rules, standing);
+    let (low, high) = (room.low.0, room.high.0);
+    if low > high {
+        let limit = room.low.1.or(room.high.1);
+        return Priced { price: None, limit };
+    }
+    let wish = costing.needed.max(low);
+    let limit = if costing.needed < low { room.low.1 } else { None };
+    if let Some(nice) = rules
+        .rounding
+        .up(wish, rules.currency)
+        .filter(|nice| *nice <= high)
+    {
+        return Priced {
+            price: Some(nice),
+            limit,
+        };
+    }
+    if wish <= high {
+        // The next ending lies beyond a limit, and the one before it would cut the margin: no ending then.
+        let plain = Rounding::Unit.up(wish, rules.currency).unwrap_or(high).min(high);
+        return Priced {
+            price: Some(plain),
+            limit,
+        };
+    }
+    let nice = rules
+        .rounding
+        .down(high, rules.currency)
+        .filter(|nice| *nice >= low && (*nice >= costing.break_even || high < costing.break_even));
+    Priced {
+        price: Some(nice.unwrap_or(high)),
+        limit: room.high.1,
+    }
+}

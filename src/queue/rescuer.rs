@@ -1,0 +1,123 @@
+//! Puts back the work of workers that are gone.
+//!
+//! A job is rescued when its lease has run out, or, once at the start, when an earlier life of this very node holds it. A
+//! rescue is fenced like every other write: it settles the lease it saw, so a worker that finishes in between wins, and a
+//! job that was taken again is left alone. Each rescue counts as a death of its worker.
+
+use super::job::{self, IllegalTransition};
+use super::policy::Policy;
+use crate::store::jobs::{
+    Abandoned, JobStatus, Lease, Settlement, WorkerId, lock_expired, lock_orphans, settle,
+};
+use crate::store::{Db, StoreError, looping};
+use crate::supervision::Life;
+use futures_util::FutureExt as _;
+use serde::Serialize;
+use std::time::Duration;
+
+/// Jobs in one transaction: enough to clear a crashed daemon's work at once, few enough to hold no lock for long.
+const BATCH: i64 = 500;
+
+/// Leases last minutes: a job is back within seconds of its lease's end.
+const EVERY: Duration = Duration::from_secs(10);
+/// One sweep after a crash of everything may have much to put back.
+const SWEEP_LIMIT: Duration = Duration::from_secs(120);
+
+/// Puts back the work of this node's earlier lives, then what runs out, until it is asked to stop.
+pub(super) async fn keep_rescuing(db: Db, worker: WorkerId, policy: Policy, life: Life) {
+    let earlier_done = std::cell::Cell::new(false);
+    let earlier = Whose::EarlierLivesOf(worker);
+    looping::every(&life, "Rescuing", EVERY, SWEEP_LIMIT, || async {
+        if !earlier_done.get() {
+            sweep(&db, &earlier, &policy).await?;
+            earlier_done.set(true);
+        }
+        sweep(&db, &Whose::Expired, &policy).await?;
+        Ok(())
+    })
+    .await;
+}
+
+/// What one sweep found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Rescued {
+    /// Waiting again.
+    pub again: usize,
+    /// Dead letters by now.
+    pub dead: usize,
+}
+
+/// Whose work is put back.
+#[derive(Clone, Debug)]
+pub enum Whose {
+    /// Everybody's whose lease has run out.
+    Expired,
+    /// That of earlier lives of this worker's node.
+    EarlierLivesOf(WorkerId),
+}
+
+/// Puts back all there is.
+///
+/// # Errors
+/// Those of the database; what was put back before stays so.
+pub async fn sweep(db: &Db, whose: &Whose, policy: &Policy) -> Result<Rescued, StoreError> {
+    let mut all = Rescued::default();
+    loop {
+        let (whose, policy) = (whose.clone(), *policy);
+        let (found, batch) = db
+            .transaction(move |conn| {
+                async move {
+                    let abandoned = match &whose {
+                        Whose::Expired => lock_expired(conn, BATCH).await?,
+                        Whose::EarlierLivesOf(worker) => lock_orphans(conn, worker, BATCH).await?,
+                    };
+                    let decided = decide(&abandoned, &policy).map_err(StoreError::bad_row)?;
+                    settle(conn, &decided).await?;
+                    Ok((abandoned.len(), count(&abandoned, &decided)))
+                }
+                .boxed()
+            })
+            .await?;
+        all.again = all.again.saturating_add(batch.again);
+        all.dead = all.dead.saturating_add(batch.dead);
+        if i64::try_from(found).unwrap_or(BATCH) < BATCH {
+            return Ok(all);
+        }
+    }
+}
+
+fn decide(abandoned: &[Abandoned], policy: &Policy) -> Result<Vec<(Lease, Settlement)>, IllegalTransition> {
+    abandoned
+        .iter()
+        .map(|a| {
+            let next = job::orphaned(
+                JobStatus::Processing,
+                a.retry_count,
+                &a.crashed_at,
+                &a.worker,
+                a.now,
+                policy,
+            )?;
+            Ok((a.lease, next))
+        })
+        .collect()
+}
+
+fn count(abandoned: &[Abandoned], decided: &[(Lease, Settlement)]) -> Rescued {
+    let dead = decided
+        .iter()
+        .filter(|(_, s)| s.status == JobStatus::Dead)
+        .count();
+    for ((lease, s), a) in decided.iter().zip(abandoned) {
+        if s.status == JobStatus::Dead {
+            let why = s.error.as_deref().unwrap_or_default();
+            tracing::error!(job.id = %lease.job, "Job `{}` is a dead letter: {why}", lease.job);
+        } else {
+            tracing::warn!(job.id = %lease.job, "Job `{}` was left by {} and waits again", lease.job, a.worker);
+        }
+    }
+    Rescued {
+        again: decided.len().saturating_sub(dead),
+        dead,
+    }
+}

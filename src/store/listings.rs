@@ -1,0 +1,545 @@
+//! Listings: what a destination confirmed last, what is wanted, and how far the one is behind the other.
+//!
+//! `wanted_*` is written by [`super::wanted`] alone, the lease of a push and its result by [`super::pushes`] alone; here
+//! are reading, linking, pausing and holding. Whoever changes a listing locks its row first and its jobs after it.
+
+use super::pushes::ListingHold;
+use super::{StoreError, hot};
+use crate::domain::{
+    Currency, DestinationPlatform, ListingBasis, ListingId, ListingRef, ListingState, ListingStatus, Money,
+    ProductId, Quantity, SyncLogId, Version, Wanted,
+};
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Jsonb, Nullable, Numeric, Text, Timestamptz};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use rust_decimal::Decimal;
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// One row of `listing_platforms`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Listing {
+    /// Which listing, what it confirmed, what is wanted, its own rules.
+    pub basis: ListingBasis,
+    /// Where a buyer sees it.
+    pub url: Option<Box<str>>,
+    /// Counts the wanted states; 0 before the first.
+    pub wanted_version: Version,
+    /// The newest wanted state that the destination confirmed.
+    pub synced_version: Version,
+    /// The push under way: its version, and until when its request may still act.
+    pub pushing: Option<Pushing>,
+    /// The destination must be read before or after the next push: an outcome is not known for sure.
+    pub needs_read_back: bool,
+    /// Whether it is kept in line by itself.
+    pub auto_sync: bool,
+    /// Why nothing but a zero is pushed.
+    pub held_reason: Option<Box<str>>,
+    /// Why what is wanted is wanted.
+    pub wanted_cause: Option<Value>,
+    /// Since when it is wanted.
+    pub wanted_at: Option<DateTime<Utc>>,
+    /// The last confirmation.
+    pub last_synced_at: Option<DateTime<Utc>>,
+    /// The last push.
+    pub last_sync_log_id: Option<SyncLogId>,
+    /// The Pacific day that `revisions` counts.
+    pub revisions_day: Option<NaiveDate>,
+    /// Revisions sent on that day.
+    pub revisions: u32,
+}
+
+/// A push that was committed and not yet settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Pushing {
+    /// The wanted version it carries.
+    pub version: Version,
+    /// After this, by the database's clock, its request can no longer be sent.
+    pub deadline: DateTime<Utc>,
+}
+
+impl Listing {
+    /// The listing's row.
+    #[must_use]
+    pub fn id(&self) -> ListingId {
+        self.basis.listing.listing_id
+    }
+
+    /// Whether the destination may differ from what is wanted.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.wanted_version > self.synced_version || self.needs_read_back
+    }
+}
+
+/// Every column of a [`Listing`], of a table named `l`.
+pub(super) const COLUMNS: &str = "l.id, l.product_id, l.platform, l.platform_product_id, l.listing_url, \
+     l.listing_status, l.current_quantity, l.listed_price, l.auto_sync_enabled, l.last_synced_at, l.sku, \
+     l.currency::text AS currency, l.rules, l.wanted_quantity, l.wanted_price, l.wanted_status, l.wanted_cause, \
+     l.wanted_at, l.wanted_version, l.synced_version, l.pushing_version, l.push_deadline, l.needs_read_back, \
+     l.held_reason, l.last_sync_log_id, l.day_price, l.day_price_on, l.revisions_day, l.revisions";
+
+/// A row as the database gives it.
+#[derive(QueryableByName)]
+pub(super) struct Record {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = BigInt)]
+    product_id: i64,
+    #[diesel(sql_type = Text)]
+    platform: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    platform_product_id: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    listing_url: Option<String>,
+    #[diesel(sql_type = Text)]
+    listing_status: String,
+    #[diesel(sql_type = Integer)]
+    current_quantity: i32,
+    #[diesel(sql_type = Nullable<Numeric>)]
+    listed_price: Option<Decimal>,
+    #[diesel(sql_type = Bool)]
+    auto_sync_enabled: bool,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    last_synced_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Text)]
+    sku: String,
+    #[diesel(sql_type = Text)]
+    currency: String,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    rules: Option<Value>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    wanted_quantity: Option<i32>,
+    #[diesel(sql_type = Nullable<Numeric>)]
+    wanted_price: Option<Decimal>,
+    #[diesel(sql_type = Nullable<Text>)]
+    wanted_status: Option<String>,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    wanted_cause: Option<Value>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    wanted_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = BigInt)]
+    wanted_version: i64,
+    #[diesel(sql_type = BigInt)]
+    synced_version: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pushing_version: Option<i64>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    push_deadline: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Bool)]
+    needs_read_back: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    held_reason: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last_sync_log_id: Option<i64>,
+    #[diesel(sql_type = Nullable<Numeric>)]
+    day_price: Option<Decimal>,
+    #[diesel(sql_type = Nullable<Date>)]
+    day_price_on: Option<NaiveDate>,
+    #[diesel(sql_type = Nullable<Date>)]
+    revisions_day: Option<NaiveDate>,
+    #[diesel(sql_type = Integer)]
+    revisions: i32,
+}
+
+/// Reads one of our names or values, saying where it stands when it is none.
+pub(super) fn parse<T>(what: &str, text: &str) -> Result<T, StoreError>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    text.parse()
+        .map_err(|error: T::Err| StoreError::bad_row(format!("{what}: {error}")))
+}
+
+pub(super) fn money(what: &str, amount: Decimal, currency: Currency) -> Result<Money, StoreError> {
+    Money::new(amount, currency).map_err(|error| StoreError::bad_row(format!("{what}: {error}")))
+}
+
+pub(super) fn quantity(what: &str, count: i32) -> Result<Quantity, StoreError> {
+    Quantity::new(i64::from(count)).map_err(|error| StoreError::bad_row(format!("{what}: {error}")))
+}
+
+impl TryFrom<Record> for Listing {
+    type Error = StoreError;
+
+    fn try_from(r: Record) -> Result<Self, StoreError> {
+        let at = |column: &str| format!("listing_platforms.{column} of listing `{}`", r.id);
+        let currency: Currency = parse(&at("currency"), &r.currency)?;
+        let price = |column: &str, amount: Option<Decimal>| {
+            amount.map(|a| money(&at(column), a, currency)).transpose()
+        };
+        let confirmed = ListingState {
+            status: parse(&at("listing_status"), &r.listing_status)?,
+            quantity: quantity(&at("current_quantity"), r.current_quantity)?,
+            price: price("listed_price", r.listed_price)?,
+        };
+        let wanted = match r.wanted_quantity {
+            None => None,
+            Some(count) => Some(Wanted {
+                quantity: quantity(&at("wanted_quantity"), count)?,
+                price: price("wanted_price", r.wanted_price)?,
+                status: match &r.wanted_status {
+                    Some(name) => parse(&at("wanted_status"), name)?,
+                    None => ListingStatus::Active,
+                },
+            }),
+        };
+        let pushing = r.pushing_version.zip(r.push_deadline);
+        let day_price = price("day_price", r.day_price)?;
+        let destination = parse(&at("platform"), &r.platform)?;
+        Ok(Self {
+            basis: ListingBasis {
+                listing: ListingRef {
+                    listing_id: ListingId(r.id),
+                    destination,
+                    sku: r.sku.into(),
+                    platform_product_id: r.platform_product_id.unwrap_or_default().into(),
+                },
+                product_id: ProductId(r.product_id),
+                currency,
+                confirmed,
+                wanted,
+                in_flight: pushing.is_some(),
+                day_price,
+                day_price_on: r.day_price_on,
+                rules: r.rules,
+            },
+            url: r.listing_url.map(Into::into),
+            wanted_version: Version(r.wanted_version),
+            synced_version: Version(r.synced_version),
+            pushing: pushing.map(|(version, deadline)| Pushing {
+                version: Version(version),
+                deadline,
+            }),
+            needs_read_back: r.needs_read_back,
+            auto_sync: r.auto_sync_enabled,
+            held_reason: r.held_reason.map(Into::into),
+            wanted_cause: r.wanted_cause,
+            wanted_at: r.wanted_at,
+            last_synced_at: r.last_synced_at,
+            last_sync_log_id: r.last_sync_log_id.map(SyncLogId),
+            revisions_day: r.revisions_day,
+            revisions: u32::try_from(r.revisions).unwrap_or(0),
+        })
+    }
+}
+
+pub(super) fn all(records: Vec<Record>) -> Result<Vec<Listing>, StoreError> {
+    records.into_iter().map(Listing::try_from).collect()
+}
+
+/// One listing.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is none of this id.
+pub async fn get(conn: &mut AsyncPgConnection, id: ListingId) -> Result<Listing, StoreError> {
+    let records: Vec<Record> = diesel::sql_query(format!(
+        "SELECT {COLUMNS} FROM listing_platforms l WHERE l.id = $1"
+    ))
+    .bind::<BigInt, _>(id.0)
+    .get_results(conn)
+    .await?;
+    let found = all(records)?.into_iter().next();
+    found.ok_or_else(|| StoreError::not_found(format!("listing `{id}`")))
+}
+
+/// One listing, locked until the transaction ends.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is none of this id.
+pub async fn lock(conn: &mut AsyncPgConnection, id: ListingId) -> Result<Listing, StoreError> {
+    let found = lock_all(conn, &[id]).await?.into_iter().next();
+    found.ok_or_else(|| StoreError::not_found(format!("listing `{id}`")))
+}
+
+/// These listings, locked in the order of their ids until the transaction ends; those that are gone are left out.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn lock_all(conn: &mut AsyncPgConnection, ids: &[ListingId]) -> Result<Vec<Listing>, StoreError> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    // NO KEY: a new `sync_log` row of the listing need not wait.
+    let query = format!(
+        "SELECT {COLUMNS} FROM listing_platforms l WHERE l.id = ANY($1) ORDER BY l.id FOR NO KEY UPDATE"
+    );
+    let records = hot(diesel::sql_query(query).bind::<Array<BigInt>, _>(ids))
+        .get_results(conn)
+        .await?;
+    all(records)
+}
+
+/// Which listings to show.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only those at this destination.
+    pub destination: Option<DestinationPlatform>,
+    /// Only those of this product.
+    pub product: Option<ProductId>,
+    /// Only those whose destination may differ from what is wanted.
+    pub behind: bool,
+    /// Only those that are held.
+    pub held: bool,
+}
+
+/// A page of listings by ascending id, after `after` (keyset: a page costs the same however far down it lies).
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    filter: &Filter,
+    after: Option<ListingId>,
+    limit: u32,
+) -> Result<Vec<Listing>, StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM listing_platforms l \
+         WHERE l.id > $1 AND ($2::text IS NULL OR l.platform = $2) AND ($3::bigint IS NULL OR l.product_id = $3) \
+           AND (NOT $4 OR l.wanted_version > l.synced_version OR l.needs_read_back) \
+           AND (NOT $5 OR l.held_reason IS NOT NULL) \
+         ORDER BY l.id LIMIT $6"
+    );
+    let records = diesel::sql_query(query)
+        .bind::<BigInt, _>(after.map_or(0, |id| id.0))
+        .bind::<Nullable<Text>, _>(filter.destination.map(DestinationPlatform::as_str))
+        .bind::<Nullable<BigInt>, _>(filter.product.map(|p| p.0))
+        .bind::<Bool, _>(filter.behind)
+        .bind::<Bool, _>(filter.held)
+        .bind::<BigInt, _>(i64::from(limit))
+        .get_results(conn)
+        .await?;
+    all(records)
+}
+
+/// A listing that is linked to a product: what its destination showed when it was read.
+#[derive(Clone, Debug)]
+pub struct NewListing<'a> {
+    /// The product that it offers.
+    pub product: ProductId,
+    /// The destination.
+    pub destination: DestinationPlatform,
+    /// The seller's own key there.
+    pub sku: &'a str,
+    /// The destination's key of the offer.
+    pub platform_product_id: &'a str,
+    /// Where a buyer sees it.
+    pub url: Option<&'a str>,
+    /// What it sells in.
+    pub currency: Currency,
+    /// What it shows.
+    pub state: ListingState,
+    /// Its own rules.
+    pub rules: Option<&'a Value>,
+    /// Whether it is kept in line from now on.
+    pub auto_sync: bool,
+}
+
+/// Links a listing: the row stands for what was read, nothing is wanted yet.
+///
+/// # Errors
+/// [`StoreError::Conflict`] when the offer is linked already; [`StoreError::NotFound`] without such a product.
+pub async fn insert(
+    conn: &mut AsyncPgConnection,
+    new: &NewListing<'_>,
+    now: DateTime<Utc>,
+) -> Result<ListingId, StoreError> {
+    let row: Result<Id, _> = diesel::sql_query(
+        "INSERT INTO listing_platforms (product_id, platform, platform_product_id, listing_url, listing_status, \
+             current_quantity, listed_price, auto_sync_enabled, last_synced_at, sku, currency, rules) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id",
+    )
+    .bind::<BigInt, _>(new.product.0)
+    .bind::<Text, _>(new.destination.as_str())
+    .bind::<Text, _>(new.platform_product_id)
+    .bind::<Nullable<Text>, _>(new.url)
+    .bind::<Text, _>(new.state.status.as_str())
+    .bind::<Integer, _>(new.state.quantity.as_i32())
+    .bind::<Nullable<Numeric>, _>(new.state.price.map(Money::amount))
+    .bind::<Bool, _>(new.auto_sync)
+    .bind::<Timestamptz, _>(now)
+    .bind::<Text, _>(new.sku)
+    .bind::<Text, _>(new.currency.code())
+    .bind::<Nullable<Jsonb>, _>(new.rules)
+    .get_result(conn)
+    .await;
+    let offer = new.platform_product_id;
+    row.map(|r| ListingId(r.id))
+        .map_err(StoreError::from)
+        .map_err(|error| match error.constraint() {
+            Some("listing_platforms_offer") => StoreError::conflict(format!(
+                "offer `{offer}` of {} is linked already",
+                new.destination
+            )),
+            Some("listing_platforms_product_id_fkey") => {
+                StoreError::not_found(format!("product `{}`", new.product))
+            }
+            _ => error,
+        })
+}
+
+/// An id that a statement returns.
+#[derive(QueryableByName)]
+pub(super) struct Id {
+    #[diesel(sql_type = BigInt)]
+    pub(super) id: i64,
+}
+
+/// Stops keeping a listing in line. What is wanted goes on being worked out; nothing is sent.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is none of this id.
+pub async fn pause(conn: &mut AsyncPgConnection, id: ListingId) -> Result<(), StoreError> {
+    lock(conn, id).await?;
+    diesel::sql_query(
+        "UPDATE listing_platforms SET auto_sync_enabled = FALSE, updated_at = now() WHERE id = $1",
+    )
+    .bind::<BigInt, _>(id.0)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Keeps a listing in line from now on, and sees to it at once when it is behind.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is none of this id.
+pub async fn resume(conn: &mut AsyncPgConnection, id: ListingId) -> Result<(), StoreError> {
+    lock(conn, id).await?;
+    diesel::sql_query(
+        "UPDATE listing_platforms SET auto_sync_enabled = TRUE, updated_at = now() WHERE id = $1",
+    )
+    .bind::<BigInt, _>(id.0)
+    .execute(conn)
+    .await?;
+    super::wanted::enqueue_behind(conn, &[id]).await?;
+    Ok(())
+}
+
+/// Sets a listing aside for a person: only a zero is pushed from now on. Its row must be locked. A hold that is open
+/// already stands.
+pub(super) async fn hold(
+    conn: &mut AsyncPgConnection,
+    id: ListingId,
+    hold: &ListingHold,
+) -> Result<(), StoreError> {
+    diesel::sql_query(
+        "UPDATE listing_platforms SET held_reason = COALESCE(held_reason, $2), updated_at = now() WHERE id = $1",
+    )
+    .bind::<BigInt, _>(id.0)
+    .bind::<Text, _>(hold.reason)
+    .execute(conn)
+    .await?;
+    // Nothing happens by itself at the deadline: `reject` of such a hold leaves the listing as it stands.
+    diesel::sql_query(
+        "INSERT INTO holds (product_id, listing_id, reason, detail, proposed_stock, proposed_price, currency, \
+             base_version, meanwhile, default_action, deadline) \
+         SELECT l.product_id, l.id, $2, $3, l.wanted_quantity, l.wanted_price, l.currency, l.wanted_version, 'keep', \
+             'reject', now() + interval '100 years' \
+         FROM listing_platforms l WHERE l.id = $1 \
+         ON CONFLICT (listing_id) WHERE status = 'open' AND listing_id IS NOT NULL DO NOTHING",
+    )
+    .bind::<BigInt, _>(id.0)
+    .bind::<Text, _>(hold.reason)
+    .bind::<Jsonb, _>(&hold.detail)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Lets a held listing go on, by a person's word: the hold is decided, the word stands beside the reason of what is
+/// wanted (where the blast radius looks for it), and the listing is seen to at once.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is no such listing; [`StoreError::Conflict`] when it is not held.
+pub async fn release(
+    conn: &mut AsyncPgConnection,
+    id: ListingId,
+    by: &str,
+    note: Option<&str>,
+) -> Result<(), StoreError> {
+    let listing = lock(conn, id).await?;
+    if listing.held_reason.is_none() {
+        return Err(StoreError::conflict(format!("listing `{id}` is not held")));
+    }
+    diesel::sql_query(
+        "UPDATE listing_platforms SET held_reason = NULL, updated_at = now(), \
+             wanted_cause = wanted_cause || jsonb_build_object('approved_by', $2::text, 'approved_at', now()) \
+         WHERE id = $1",
+    )
+    .bind::<BigInt, _>(id.0)
+    .bind::<Text, _>(by)
+    .execute(conn)
+    .await?;
+    diesel::sql_query(
+        "UPDATE holds SET status = 'accepted', decided_at = now(), decided_by = $2, note = $3 \
+         WHERE listing_id = $1 AND status = 'open'",
+    )
+    .bind::<BigInt, _>(id.0)
+    .bind::<Text, _>(by)
+    .bind::<Nullable<Text>, _>(note)
+    .execute(conn)
+    .await?;
+    super::wanted::enqueue_behind(conn, &[id]).await?;
+    Ok(())
+}
+
+/// Turns a listing's hold down, by a person's word: the listing stays as it stands, and only a zero is pushed until it
+/// is resumed.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is no such listing; [`StoreError::Conflict`] when nothing of it waits.
+pub async fn reject_hold(
+    conn: &mut AsyncPgConnection,
+    id: ListingId,
+    by: &str,
+    note: Option<&str>,
+) -> Result<(), StoreError> {
+    let decided = diesel::sql_query(
+        "UPDATE holds SET status = 'rejected', decided_at = now(), decided_by = $2, note = $3 \
+         WHERE listing_id = $1 AND status = 'open'",
+    )
+    .bind::<BigInt, _>(id.0)
+    .bind::<Text, _>(by)
+    .bind::<Nullable<Text>, _>(note)
+    .execute(conn)
+    .await?;
+    if decided == 0 {
+        return Err(StoreError::conflict(format!("nothing of listing `{id}` waits for a person")));
+    }
+    Ok(())
+}
+
+/// Every listing of a destination.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn ids_of(
+    conn: &mut AsyncPgConnection,
+    destination: DestinationPlatform,
+) -> Result<Vec<ListingId>, StoreError> {
+    let rows: Vec<Id> = diesel::sql_query("SELECT id FROM listing_platforms WHERE platform = $1 ORDER BY id")
+        .bind::<Text, _>(destination.as_str())
+        .get_results(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| ListingId(row.id)).collect())
+}
+
+/// How many listings of a destination are kept in line: what shares are measured against.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn count_active(
+    conn: &mut AsyncPgConnection,
+    destination: DestinationPlatform,
+) -> Result<u64, StoreError> {
+    let row: Id = hot(diesel::sql_query(
+        "SELECT count(*) AS id FROM listing_platforms WHERE platform = $1 AND auto_sync_enabled",
+    )
+    .bind::<Text, _>(destination.as_str()))
+    .get_result(conn)
+    .await?;
+    Ok(u64::try_from(row.id).unwrap_or(0))
+}

@@ -1,0 +1,254 @@
+//! The tables as diesel sees them.
+//!
+//! Written by the test `store::schema::the_tables_in_the_program_are_those_in_the_database` from a migrated database. After a
+//! change of the migrations, run it and copy the file that it names.
+
+diesel::table! {
+    holds (id) {
+        id -> BigInt,
+        product_id -> BigInt,
+        watch_id -> Nullable<BigInt>,
+        listing_id -> Nullable<BigInt>,
+        reason -> Text,
+        detail -> Jsonb,
+        proposed_stock -> Nullable<Integer>,
+        proposed_price -> Nullable<Numeric>,
+        currency -> Text,
+        base_version -> BigInt,
+        fetched_at -> Nullable<Timestamptz>,
+        meanwhile -> Text,
+        status -> Text,
+        default_action -> Text,
+        deadline -> Timestamptz,
+        decided_by -> Nullable<Text>,
+        decided_at -> Nullable<Timestamptz>,
+        note -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    inventory_errors (id) {
+        id -> BigInt,
+        execution_id -> Nullable<Uuid>,
+        product_id -> Nullable<BigInt>,
+        error_type -> Text,
+        error_code -> Nullable<Text>,
+        error_message -> Text,
+        stack_trace -> Nullable<Text>,
+        product_title -> Nullable<Text>,
+        source_url -> Nullable<Text>,
+        platform -> Nullable<Text>,
+        severity -> Text,
+        resolved -> Bool,
+        resolution_notes -> Nullable<Text>,
+        resolved_at -> Nullable<Timestamptz>,
+        resolved_by -> Nullable<Text>,
+        created_at -> Timestamptz,
+        fingerprint -> Text,
+        count -> BigInt,
+        last_seen_at -> Timestamptz,
+        details -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
+    inventory_execution_logs (id) {
+        id -> BigInt,
+        execution_id -> Uuid,
+        process_type -> Text,
+        execution_start -> Timestamptz,
+        execution_end -> Nullable<Timestamptz>,
+        status -> Text,
+        worker_id -> Nullable<Text>,
+        total_products -> Integer,
+        processed_products -> Integer,
+        updated_products -> Integer,
+        error_products -> Integer,
+        details -> Nullable<Jsonb>,
+        error_message -> Nullable<Text>,
+        created_at -> Timestamptz,
+        heartbeat_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    inventory_management (id) {
+        id -> BigInt,
+        product_id -> BigInt,
+        source_platform -> Text,
+        source_url -> Text,
+        source_product_id -> Nullable<Text>,
+        current_stock -> Integer,
+        current_price -> Nullable<Numeric>,
+        title_hash -> Nullable<Text>,
+        url_status -> Text,
+        last_verified_at -> Nullable<Timestamptz>,
+        monitoring_enabled -> Bool,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        title -> Text,
+        seller_id -> Nullable<Text>,
+        currency -> Text,
+        cost_rule -> Text,
+        ends_at -> Nullable<Timestamptz>,
+        value_at_risk -> Float,
+        rate_shape -> Float,
+        rate_hours -> Float,
+        gone_since -> Nullable<Timestamptz>,
+        held_reason -> Nullable<Text>,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    listing_platforms (id) {
+        id -> BigInt,
+        product_id -> BigInt,
+        platform -> Text,
+        platform_product_id -> Nullable<Text>,
+        listing_url -> Nullable<Text>,
+        listing_status -> Text,
+        current_quantity -> Integer,
+        listed_price -> Nullable<Numeric>,
+        auto_sync_enabled -> Bool,
+        last_synced_at -> Nullable<Timestamptz>,
+        sync_queue_status -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        sku -> Text,
+        currency -> Text,
+        rules -> Nullable<Jsonb>,
+        wanted_quantity -> Nullable<Integer>,
+        wanted_price -> Nullable<Numeric>,
+        wanted_status -> Nullable<Text>,
+        wanted_cause -> Nullable<Jsonb>,
+        wanted_at -> Nullable<Timestamptz>,
+        wanted_version -> BigInt,
+        synced_version -> BigInt,
+        pushing_version -> Nullable<BigInt>,
+        push_deadline -> Nullable<Timestamptz>,
+        needs_read_back -> Bool,
+        held_reason -> Nullable<Text>,
+        last_sync_log_id -> Nullable<BigInt>,
+        day_price -> Nullable<Numeric>,
+        day_price_on -> Nullable<Date>,
+        revisions_day -> Nullable<Date>,
+        revisions -> Integer,
+    }
+}
+
+diesel::table! {
+    platform_state (platform) {
+        platform -> Text,
+        paused -> Bool,
+        paused_by -> Nullable<Text>,
+        paused_at -> Nullable<Timestamptz>,
+        gate -> Nullable<Jsonb>,
+        budget_day -> Nullable<Date>,
+        budget_used -> BigInt,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    processing_queue (id) {
+        id -> BigInt,
+        queue_name -> Text,
+        product_id -> Nullable<BigInt>,
+        status -> Text,
+        priority -> SmallInt,
+        retry_count -> Integer,
+        max_retries -> Integer,
+        payload -> Jsonb,
+        result -> Nullable<Jsonb>,
+        error_message -> Nullable<Text>,
+        scheduled_at -> Timestamptz,
+        started_at -> Nullable<Timestamptz>,
+        completed_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        listing_id -> Nullable<BigInt>,
+        destination -> Nullable<Text>,
+        attempt -> BigInt,
+        lease_token -> Nullable<Uuid>,
+        lease_until -> Nullable<Timestamptz>,
+        worker_id -> Nullable<Text>,
+        unique_key -> Nullable<Text>,
+        crash_count -> Integer,
+        crashed_at -> Array<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    stock_history (id, created_at) {
+        id -> BigInt,
+        product_id -> BigInt,
+        previous_stock -> Nullable<Integer>,
+        new_stock -> Integer,
+        previous_price -> Nullable<Numeric>,
+        new_price -> Nullable<Numeric>,
+        change_type -> Text,
+        change_source -> Text,
+        created_at -> Timestamptz,
+        watch_id -> BigInt,
+        version -> BigInt,
+        currency -> Text,
+        explained -> Bool,
+        fetched_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    sync_log (id) {
+        id -> BigInt,
+        listing_id -> BigInt,
+        platform -> Text,
+        wanted_version -> BigInt,
+        old_quantity -> Nullable<Integer>,
+        new_quantity -> Nullable<Integer>,
+        old_price -> Nullable<Numeric>,
+        new_price -> Nullable<Numeric>,
+        currency -> Text,
+        kind -> Text,
+        cause -> Jsonb,
+        outcome -> Text,
+        error -> Nullable<Jsonb>,
+        fetched_at -> Nullable<Timestamptz>,
+        sent_at -> Timestamptz,
+        answered_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    yahoo_scraped_products (id) {
+        id -> BigInt,
+        title -> Text,
+        source_url -> Text,
+        image_urls -> Jsonb,
+        category -> Nullable<Text>,
+        condition -> Nullable<Text>,
+        weight_g -> Nullable<Integer>,
+        cost -> Nullable<Numeric>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::joinable!(holds -> listing_platforms (listing_id));
+diesel::joinable!(holds -> inventory_management (watch_id));
+diesel::joinable!(inventory_management -> yahoo_scraped_products (product_id));
+diesel::joinable!(listing_platforms -> yahoo_scraped_products (product_id));
+diesel::joinable!(processing_queue -> listing_platforms (listing_id));
+
+diesel::allow_tables_to_appear_in_same_query!(
+    holds,
+    inventory_errors,
+    inventory_execution_logs,
+    inventory_management,
+    listing_platforms,
+    platform_state,
+    processing_queue,
+    stock_history,
+    sync_log,
+    yahoo_scraped_products,
+);

@@ -1,0 +1,226 @@
+//! What to do next about one listing: wanted against confirmed, one step at a time.
+//!
+//! [`next`] never looks further than one request. Each answer changes the row, and the row is asked again; so a restart
+//! between two steps needs no memory, and a value that moved meanwhile is simply what the next step is measured
+//! against. The order of the questions is the order of importance:
+//!
+//! 1. a request that may still act is waited out;
+//! 2. a zero goes out at once, whatever else is unclear, held or expensive (only the blast radius and a pause stop it);
+//! 3. what the destination shows is read when it is not known for sure;
+//! 4. equal is finished, held is left;
+//! 5. before a quantity is raised: the price first, then a look at the destination, then the quantity;
+//! 6. everything else in one request, with only the fields that differ.
+
+use crate::domain::{ListingState, ListingStatus, Money, Quantity, Wanted};
+use crate::store::listings::Listing;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+/// Held for this reason, even a zero waits for a person.
+pub const HELD_RADIUS: &str = "radius";
+/// Something was sold at the destination that we did not know of.
+pub const HELD_SALE: &str = "remote_sale";
+/// Somebody ended the listing at the destination.
+pub const HELD_ENDED: &str = "remote_end";
+/// The destination took a value and shows another.
+pub const HELD_NOT_APPLIED: &str = "not_applied";
+/// The destination refused the values; other values end this.
+pub const HELD_REFUSED: &str = "refused";
+
+/// One request, or why there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Nothing differs.
+    Nothing,
+    /// Read what the destination shows.
+    Read(ReadWhy),
+    /// Set what is `Some`.
+    Revise {
+        /// The new quantity.
+        quantity: Option<Quantity>,
+        /// The new price.
+        price: Option<Money>,
+    },
+    /// End the listing.
+    End,
+    /// List it again.
+    Relist,
+    /// A request may still act until then.
+    Wait {
+        /// When it no longer can.
+        until: DateTime<Utc>,
+    },
+    /// A person has to act first.
+    Leave(LeaveWhy),
+}
+
+/// Why the destination is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadWhy {
+    /// Whether the last request took effect is not known.
+    Unsure,
+    /// A quantity is about to be raised: less than was confirmed means a sale.
+    BeforeRaise,
+}
+
+/// Why nothing is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaveWhy {
+    /// Auto-sync is off, or the listing is paused.
+    Paused,
+    /// The listing is held.
+    Held,
+}
+
+impl Step {
+    /// Whether it takes an offer away.
+    #[must_use]
+    pub fn is_zero(self) -> bool {
+        match self {
+            Self::Revise { quantity, .. } => quantity.is_some_and(Quantity::is_zero),
+            Self::End => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it changes something at the destination.
+    #[must_use]
+    pub fn is_write(self) -> bool {
+        matches!(self, Self::Revise { .. } | Self::End | Self::Relist)
+    }
+
+    /// What the destination shows once this step is accepted.
+    #[must_use]
+    pub fn applied(self, before: ListingState) -> ListingState {
+        match self {
+            Self::Revise { quantity, price } => ListingState {
+                quantity: quantity.unwrap_or(before.quantity),
+                price: price.or(before.price),
+                ..before
+            },
+            Self::End => ListingState {
+                status: ListingStatus::Ended,
+                quantity: Quantity::ZERO,
+                ..before
+            },
+            Self::Relist => ListingState {
+                status: ListingStatus::Active,
+                ..before
+            },
+            _ => before,
+        }
+    }
+}
+
+/// Whether `shown` is what is wanted.
+#[must_use]
+pub fn matches(wanted: Wanted, shown: ListingState) -> bool {
+    let price = wanted.price.is_none() || wanted.price == shown.price;
+    match wanted.status {
+        ListingStatus::Ended => shown.status == ListingStatus::Ended,
+        // An ended listing offers nothing: that is a zero, and its price can wait until it is listed again.
+        _ if wanted.quantity.is_zero() && shown.status == ListingStatus::Ended => true,
+        _ => shown.status == ListingStatus::Active && shown.quantity == wanted.quantity && price,
+    }
+}
+
+/// Whether what is wanted takes the offer away.
+#[must_use]
+pub fn is_zero(wanted: Wanted) -> bool {
+    wanted.quantity.is_zero() || wanted.status == ListingStatus::Ended
+}
+
+/// What the syncer remembers of a listing beside its row. Lost at a restart, and only ever a shortcut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The destination was read since the last push, moments ago.
+    pub fresh: bool,
+    /// A zero was refused: look before saying it again.
+    pub doubted: bool,
+    /// An outcome was unknown: look again after the next push, a late request may still land over there.
+    pub verify: bool,
+}
+
+/// What to do next about `listing` at `now` (the database's clock).
+#[must_use]
+pub fn next(listing: &Listing, known: Known, now: DateTime<Utc>) -> Step {
+    let shown = listing.basis.confirmed;
+    if let Some(pushing) = listing.pushing
+        && pushing.deadline > now
+    {
+        return Step::Wait {
+            until: pushing.deadline,
+        };
+    }
+    if !listing.auto_sync || shown.status == ListingStatus::Paused {
+        return Step::Leave(LeaveWhy::Paused);
+    }
+    let unsure = listing.pushing.is_some() || listing.needs_read_back;
+    let held = listing.held_reason.as_deref();
+    let Some(wanted) = listing.basis.wanted else {
+        return if unsure {
+            Step::Read(ReadWhy::Unsure)
+        } else {
+            Step::Nothing
+        };
+    };
+    let doubted = known.doubted && unsure;
+    if is_zero(wanted) && held != Some(HELD_RADIUS) && shown.status == ListingStatus::Active && !doubted {
+        // After an unknown outcome the last request may have raised what we believe to be zero: say it again.
+        let maybe_offered = !shown.quantity.is_zero() || listing.pushing.is_some();
+        if wanted.status == ListingStatus::Ended {
+            return Step::End;
+        }
+        if maybe_offered {
+            return Step::Revise {
+                quantity: Some(Quantity::ZERO),
+                price: None,
+            };
+        }
+    }
+    if unsure {
+        return Step::Read(ReadWhy::Unsure);
+    }
+    if matches(wanted, shown) {
+        return Step::Nothing;
+    }
+    if held.is_some() {
+        return Step::Leave(LeaveWhy::Held);
+    }
+    towards(wanted, shown, known.fresh)
+}
+
+/// The step from a listing that shows `shown` for sure towards `wanted`, which differs and is no zero to come.
+fn towards(wanted: Wanted, shown: ListingState, fresh: bool) -> Step {
+    let quantity = (wanted.quantity != shown.quantity).then_some(wanted.quantity);
+    let price = wanted.price.filter(|_| wanted.price != shown.price);
+    match (wanted.status, shown.status) {
+        (ListingStatus::Ended, _) => Step::End,
+        // Nobody can buy from an ended listing: both values first, then on sale.
+        (_, ListingStatus::Ended) if quantity.is_some() || price.is_some() => {
+            Step::Revise { quantity, price }
+        }
+        (_, ListingStatus::Ended) => Step::Relist,
+        _ if wanted.quantity > shown.quantity => match price {
+            Some(_) => Step::Revise {
+                quantity: None,
+                price,
+            },
+            None if fresh => Step::Revise { quantity, price },
+            None => Step::Read(ReadWhy::BeforeRaise),
+        },
+        _ => Step::Revise { quantity, price },
+    }
+}
+
+/// Whether everything that version `version` wants is at the destination once `step` is accepted.
+#[must_use]
+pub fn completes(listing: &Listing, step: Step) -> bool {
+    listing
+        .basis
+        .wanted
+        .is_some_and(|wanted| matches(wanted, step.applied(listing.basis.confirmed)))
+}

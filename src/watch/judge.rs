@@ -1,0 +1,703 @@
+//! What an observation means for a watch: the law of the flow, as one pure function.
+//!
+//! [`judge`] takes what counts ([`Accepted`]), what was seen and the rules, and says what takes effect, what waits for a
+//! person, and what is only remembered. It asks nobody: where it needs the past (the stored title, the recent prices) it
+//! answers [`Judgement::NeedsBackground`] and is called again with it, so that a watcher can stay at a kilobyte.
+//!
+//! # The rules, in the order in which they win
+//! 1. An observation that is not newer than what counts is refused: caches serve old pages.
+//! 2. A page that is gone (404, 410, removed) means nothing the first time; seen again a minute later it is *dead* and its
+//!    stock is 0. Only then.
+//! 3. Another item under the same address (title, seller or id) is *changed*: stock 0 at once, and back only by a person.
+//! 4. An open page whose end has passed is not yet anything: caches, extensions. It is read again until it says so itself
+//!    or until [`Rules::terminal_grace`] has passed.
+//! 5. What is out of stock has no price worth judging: the last one stays.
+//! 6. **Quantity down and price up take effect at once**, whatever else is odd and whether or not something already
+//!    waits. Quantity up and price down only when nothing is odd. What is left over waits as a hold with a proposal.
+//! 7. A proposal that a person has turned down is not made again as long as the page shows the same.
+//! 8. A hold that is void (the page is normal again, or the version moved) is superseded in the same transaction.
+//!
+//! The blast radius is not judged here: it needs to see all products, and so belongs to the ledger. An open
+//! `mass_change` hold is honoured here: the emptying waits until the deadline, and a reading after it that still shows
+//! none releases it.
+
+use super::anomaly::{AnomalyRules, Band, PriceVerdict, judge_price};
+use super::diff::Change;
+use super::similarity::similarity;
+use crate::domain::{
+    BasisPoints, CostRule, HoldDefault, HoldId, HoldReason, ItemStatus, KnownHold, Meanwhile, Money, NewHold,
+    Observation, Proposal, Quantity, SourceState, TitleHash, UrlStatus, Version,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// How observations are judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// Which prices and titles are odd.
+    pub anomaly: AnomalyRules,
+    /// How long each kind of hold waits, and what then.
+    pub holds: HoldRules,
+    /// A gone page must be gone for this long to be dead.
+    pub confirm_after: TimeDelta,
+    /// How long an open page whose end has passed is given to say that it ended.
+    pub terminal_grace: TimeDelta,
+    /// How soon such a page is read again.
+    pub reread_after: TimeDelta,
+}
+
+impl Default for Rules {
+    /// A minute to confirm and for a terminal marker, 15 s between readings.
+    fn default() -> Self {
+        Self {
+            anomaly: AnomalyRules::default(),
+            holds: HoldRules::default(),
+            confirm_after: TimeDelta::seconds(60),
+            terminal_grace: TimeDelta::seconds(60),
+            reread_after: TimeDelta::seconds(15),
+        }
+    }
+}
+
+/// How long holds wait for a person, and what happens then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HoldRules {
+    /// A price out of its band: by default six hours, then what is still so is believed.
+    pub price_step: (TimeDelta, HoldDefault),
+    /// A price of zero: by default a day, then turned down.
+    pub price_zero: (TimeDelta, HoldDefault),
+    /// A price in another currency, nothing on sale meanwhile: by default a day, then what is still so is believed.
+    pub currency_changed: (TimeDelta, HoldDefault),
+    /// Another item: by default three days, then turned down; the listing stays empty.
+    pub other_item: (TimeDelta, HoldDefault),
+    /// Many products gone at once: by default half an hour, then each is read again and what is confirmed released.
+    pub mass_change: (TimeDelta, HoldDefault),
+}
+
+impl Default for HoldRules {
+    fn default() -> Self {
+        Self {
+            price_step: (TimeDelta::hours(6), HoldDefault::Recheck),
+            price_zero: (TimeDelta::hours(24), HoldDefault::Reject),
+            currency_changed: (TimeDelta::hours(24), HoldDefault::Recheck),
+            other_item: (TimeDelta::hours(72), HoldDefault::Reject),
+            mass_change: (TimeDelta::minutes(30), HoldDefault::Recheck),
+        }
+    }
+}
+
+impl HoldRules {
+    /// The wait and the default of one reason.
+    #[must_use]
+    pub fn of(&self, reason: HoldReason) -> (TimeDelta, HoldDefault) {
+        match reason {
+            HoldReason::PriceStep => self.price_step,
+            HoldReason::PriceZero => self.price_zero,
+            HoldReason::CurrencyChanged => self.currency_changed,
+            HoldReason::TitleChanged | HoldReason::SellerChanged | HoldReason::OtherItem => self.other_item,
+            HoldReason::MassChange | HoldReason::RemoteSale | HoldReason::Radius => self.mass_change,
+        }
+    }
+}
+
+/// A seller's id as a number: enough to see that it is another one, without keeping the text a hundred thousand times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SellerMark(u64);
+
+impl SellerMark {
+    /// The mark of `seller_id`; the same for as long as the process lives.
+    #[must_use]
+    pub fn of(seller_id: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        seller_id.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+/// What counts for a watch: the last state that was committed, and what is needed to judge the next page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    /// How many states there were.
+    pub version: Version,
+    /// The last; `None` while never observed.
+    pub state: Option<SourceState>,
+    /// The hash of the stored title.
+    pub title_hash: Option<TitleHash>,
+    /// Who sold it.
+    pub seller: Option<SellerMark>,
+    /// The appointment: when the auction is to end.
+    pub ends_at: Option<DateTime<Utc>>,
+    /// When the page was first seen gone or ended.
+    pub gone_since: Option<DateTime<Utc>>,
+    /// When the page behind all this was read.
+    pub fetched_at: Option<DateTime<Utc>>,
+    /// What waits, or was turned down.
+    pub hold: Option<Box<KnownHold>>,
+}
+
+/// What was seen.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// A page that was understood.
+    Page(&'a Observation),
+    /// Confirmed by the server: there is no such page.
+    Gone {
+        /// When it said so.
+        at: DateTime<Utc>,
+    },
+}
+
+impl Seen<'_> {
+    /// When the answer's last byte was read.
+    #[must_use]
+    pub fn at(&self) -> DateTime<Utc> {
+        match self {
+            Self::Page(page) => page.fetched_at,
+            Self::Gone { at } => *at,
+        }
+    }
+}
+
+/// The past of a watch, loaded when it is needed.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Background {
+    /// The stored title; empty when none is known.
+    pub title: Box<str>,
+    /// The last accepted prices, newest first.
+    pub prices: Vec<Money>,
+}
+
+/// What follows from an observation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Judgement {
+    /// It is not newer than what counts.
+    Older,
+    /// It cannot be judged without the past.
+    NeedsBackground,
+    /// It means nothing yet: read again then.
+    Unclear {
+        /// When.
+        reread_at: DateTime<Utc>,
+    },
+    /// It means this.
+    Step(Box<Step>),
+}
+
+/// What an observation does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What takes effect.
+    pub change: Option<Change>,
+    /// What becomes of holds.
+    pub hold: HoldStep,
+    /// The appointment from now on.
+    pub ends_at: Option<DateTime<Utc>>,
+    /// Since when the page is gone or ended.
+    pub gone_since: Option<DateTime<Utc>>,
+    /// Whether the page's title and seller are those of the item from now on.
+    pub adopt_title: bool,
+    /// Something a person should know, though nothing waits for them.
+    pub notice: Option<Notice>,
+    /// Look again then, to confirm.
+    pub recheck_at: Option<DateTime<Utc>>,
+    /// Whether the page is one whose appointment still lies ahead.
+    pub is_open: bool,
+    /// Whether the blast radius has nothing to say: the end was announced, or confirmed after the deadline.
+    pub passes_radius: bool,
+}
+
+impl Step {
+    /// Whether something happened that the change rate should learn from.
+    #[must_use]
+    pub fn is_material(&self) -> bool {
+        self.change.is_some() || matches!(self.hold, HoldStep::Open(_))
+    }
+}
+
+/// What becomes of holds with a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HoldStep {
+    /// Nothing: what waits goes on waiting, what was turned down stays so.
+    Keep,
+    /// What is known is void: an open one is superseded.
+    Clear,
+    /// The reading after the deadline confirmed it: it is accepted.
+    Release(HoldId),
+    /// A new one, in the place of any that is open.
+    Open(Box<NewHold>),
+}
+
+/// Something that took effect and that a person should know about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// A stable code: `price_rise`.
+    pub code: &'static str,
+    /// What was seen, in one sentence.
+    pub message: String,
+    /// The numbers.
+    pub detail: serde_json::Value,
+}
+
+/// What `seen` means for a watch of which `accepted` counts.
+#[must_use]
+pub fn judge(
+    accepted: &Accepted,
+    seen: Seen<'_>,
+    cost_rule: CostRule,
+    background: Option<&Background>,
+    rules: &Rules,
+) -> Judgement {
+    let at = seen.at();
+    if accepted.fetched_at.is_some_and(|last| at <= last) {
+        return Judgement::Older;
+    }
+    let page = match seen {
+        Seen::Gone { .. } => return gone(accepted, at, rules),
+        Seen::Page(page) if page.status == ItemStatus::Removed || page.url_status == UrlStatus::Dead => {
+            return gone(accepted, at, rules);
+        }
+        Seen::Page(page) => page,
+    };
+    let other = match other_item(accepted, page, background, rules) {
+        Ok(other) => other,
+        Err(NeedsBackground) => return Judgement::NeedsBackground,
+    };
+    if other.is_some() || accepted.state.is_some_and(|s| s.url_status == UrlStatus::Changed) {
+        return changed(accepted, page, other, cost_rule, rules);
+    }
+    let passed = page.ends_at.filter(|end| *end <= at);
+    if let (ItemStatus::Open, Some(end)) = (page.status, passed)
+        && at.signed_duration_since(end) < rules.terminal_grace
+    {
+        let reread_at = at.checked_add_signed(rules.reread_after).unwrap_or(at);
+        return Judgement::Unclear { reread_at };
+    }
+    ordinary(accepted, page, cost_rule, background, rules)
+}
+
+/// The past is needed and not there.
+struct NeedsBackground;
+
+/// Why the page shows another item, if it does, and what tells.
+struct Other {
+    reason: HoldReason,
+    stored_title: Box<str>,
+    similarity: Option<BasisPoints>,
+}
+
+fn other_item(
+    accepted: &Accepted,
+    page: &Observation,
+    background: Option<&Background>,
+    rules: &Rules,
+) -> Result<Option<Other>, NeedsBackground> {
+    let other = |reason, stored_title, similarity| {
+        Some(Other {
+            reason,
+            stored_title,
+            similarity,
+        })
+    };
+    if page.url_status == UrlStatus::Changed {
+        return Ok(other(HoldReason::OtherItem, Box::default(), None));
+    }
+    let seller = page.seller_id.as_deref().map(SellerMark::of);
+    if let (Some(known), Some(now)) = (accepted.seller, seller)
+        && known != now
+    {
+        return Ok(other(HoldReason::SellerChanged, Box::default(), None));
+    }
+    if accepted.title_hash.is_none_or(|known| known == page.title_hash) {
+        return Ok(None);
+    }
+    let past = background.ok_or(NeedsBackground)?;
+    if past.title.is_empty() {
+        return Ok(None);
+    }
+    let alike = similarity(&past.title, &page.title);
+    if alike >= rules.anomaly.title_similarity {
+        return Ok(None);
+    }
+    Ok(other(HoldReason::TitleChanged, past.title.clone(), Some(alike)))
+}
+
+/// The server says that there is no such page.
+fn gone(accepted: &Accepted, at: DateTime<Utc>, rules: &Rules) -> Judgement {
+    let since = accepted.gone_since.unwrap_or(at);
+    let confirmed_at = since.checked_add_signed(rules.confirm_after).unwrap_or(since);
+    let before = accepted.state;
+    let mut step = Step {
+        change: None,
+        hold: HoldStep::Keep,
+        ends_at: accepted.ends_at,
+        gone_since: Some(since),
+        adopt_title: false,
+        notice: None,
+        recheck_at: None,
+        is_open: false,
+        passes_radius: false,
+    };
+    if at < confirmed_at {
+        // A little after the minute: the second sighting must not come too soon by a rounding.
+        step.recheck_at = confirmed_at.checked_add_signed(TimeDelta::seconds(2));
+        return Judgement::Step(Box::new(step));
+    }
+    let after = SourceState {
+        stock: Quantity::ZERO,
+        price: before.and_then(|b| b.price),
+        url_status: match before.map(|b| b.url_status) {
+            // Back from `changed` only by a person, so a gap in between must not lead back by itself.
+            Some(UrlStatus::Changed) => UrlStatus::Changed,
+            _ => UrlStatus::Dead,
+        },
+    };
+    settle(accepted, &mut step, after, at, false);
+    Judgement::Step(Box::new(step))
+}
+
+/// Another item: nothing can be bought until a person says that it is the same after all.
+fn changed(
+    accepted: &Accepted,
+    page: &Observation,
+    other: Option<Other>,
+    cost_rule: CostRule,
+    rules: &Rules,
+) -> Judgement {
+    let at = page.fetched_at;
+    let shown = page.state(cost_rule, at);
+    let proposed = Proposal {
+        stock: shown.stock,
+        price: shown.price,
+    };
+    let before = accepted.state;
+    let was_changed = before.is_some_and(|b| b.url_status == UrlStatus::Changed);
+    let open = accepted.hold.as_deref().filter(|h| h.is_open());
+    let mass = accepted
+        .hold
+        .as_deref()
+        .filter(|h| h.reason == HoldReason::MassChange);
+    let reason = match (&other, open) {
+        (Some(other), _) => other.reason,
+        (None, Some(open)) => open.reason,
+        (None, None) => HoldReason::OtherItem,
+    };
+    let mut step = Step {
+        change: None,
+        hold: HoldStep::Keep,
+        ends_at: page.ends_at,
+        gone_since: None,
+        adopt_title: false,
+        notice: None,
+        recheck_at: None,
+        is_open: page.status == ItemStatus::Open,
+        passes_radius: false,
+    };
+    let detail = || {
+        json!({
+            "title": page.title,
+            "seller_id": page.seller_id,
+            "stored_title": other.as_ref().map(|o| &o.stored_title),
+            "similarity_bp": other.as_ref().and_then(|o| o.similarity),
+        })
+    };
+    if was_changed {
+        // The person who looks at it should see what the page shows now.
+        if let Some(open) = open.filter(|h| h.proposed != proposed) {
+            let deadline = Some(open.deadline);
+            step.hold = open_hold(reason, detail(), proposed, Meanwhile::Zero, at, rules, deadline);
+        }
+        return Judgement::Step(Box::new(step));
+    }
+    // Many at once were put on hold by the ledger: the emptying waits for its deadline like any other.
+    if mass.is_some_and(|m| !m.released_by_reading(at)) {
+        step.hold = HoldStep::Keep;
+        return Judgement::Step(Box::new(step));
+    }
+    step.passes_radius = mass.is_some();
+    let after = SourceState {
+        stock: Quantity::ZERO,
+        price: before.and_then(|b| b.price).or(shown.price),
+        url_status: UrlStatus::Changed,
+    };
+    step.change = Change::between(before, after, false);
+    step.hold = open_hold(reason, detail(), proposed, Meanwhile::Zero, at, rules, None);
+    Judgement::Step(Box::new(step))
+}
+
+/// The page shows the item.
+fn ordinary(
+    accepted: &Accepted,
+    page: &Observation,
+    cost_rule: CostRule,
+    background: Option<&Background>,
+    rules: &Rules,
+) -> Judgement {
+    let at = page.fetched_at;
+    let shown = page.state(cost_rule, at);
+    let ended = page.status == ItemStatus::Ended;
+    let before = accepted.state;
+    let gone_since = ended.then(|| accepted.gone_since.unwrap_or(at));
+    let mut step = Step {
+        change: None,
+        hold: HoldStep::Keep,
+        ends_at: page.ends_at,
+        gone_since,
+        adopt_title: true,
+        notice: None,
+        recheck_at: None,
+        is_open: !ended,
+        passes_radius: false,
+    };
+    if shown.stock.is_zero() {
+        let over_for = gone_since.map(|since| at.signed_duration_since(since));
+        let dead = over_for.is_some_and(|over| over >= rules.confirm_after)
+            || before.is_some_and(|b| b.url_status == UrlStatus::Dead);
+        let after = SourceState {
+            stock: Quantity::ZERO,
+            price: before.and_then(|b| b.price).or(shown.price),
+            url_status: if ended && dead {
+                UrlStatus::Dead
+            } else {
+                UrlStatus::Active
+            },
+        };
+        let appointed = accepted.ends_at.is_some_and(|end| end <= at);
+        let explained = ended && appointed;
+        // An end nobody announced is looked at once more; one that was announced is confirmed on the usual round.
+        if ended && !explained && !dead {
+            step.recheck_at = at
+                .checked_add_signed(rules.confirm_after)
+                .and_then(|t| t.checked_add_signed(TimeDelta::seconds(2)));
+        }
+        settle(accepted, &mut step, after, at, explained);
+        return Judgement::Step(Box::new(step));
+    }
+    let odd = match odd_price(before, shown, background, rules, &mut step) {
+        Ok(odd) => odd,
+        Err(NeedsBackground) => return Judgement::NeedsBackground,
+    };
+    match odd {
+        None => settle(accepted, &mut step, shown, at, true),
+        Some((reason, detail)) => withhold(accepted, &mut step, shown, (reason, detail), at, rules),
+    }
+    Judgement::Step(Box::new(step))
+}
+
+type Odd = Option<(HoldReason, serde_json::Value)>;
+
+/// What is odd about the price of what is in stock. A rise is only noted: it takes effect at once.
+fn odd_price(
+    before: Option<SourceState>,
+    shown: SourceState,
+    background: Option<&Background>,
+    rules: &Rules,
+    step: &mut Step,
+) -> Result<Odd, NeedsBackground> {
+    let Some(price) = shown.price else {
+        return Ok(None);
+    };
+    if price.is_zero() {
+        let detail = json!({ "price": price, "before": before.and_then(|b| b.price) });
+        return Ok(Some((HoldReason::PriceZero, detail)));
+    }
+    let Some(before) = before else {
+        return Ok(None);
+    };
+    if before.price == Some(price) && before.url_status == UrlStatus::Active && before.stock >= shown.stock {
+        return Ok(None);
+    }
+    // Up by less than the factor is never odd, and it is the commonest move of an auction: no need to ask the past.
+    if before.price.is_some_and(|b| is_small_rise(b, price, rules)) {
+        return Ok(None);
+    }
+    let past = background.ok_or(NeedsBackground)?;
+    let last = before.price.or_else(|| past.prices.first().copied());
+    if let Some(last) = last.filter(|last| last.currency() != price.currency()) {
+        let detail = json!({ "price": price, "before": last });
+        return Ok(Some((HoldReason::CurrencyChanged, detail)));
+    }
+    let mut history = past.prices.clone();
+    if history.is_empty() {
+        history.extend(before.price);
+    }
+    match judge_price(price, &history, &rules.anomaly) {
+        PriceVerdict::Usual => Ok(None),
+        PriceVerdict::Low(band) => Ok(Some((HoldReason::PriceStep, band_detail(price, before, band)))),
+        PriceVerdict::High(band) => {
+            step.notice = Some(Notice {
+                code: "price_rise",
+                message: format!(
+                    "the price rose to {price}; usual is {} to {} from {} prices. It took effect at once",
+                    band.low.round_dp(2),
+                    band.high.round_dp(2),
+                    band.prices
+                ),
+                detail: band_detail(price, before, band),
+            });
+            Ok(None)
+        }
+    }
+}
+
+fn is_small_rise(before: Money, price: Money, rules: &Rules) -> bool {
+    let factor = rules.anomaly.price_factor.factor();
+    before.currency() == price.currency()
+        && price.amount() >= before.amount()
+        && before
+            .amount()
+            .checked_mul(factor)
+            .is_some_and(|most| price.amount() <= most)
+}
+
+fn band_detail(price: Money, before: SourceState, band: Band) -> serde_json::Value {
+    json!({
+        "price": price,
+        "before": before.price,
+        "median": band.median,
+        "usual_from": band.low.round_dp(2),
+        "usual_to": band.high.round_dp(2),
+        "prices": band.prices,
+    })
+}
+
+/// Nothing is odd: `after` takes effect, unless it empties a watch whose emptying waits.
+fn settle(accepted: &Accepted, step: &mut Step, after: SourceState, at: DateTime<Utc>, explained: bool) {
+    let known = accepted.hold.as_deref();
+    step.passes_radius = explained;
+    step.change = Change::between(accepted.state, after, explained);
+    step.hold = match known {
+        None => HoldStep::Keep,
+        Some(_) => HoldStep::Clear,
+    };
+    let Some(change) = step.change.filter(Change::empties) else {
+        return;
+    };
+    let Some(mass) = known.filter(|h| h.reason == HoldReason::MassChange) else {
+        return;
+    };
+    if explained {
+        // The appointment came while it waited: nothing is left to ask.
+    } else if mass.released_by_reading(at) {
+        step.hold = HoldStep::Release(mass.id);
+        step.passes_radius = true;
+    } else {
+        // It waits, or a person said that it is not so. A dearer price does not wait with it.
+        step.change = change.without_stock();
+        step.hold = HoldStep::Keep;
+    }
+}
+
+/// Something is odd: what is safe takes effect, the rest becomes a proposal.
+fn withhold(
+    accepted: &Accepted,
+    step: &mut Step,
+    shown: SourceState,
+    (reason, detail): (HoldReason, serde_json::Value),
+    at: DateTime<Utc>,
+    rules: &Rules,
+) {
+    let known = accepted.hold.as_deref();
+    let proposed = Proposal {
+        stock: shown.stock,
+        price: shown.price,
+    };
+    let same = known.filter(|h| h.reason == reason && h.proposed == proposed);
+    if let Some(known) = same.filter(|h| h.released_by_reading(at)) {
+        step.change = Change::between(accepted.state, shown, true);
+        step.hold = HoldStep::Release(known.id);
+        return;
+    }
+    let Some(before) = accepted.state else {
+        // Never observed: there is nothing safe to fall back on, so nothing counts yet.
+        if same.is_none() {
+            step.hold = open_hold(reason, detail, proposed, Meanwhile::Keep, at, rules, None);
+        }
+        return;
+    };
+    let after = safe_part(before, shown);
+    step.change = Change::between(accepted.state, after, true);
+    if after == shown {
+        step.hold = if known.is_some() {
+            HoldStep::Clear
+        } else {
+            HoldStep::Keep
+        };
+        return;
+    }
+    let meanwhile = match reason {
+        // What one costs is unknown: selling on could be at any loss.
+        HoldReason::CurrencyChanged => Meanwhile::Zero,
+        _ => Meanwhile::Keep,
+    };
+    let deadline = known
+        .filter(|h| h.is_open() && h.reason == reason)
+        .map(|h| h.deadline);
+    step.hold = match same {
+        // An open hold stands on a version; when the safe part moves it, the proposal is made anew on the new one.
+        Some(known) if known.is_open() && step.change.is_some() => {
+            open_hold(reason, detail, proposed, meanwhile, at, rules, deadline)
+        }
+        Some(_) => HoldStep::Keep,
+        None => open_hold(reason, detail, proposed, meanwhile, at, rules, deadline),
+    };
+}
+
+/// Quantity down and price up; everything else as it was.
+fn safe_part(before: SourceState, shown: SourceState) -> SourceState {
+    let dearer = match (before.price, shown.price) {
+        (Some(b), Some(s)) => !s.is_zero() && b.compare(s).is_ok_and(std::cmp::Ordering::is_lt),
+        _ => false,
+    };
+    SourceState {
+        stock: before.stock.min(shown.stock),
+        price: if dearer { shown.price } else { before.price },
+        url_status: before.url_status,
+    }
+}
+
+fn open_hold(
+    reason: HoldReason,
+    detail: serde_json::Value,
+    proposed: Proposal,
+    meanwhile: Meanwhile,
+    at: DateTime<Utc>,
+    rules: &Rules,
+    inherited: Option<DateTime<Utc>>,
+) -> HoldStep {
+    HoldStep::Open(Box::new(new_hold(
+        reason,
+        detail,
+        proposed,
+        meanwhile,
+        at,
+        &rules.holds,
+        inherited,
+    )))
+}
+
+/// A hold with the wait and the default of its reason, or with the deadline of the one it takes the place of.
+#[must_use]
+pub fn new_hold(
+    reason: HoldReason,
+    detail: serde_json::Value,
+    proposed: Proposal,
+    meanwhile: Meanwhile,
+    at: DateTime<Utc>,
+    rules: &HoldRules,
+    inherited: Option<DateTime<Utc>>,
+) -> NewHold {
+    let (wait, default_action) = rules.of(reason);
+    NewHold {
+        reason,
+        detail,
+        proposed,
+        meanwhile,
+        default_action,
+        deadline: inherited.unwrap_or_else(|| at.checked_add_signed(wait).unwrap_or(at)),
+        fetched_at: at,
+    }
+}
+
+#[cfg(test)]
+mod tests;

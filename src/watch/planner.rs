@@ -1,0 +1,478 @@
+//! Which product to look at next: the one whose look is worth most.
+//!
+//! A source's budget is a stream of permits. Each is spent, in this order, on
+//! 1. an **event** that is due: an auction's end, a confirmation, a person's "check now", a product never seen; among
+//!    those that are due the dearest first, so that 5,000 auctions ending at 22:00 are followed in the order of what is
+//!    lost by being late. An event is never taken early.
+//! 2. the **floor**: a product not looked at for `max_interval`, however quiet it is. The floor is left out while the
+//!    budget could not even keep it, because then it would eat everything.
+//! 3. the **index** ([`estimator::index`](super::estimator::index)): what a look is worth, from yen lost per hour, the
+//!    learnt rate of change and the age of the last look.
+//!
+//! *Class FIFO.* Products are put into cells by the logarithms of weight and rate, a factor of 1.5 each; within a cell the
+//! one looked at longest ago has the largest index, so only the heads are weighed. There are no due times and no price
+//! that could go stale: after an outage or a change of rate the order is right as it stands.
+//!
+//! A picked product is *in flight* and in no list, so it is never picked twice. A failed check *parks* it for a growing
+//! time and teaches nothing; only good looks feed the estimator, and of those not the ones by appointment.
+
+mod lists;
+#[cfg(test)]
+mod tests;
+
+use super::estimator::{Rate, index};
+use crate::domain::WatchId;
+use chrono::{DateTime, TimeDelta, Utc};
+use lists::{Cells, Slots, State};
+use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+/// The longest back-off: 6 hours.
+const PARK_LONGEST_MS: i64 = 6 * 3_600_000;
+/// With less than this many times what the floor alone needs, there is no floor.
+const FLOOR_HEADROOM: f64 = 1.2;
+/// How fast the price of a request follows: a hundred picks.
+const PRICE_SMOOTHING: f64 = 0.01;
+const MS_PER_HOUR: f64 = 3_600_000.0;
+
+/// The bounds within which the planner chooses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlannerSettings {
+    /// Every product at least this often.
+    pub max_interval: Duration,
+    /// No product more often than this, but for events.
+    pub min_interval: Duration,
+    /// How long after an auction's end its page is read.
+    pub event_delay: Duration,
+    /// The first back-off after a failed check; it doubles up to 6 hours.
+    pub back_off: Duration,
+    /// The budget, for deciding whether the floor can be kept.
+    pub requests_per_hour: f64,
+}
+
+impl Default for PlannerSettings {
+    fn default() -> Self {
+        Self {
+            max_interval: Duration::from_secs(24 * 3600),
+            min_interval: Duration::from_secs(60),
+            event_delay: Duration::from_secs(15),
+            back_off: Duration::from_secs(60),
+            requests_per_hour: 3600.0,
+        }
+    }
+}
+
+/// A product as it enters the plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlannedItem {
+    /// Yen lost per hour while its listing is wrong.
+    pub weight_jpy_per_hour: f32,
+    /// What is known of its rate of change.
+    pub rate: Rate,
+    /// The last good look; `None` puts it among the events, dearest first.
+    pub last_ok: Option<DateTime<Utc>>,
+    /// The end of its auction while that is still to come.
+    pub ends_at: Option<DateTime<Utc>>,
+}
+
+/// Why a product was picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// An appointment: an auction's end, a confirmation.
+    Event,
+    /// It had not been looked at for `max_interval`.
+    Floor,
+    /// Its look was worth most.
+    Index,
+    /// A person asked, or it had never been seen.
+    Requested,
+}
+
+/// How the plan stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PlannerStats {
+    /// Products planned.
+    pub products: usize,
+    /// Picked and not answered yet.
+    pub in_flight: usize,
+    /// Waiting after a failed check.
+    pub parked: usize,
+    /// Cells that hold a product.
+    pub cells: usize,
+    /// Picks by reason: event, floor, index, requested.
+    pub picked: [u64; 4],
+    /// What the last looks were worth, in yen: what one more request would bring.
+    pub yen_per_request: f64,
+    /// The longest time since a good look, in milliseconds.
+    pub oldest_ms: i64,
+}
+
+/// An entry of a heap of times: when, whom, and the slot's stamp at the time of writing.
+type Timed = Reverse<(i64, u32, u32)>;
+
+/// The plan of one source.
+#[derive(Debug)]
+pub struct Planner {
+    settings: PlannerSettings,
+    slots: Slots,
+    cells: Cells,
+    /// Appointments to come.
+    future: BinaryHeap<Timed>,
+    /// Appointments that are due: dearest first, then the earliest.
+    due: BinaryHeap<(u32, Reverse<i64>, u32, u32)>,
+    /// Ends of back-offs.
+    parked: BinaryHeap<Timed>,
+    stats: PlannerStats,
+}
+
+// === impl Planner ===
+
+impl Planner {
+    /// An empty plan.
+    #[must_use]
+    pub fn new(settings: PlannerSettings) -> Self {
+        Self {
+            settings,
+            slots: Slots::default(),
+            cells: Cells::default(),
+            future: BinaryHeap::new(),
+            due: BinaryHeap::new(),
+            parked: BinaryHeap::new(),
+            stats: PlannerStats::default(),
+        }
+    }
+
+    /// Takes a product in; one that is there already is taken in anew. Fastest in the order of `last_ok`.
+    pub fn insert(&mut self, id: WatchId, item: PlannedItem, now: DateTime<Utc>) {
+        self.remove(id);
+        let now_ms = now.timestamp_millis();
+        // A product never seen is as old as can be, so that a failed first look does not make it look fresh.
+        let last_ok = item
+            .last_ok
+            .map_or(i64::MIN / 4, |t| t.timestamp_millis().min(now_ms));
+        let at = self
+            .slots
+            .insert(id, item.weight_jpy_per_hour, item.rate, last_ok);
+        self.cells.link(&mut self.slots, at);
+        if item.last_ok.is_none() {
+            self.set_event(at, now_ms, Why::Requested);
+        } else {
+            self.appoint_end(at, item.ends_at, now_ms);
+        }
+    }
+
+    /// Takes a product out, also one in flight.
+    pub fn remove(&mut self, id: WatchId) {
+        let Some(at) = self.slots.find(id) else { return };
+        match self.slots.get(at).state {
+            State::Queued => self.cells.unlink(&mut self.slots, at),
+            State::InFlight(_) => self.stats.in_flight = self.stats.in_flight.saturating_sub(1),
+            State::Parked => self.stats.parked = self.stats.parked.saturating_sub(1),
+        }
+        self.slots.remove(at);
+    }
+
+    /// Looks at a product before all that are cheaper, at once.
+    pub fn check_now(&mut self, id: WatchId, now: DateTime<Utc>) {
+        if let Some(at) = self.slots.find(id) {
+            self.set_event(at, now.timestamp_millis(), Why::Requested);
+        }
+    }
+
+    /// Looks at a product at `when`, not before. The earlier of two appointments stands.
+    pub fn appoint(&mut self, id: WatchId, when: DateTime<Utc>) {
+        let Some(at) = self.slots.find(id) else { return };
+        let when = when.timestamp_millis();
+        if self.slots.get(at).event_at.is_none_or(|earlier| when < earlier) {
+            self.set_event(at, when, Why::Event);
+        }
+    }
+
+    /// At most `n` products to look at now, the most valuable first; each is in flight from now on.
+    pub fn pick(&mut self, now: DateTime<Utc>, n: usize) -> Vec<(WatchId, Why)> {
+        let now = now.timestamp_millis();
+        self.release(now);
+        let mut picked = Vec::with_capacity(n.min(64));
+        while picked.len() < n {
+            let Some((at, why)) = self.next(now) else { break };
+            picked.push((self.take(at, why), why));
+        }
+        picked
+    }
+
+    /// A good look: the product goes to the end of its lists, and the estimator learns, unless it was looked at by
+    /// appointment. `ends_at` is the end of its auction while it is open. Gives what is known of its rate now.
+    pub fn on_ok(
+        &mut self,
+        id: WatchId,
+        now: DateTime<Utc>,
+        changed: bool,
+        ends_at: Option<DateTime<Utc>>,
+    ) -> Option<Rate> {
+        let at = self.slots.find(id)?;
+        let why = self.land(at)?;
+        let now = now.timestamp_millis();
+        let slot = self.slots.get_mut(at);
+        if matches!(why, Why::Index | Why::Floor) {
+            slot.rate = slot.rate.learnt(hours_between(slot.last_ok, now), changed);
+        }
+        slot.failures = 0;
+        slot.last_ok = now;
+        let rate = slot.rate;
+        self.cells.link(&mut self.slots, at);
+        self.appoint_end(at, ends_at, now);
+        Some(rate)
+    }
+
+    /// A check that gave no observation: the product waits, a minute at first; nothing is learnt.
+    pub fn on_err(&mut self, id: WatchId, now: DateTime<Utc>) {
+        let Some(at) = self.slots.find(id) else { return };
+        if self.land(at).is_none() {
+            return;
+        }
+        let first = millis(self.settings.back_off);
+        let slot = self.slots.get_mut(at);
+        let wait = first.saturating_mul(1_i64.checked_shl(u32::from(slot.failures)).unwrap_or(i64::MAX));
+        slot.failures = slot.failures.saturating_add(1).min(20);
+        slot.state = State::Parked;
+        slot.stamp = slot.stamp.wrapping_add(1);
+        let until = now
+            .timestamp_millis()
+            .saturating_add(wait.min(PARK_LONGEST_MS.max(first)));
+        self.parked.push(Reverse((until, at, slot.stamp)));
+        self.stats.parked = self.stats.parked.saturating_add(1);
+        self.wake_event(at);
+    }
+
+    /// A pick that was not carried out (the gate is shut, the daemon stops): as if it had never been picked.
+    pub fn give_back(&mut self, id: WatchId, now: DateTime<Utc>) {
+        let Some(at) = self.slots.find(id) else { return };
+        let Some(why) = self.land(at) else { return };
+        self.cells.link(&mut self.slots, at);
+        if matches!(why, Why::Event | Why::Requested) {
+            self.set_event(at, now.timestamp_millis(), why);
+        } else {
+            self.wake_event(at);
+        }
+    }
+
+    /// How long until a pick can succeed: nothing when one can now, `None` when all are in flight or there are none.
+    #[must_use]
+    pub fn next_due(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let now = now.timestamp_millis();
+        if !self.due.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let min = millis(self.settings.min_interval);
+        let heads = self
+            .cells
+            .heads()
+            .map(|at| self.slots.get(at).last_ok.saturating_add(min));
+        let timed = [self.future.peek(), self.parked.peek()]
+            .into_iter()
+            .flatten()
+            .map(|Reverse((t, ..))| *t);
+        let earliest = heads.chain(timed).min()?;
+        Some(Duration::from_millis(
+            u64::try_from(earliest.saturating_sub(now)).unwrap_or(0),
+        ))
+    }
+
+    /// How the plan stands.
+    #[must_use]
+    pub fn stats(&self, now: DateTime<Utc>) -> PlannerStats {
+        let oldest = self.cells.oldest().map_or(0, |at| {
+            let last_ok = self.slots.get(at).last_ok;
+            if last_ok < 0 {
+                0
+            } else {
+                now.timestamp_millis().saturating_sub(last_ok)
+            }
+        });
+        PlannerStats {
+            products: self.slots.len(),
+            cells: self.cells.heads().count(),
+            oldest_ms: oldest,
+            ..self.stats
+        }
+    }
+
+    /// The next one and why; it is still in its lists.
+    fn next(&mut self, now: i64) -> Option<(u32, Why)> {
+        if let Some(found) = self.next_event(now) {
+            return Some(found);
+        }
+        if let Some(at) = self.cells.oldest()
+            && self.has_floor()
+            && now.saturating_sub(self.slots.get(at).last_ok) > millis(self.settings.max_interval)
+        {
+            return Some((at, Why::Floor));
+        }
+        self.best(now).map(|at| (at, Why::Index))
+    }
+
+    fn next_event(&mut self, now: i64) -> Option<(u32, Why)> {
+        while let Some(Reverse((when, at, stamp))) = self.future.peek().copied() {
+            if when > now {
+                break;
+            }
+            self.future.pop();
+            if self.slots.event_is(at, when, stamp) {
+                let weight = order(self.slots.get(at).weight);
+                self.due.push((weight, Reverse(when), at, stamp));
+            }
+        }
+        while let Some((_, Reverse(when), at, stamp)) = self.due.pop() {
+            // One in flight is looked at again when it has landed: see `wake_event`.
+            if self.slots.event_is(at, when, stamp) && !matches!(self.slots.get(at).state, State::InFlight(_))
+            {
+                return Some((at, self.slots.get(at).event_why));
+            }
+        }
+        None
+    }
+
+    fn has_floor(&self) -> bool {
+        let hours = self.settings.max_interval.as_secs_f64() / 3600.0;
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_precision_loss,
+            reason = "a count of products is exact in f64"
+        )]
+        let products = self.slots.len() as f64;
+        self.settings.requests_per_hour >= FLOOR_HEADROOM * products / hours
+    }
+
+    /// The head with the largest index among those old enough.
+    fn best(&mut self, now: i64) -> Option<u32> {
+        let min = millis(self.settings.min_interval);
+        let mut best: Option<(f64, u32)> = None;
+        for at in self.cells.heads() {
+            let slot = self.slots.get(at);
+            if now.saturating_sub(slot.last_ok) < min {
+                continue;
+            }
+            let worth = index(
+                f64::from(slot.weight),
+                slot.rate.per_hour(),
+                hours_between(slot.last_ok, now),
+            );
+            if best.is_none_or(|(most, _)| worth > most) {
+                best = Some((worth, at));
+            }
+        }
+        let (worth, at) = best?;
+        self.stats.yen_per_request += PRICE_SMOOTHING * (worth - self.stats.yen_per_request);
+        Some(at)
+    }
+
+    fn take(&mut self, at: u32, why: Why) -> WatchId {
+        match self.slots.get(at).state {
+            State::Queued => self.cells.unlink(&mut self.slots, at),
+            State::Parked => self.stats.parked = self.stats.parked.saturating_sub(1),
+            State::InFlight(_) => {}
+        }
+        let slot = self.slots.get_mut(at);
+        if matches!(why, Why::Event | Why::Requested) {
+            slot.event_at = None;
+        }
+        slot.state = State::InFlight(why);
+        self.stats.in_flight = self.stats.in_flight.saturating_add(1);
+        let place = match why {
+            Why::Event => 0,
+            Why::Floor => 1,
+            Why::Index => 2,
+            Why::Requested => 3,
+        };
+        if let Some(count) = self.stats.picked.get_mut::<usize>(place) {
+            *count = count.saturating_add(1);
+        }
+        slot.id
+    }
+
+    /// Takes one out of flight; why it had been picked.
+    fn land(&mut self, at: u32) -> Option<Why> {
+        let State::InFlight(why) = self.slots.get(at).state else {
+            return None;
+        };
+        self.stats.in_flight = self.stats.in_flight.saturating_sub(1);
+        self.slots.get_mut(at).state = State::Queued;
+        Some(why)
+    }
+
+    /// Puts those whose back-off has ended into their lists, in the order of their last good look.
+    fn release(&mut self, now: i64) {
+        while let Some(Reverse((until, at, stamp))) = self.parked.peek().copied() {
+            if until > now {
+                break;
+            }
+            self.parked.pop();
+            let slot = self.slots.get_mut(at);
+            if slot.stamp == stamp && slot.state == State::Parked {
+                slot.state = State::Queued;
+                self.stats.parked = self.stats.parked.saturating_sub(1);
+                self.cells.link(&mut self.slots, at);
+            }
+        }
+    }
+
+    /// The appointment at an auction's end; a moment from now when the end has passed and the page still says open.
+    fn appoint_end(&mut self, at: u32, ends_at: Option<DateTime<Utc>>, now: i64) {
+        let Some(ends_at) = ends_at else {
+            self.wake_event(at);
+            return;
+        };
+        let delay = TimeDelta::from_std(self.settings.event_delay).unwrap_or(TimeDelta::zero());
+        let after_end = ends_at
+            .checked_add_signed(delay)
+            .unwrap_or(ends_at)
+            .timestamp_millis();
+        let again = now.saturating_add(delay.num_milliseconds().max(1));
+        let when = if after_end > now { after_end } else { again };
+        match self.slots.get(at).event_at {
+            Some(earlier) if earlier <= when && self.slots.get(at).event_why == Why::Requested => {
+                self.wake_event(at);
+            }
+            _ => self.set_event(at, when, Why::Event),
+        }
+    }
+
+    fn set_event(&mut self, at: u32, when: i64, why: Why) {
+        let slot = self.slots.get_mut(at);
+        slot.event_at = Some(when);
+        slot.event_why = why;
+        self.wake_event(at);
+    }
+
+    /// Writes the slot's appointment, if it has one, into the heap: its entry may have been dropped while in flight.
+    fn wake_event(&mut self, at: u32) {
+        let slot = self.slots.get_mut(at);
+        if let Some(when) = slot.event_at {
+            self.future.push(Reverse((when, at, slot.generation)));
+        }
+    }
+}
+
+/// A weight's place in an order of integers; weights are not negative.
+fn order(weight: f32) -> u32 {
+    if weight > 0.0 { weight.to_bits() } else { 0 }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+/// Never negative, at most 30 days: a clock that jumps makes nothing urgent for ever.
+fn hours_between(from: i64, to: i64) -> f64 {
+    let ms = to.saturating_sub(from).clamp(0, 30 * 24 * 3_600_000);
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_precision_loss,
+        reason = "30 days in milliseconds are exact in f64"
+    )]
+    let ms = ms as f64;
+    ms / MS_PER_HOUR
+}

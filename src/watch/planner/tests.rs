@@ -1,0 +1,271 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+}
+
+fn item(weight: f32, last_ok: Option<i64>) -> PlannedItem {
+    PlannedItem {
+        weight_jpy_per_hour: weight,
+        rate: Rate::PRIOR,
+        last_ok: last_ok.map(at),
+        ends_at: None,
+    }
+}
+
+fn plan() -> Planner {
+    Planner::new(PlannerSettings::default())
+}
+
+fn ids(picked: &[(WatchId, Why)]) -> Vec<i64> {
+    picked.iter().map(|(id, _)| id.0).collect()
+}
+
+#[test]
+fn products_never_seen_come_first_and_the_dearest_of_them_before_the_others() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1e6, Some(-90_000)), at(0));
+    for (id, weight) in [(2, 1.0), (3, 9.0), (4, 5.0)] {
+        plan.insert(WatchId(id), item(weight, None), at(0));
+    }
+    let picked = plan.pick(at(0), 10);
+    assert_eq!(ids(&picked), [3, 4, 2, 1]);
+    assert_eq!(picked[0].1, Why::Requested);
+    assert_eq!(picked[3].1, Why::Floor);
+}
+
+#[test]
+fn one_in_flight_is_not_picked_again_until_it_has_landed() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1.0, Some(-3600)), at(0));
+    assert_eq!(ids(&plan.pick(at(0), 5)), [1]);
+    assert!(plan.pick(at(5000), 5).is_empty());
+    assert_eq!(plan.next_due(at(5000)), None);
+    plan.on_ok(WatchId(1), at(5000), false, None);
+    assert!(
+        plan.pick(at(5001), 5).is_empty(),
+        "younger than the least interval"
+    );
+    assert_eq!(ids(&plan.pick(at(5060), 5)), [1]);
+}
+
+#[test]
+fn an_appointment_is_never_taken_early_and_is_kept_over_a_failure() {
+    let mut plan = plan();
+    plan.insert(
+        WatchId(1),
+        PlannedItem {
+            ends_at: Some(at(100)),
+            ..item(1.0, Some(-10))
+        },
+        at(0),
+    );
+    assert!(plan.pick(at(40), 1).is_empty());
+    assert_eq!(plan.next_due(at(40)), Some(Duration::from_secs(10)));
+    assert_eq!(plan.pick(at(60), 1), [(WatchId(1), Why::Index)]);
+    plan.on_err(WatchId(1), at(60));
+    assert!(plan.pick(at(114), 1).is_empty());
+    assert_eq!(plan.pick(at(115), 1), [(WatchId(1), Why::Event)]);
+}
+
+#[test]
+fn an_auction_that_was_extended_is_read_again_after_its_new_end() {
+    let mut plan = plan();
+    plan.insert(
+        WatchId(1),
+        PlannedItem {
+            ends_at: Some(at(100)),
+            ..item(1.0, Some(0))
+        },
+        at(50),
+    );
+    assert_eq!(plan.pick(at(115), 1), [(WatchId(1), Why::Event)]);
+    plan.on_ok(WatchId(1), at(115), false, Some(at(400)));
+    assert_eq!(plan.pick(at(415), 1), [(WatchId(1), Why::Event)]);
+    // Over by the clock, and the page still says open: soon again, until it says ended.
+    plan.on_ok(WatchId(1), at(415), false, Some(at(400)));
+    assert!(plan.pick(at(429), 1).is_empty());
+    assert_eq!(plan.pick(at(430), 1), [(WatchId(1), Why::Event)]);
+    plan.on_ok(WatchId(1), at(430), true, None);
+    assert_eq!(plan.pick(at(490), 1), [(WatchId(1), Why::Index)]);
+}
+
+#[test]
+fn five_thousand_ends_at_ten_are_followed_by_what_is_lost() {
+    let mut plan = plan();
+    for id in 0..5_000_i64 {
+        #[expect(clippy::as_conversions, reason = "small")]
+        let weight = (id % 977) as f32 + 1.0;
+        plan.insert(
+            WatchId(id),
+            PlannedItem {
+                ends_at: Some(at(100)),
+                ..item(weight, Some(90))
+            },
+            at(99),
+        );
+    }
+    let mut weights = Vec::new();
+    for second in 0..5_000 {
+        let picked = plan.pick(at(115 + second), 1);
+        assert_eq!(picked[0].1, Why::Event);
+        weights.push(picked[0].0.0 % 977);
+        plan.on_ok(picked[0].0, at(115 + second), true, None);
+    }
+    assert!(weights.is_sorted_by(|a, b| a >= b));
+}
+
+#[test]
+fn the_floor_is_kept_while_the_budget_allows_and_left_out_otherwise() {
+    let settings = PlannerSettings {
+        requests_per_hour: 100.0,
+        ..PlannerSettings::default()
+    };
+    let mut plan = Planner::new(settings);
+    plan.insert(WatchId(1), item(0.0, Some(-90_000)), at(0));
+    plan.insert(WatchId(2), item(1e6, Some(-7200)), at(0));
+    assert_eq!(
+        plan.pick(at(0), 2),
+        [(WatchId(1), Why::Floor), (WatchId(2), Why::Index)]
+    );
+    let mut plan = Planner::new(PlannerSettings {
+        requests_per_hour: 0.05,
+        ..settings
+    });
+    plan.insert(WatchId(1), item(0.0, Some(-90_000)), at(0));
+    plan.insert(WatchId(2), item(1e6, Some(-7200)), at(0));
+    assert_eq!(plan.pick(at(0), 1), [(WatchId(2), Why::Index)]);
+}
+
+#[test]
+fn a_failing_product_waits_longer_each_time_and_blocks_nobody() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1e6, Some(-7200)), at(0));
+    plan.insert(WatchId(2), item(1.0, Some(-7200)), at(0));
+    assert_eq!(ids(&plan.pick(at(0), 1)), [1]);
+    plan.on_err(WatchId(1), at(0));
+    assert_eq!(ids(&plan.pick(at(59), 2)), [2]);
+    assert_eq!(ids(&plan.pick(at(60), 2)), [1]);
+    plan.on_err(WatchId(1), at(60));
+    assert!(plan.pick(at(179), 1).is_empty());
+    assert_eq!(ids(&plan.pick(at(180), 1)), [1]);
+}
+
+#[test]
+fn a_person_s_wish_goes_before_the_back_off() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1.0, Some(-7200)), at(0));
+    plan.pick(at(0), 1);
+    plan.on_err(WatchId(1), at(0));
+    plan.check_now(WatchId(1), at(1));
+    assert_eq!(plan.pick(at(1), 1), [(WatchId(1), Why::Requested)]);
+}
+
+#[test]
+fn what_was_given_back_is_as_if_it_had_never_been_picked() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1.0, None), at(0));
+    plan.insert(WatchId(2), item(1.0, Some(-7200)), at(0));
+    let first = plan.pick(at(0), 2);
+    for (id, _) in &first {
+        plan.give_back(*id, at(1));
+    }
+    assert_eq!(plan.pick(at(1), 2), first);
+}
+
+#[test]
+fn appointments_teach_nothing_and_looks_do() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1.0, Some(0)), at(0));
+    plan.check_now(WatchId(1), at(3600));
+    plan.pick(at(3600), 1);
+    assert_eq!(plan.on_ok(WatchId(1), at(3600), true, None), Some(Rate::PRIOR));
+    plan.pick(at(7200), 1);
+    let learnt = plan.on_ok(WatchId(1), at(7200), true, None).unwrap();
+    assert!(learnt.per_hour() > Rate::PRIOR.per_hour());
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Insert(i64, f32, bool),
+    Remove(i64),
+    Pick(usize),
+    Ok(i64, bool),
+    Err(i64),
+    GiveBack(i64),
+    CheckNow(i64),
+    Wait(i64),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let id = 0..20_i64;
+    let act = prop_oneof![
+        (id.clone(), 0.0_f32..1e5, any::<bool>()).prop_map(|(i, w, s)| Act::Insert(i, w, s)),
+        id.clone().prop_map(Act::Remove),
+        (0..5_usize).prop_map(Act::Pick),
+        (id.clone(), any::<bool>()).prop_map(|(i, c)| Act::Ok(i, c)),
+        id.clone().prop_map(Act::Err),
+        id.clone().prop_map(Act::GiveBack),
+        id.prop_map(Act::CheckNow),
+        (0..20_000_i64).prop_map(Act::Wait),
+    ];
+    prop::collection::vec(act, 0..200)
+}
+
+proptest! {
+    /// Whatever happens, no product is lost, none is picked twice at a time, and after a day all are picked.
+    #[test]
+    fn no_product_is_ever_lost(acts in acts()) {
+        let mut plan = plan();
+        let (mut there, mut flying, mut now) = (BTreeSet::new(), BTreeSet::new(), 0_i64);
+        for act in acts {
+            match act {
+                Act::Insert(id, weight, seen) => {
+                    plan.insert(WatchId(id), item(weight, seen.then_some(now - 100)), at(now));
+                    there.insert(id);
+                    flying.remove(&id);
+                }
+                Act::Remove(id) => { plan.remove(WatchId(id)); there.remove(&id); flying.remove(&id); }
+                Act::Pick(n) => for (id, _) in plan.pick(at(now), n) {
+                    prop_assert!(there.contains(&id.0));
+                    prop_assert!(flying.insert(id.0), "picked twice");
+                },
+                Act::Ok(id, changed) => { plan.on_ok(WatchId(id), at(now), changed, None); flying.remove(&id); }
+                Act::Err(id) => { plan.on_err(WatchId(id), at(now)); flying.remove(&id); }
+                Act::GiveBack(id) => { plan.give_back(WatchId(id), at(now)); flying.remove(&id); }
+                Act::CheckNow(id) => plan.check_now(WatchId(id), at(now)),
+                Act::Wait(seconds) => now += seconds,
+            }
+            prop_assert_eq!(plan.stats(at(now)).in_flight, flying.len());
+            prop_assert_eq!(plan.stats(at(now)).products, there.len());
+        }
+        let later: BTreeSet<i64> = ids(&plan.pick(at(now + 100_000), 100)).into_iter().collect();
+        let expected: BTreeSet<i64> = there.difference(&flying).copied().collect();
+        prop_assert_eq!(later, expected);
+    }
+
+    /// The pick by index is worth at least what a scan of everything would find, but for the width of a cell.
+    #[test]
+    fn the_class_fifo_agrees_with_a_full_scan(
+        items in prop::collection::vec((0.1_f32..1e5, 0.1_f32..50.0, 1.0_f32..500.0, 100..80_000_i64), 1..60),
+    ) {
+        let mut plan = plan();
+        let mut all = BTreeMap::new();
+        let mut sorted = items;
+        sorted.sort_by_key(|i| -i.3);
+        for (id, (weight, shape, hours, age)) in (0_i64..).zip(sorted) {
+            let rate = Rate { shape, hours };
+            let planned = PlannedItem { rate, ..item(weight, Some(-age)) };
+            plan.insert(WatchId(id), planned, at(0));
+            #[expect(clippy::as_conversions, reason = "small")]
+            let hours = age as f64 / 3600.0;
+            all.insert(id, index(f64::from(weight), rate.per_hour(), hours));
+        }
+        let (picked, why) = plan.pick(at(0), 1)[0];
+        prop_assert_eq!(why, Why::Index);
+        let best = all.values().copied().fold(0.0, f64::max);
+        prop_assert!(all[&picked.0] >= best / 2.26, "{} of {best}", all[&picked.0]);
+    }
+}
