@@ -2,8 +2,8 @@
 //!
 //! Two doors, each plain and, when wanted, over TLS under an authority of our own: Yahoo! Auctions' item pages at full
 //! size, and eBay's OAuth and Sell Inventory API. Behind them two registers of plain data, each under one lock that is
-//! held for microseconds: what is true at the source ([`world`]) and what is on sale at the destination ([`market`]).
-//! A seeded [`script`] moves both; a [`FaultPlan`] says what goes wrong on the way. Every door also answers the paths
+//! held for microseconds: what is true at the source (`world`) and what is on sale at the destination (`market`).
+//! A seeded `script` moves both; a [`FaultPlan`] says what goes wrong on the way. Every door also answers the paths
 //! that begin with `/_`: `/_script` (what happens from now on), `/_truth`, `/_served`, `/_changes`, `/_register`,
 //! `/_ledger`, `/_catalogue`, `/_stats`. All of it can be called in process through [`Running`].
 //!

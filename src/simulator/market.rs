@@ -11,110 +11,27 @@ mod answer;
 mod bulk;
 mod docs;
 mod items;
+mod life;
 mod offers;
 mod tokens;
+mod views;
 
 pub(super) use answer::Answer;
 pub(super) use tokens::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN};
+pub use views::{CatalogueListing, LedgerEntry, RegisterEntry, SetListing};
 
-use super::draw::{at, below, mix, unit, waiting};
-use super::faults::{CallFault, EbayFaults};
+use super::draw::{at, below, mix};
+use super::faults::EbayFaults;
 use super::ledger::Ring;
 use super::settings::{EbaySettings, SimulatorSettings};
 use super::world::{Micros, calendar};
 use crate::domain::{Currency, Money};
 use answer::Refusal;
-use chrono::{DateTime, Datelike, Utc};
+use chrono::Datelike;
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashMap;
 use tokens::Tokens;
-
-/// What is sold from the start: where an item is listed, and under which keys.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CatalogueListing {
-    /// The seller's own key.
-    pub sku: Box<str>,
-    /// eBay's key of the offer.
-    pub offer_id: Box<str>,
-    /// The listing that buyers see.
-    pub listing_id: Box<str>,
-    /// The marketplace.
-    pub marketplace: Box<str>,
-    /// The currency of its price, ISO 4217.
-    pub currency: Currency,
-}
-
-/// What eBay shows for one SKU.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegisterEntry {
-    /// The seller's own key.
-    pub sku: Box<str>,
-    /// eBay's key of the offer; empty when there is an inventory item only.
-    pub offer_id: Box<str>,
-    /// The listing that buyers see; empty while the offer is not published.
-    pub listing_id: Box<str>,
-    /// `PUBLISHED` or `UNPUBLISHED`.
-    pub status: Box<str>,
-    /// Pieces that a buyer can buy.
-    pub quantity: u32,
-    /// The price of one, with its currency.
-    pub price: Option<Money>,
-    /// Number of accepted writes.
-    pub version: u32,
-    /// Revisions counted on the present Pacific day.
-    pub revisions_today: u32,
-    /// Pieces sold here.
-    pub sold: u32,
-    /// When the last accepted write came.
-    pub written_at: Option<DateTime<Utc>>,
-}
-
-/// One thing that eBay was asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LedgerEntry {
-    /// Its place in the order of things asked; starts at 1.
-    pub seq: u64,
-    /// When, in microseconds since 1970.
-    pub at_us: i64,
-    /// The operation by its published name, `token` for OAuth.
-    pub operation: Box<str>,
-    /// The seller's own key, where the call has one.
-    pub sku: Option<Box<str>>,
-    /// The offer, where the call has one.
-    pub offer_id: Option<Box<str>>,
-    /// The quantity asked for.
-    pub quantity: Option<u32>,
-    /// The price asked for.
-    pub price: Option<Money>,
-    /// Whether it was accepted (for a reading: answered).
-    pub accepted: bool,
-    /// The status code, of the entry for bulk calls.
-    pub status: u16,
-    /// The error's number, if it was refused.
-    pub error_id: Option<u32>,
-    /// The listing's number of accepted writes after this.
-    pub version: Option<u32>,
-    /// The fault that the call met.
-    pub fault: Option<CallFault>,
-}
-
-/// What changes at eBay by someone's hand.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SetListing {
-    /// Which listing.
-    pub sku: String,
-    /// Pieces on sale.
-    pub quantity: Option<u32>,
-    /// The price of one, in the listing's currency.
-    pub price: Option<Decimal>,
-    /// Whether it is on sale at all.
-    pub published: Option<bool>,
-    /// Pieces that a buyer takes now.
-    pub sell: Option<u32>,
-}
 
 /// A call of the Inventory API.
 pub(super) enum Call {
@@ -450,95 +367,6 @@ impl Market {
             listing.version += 1;
             listing.written_at = Some(now);
         }
-    }
-
-    /// Plays what happens at eBay until `now`: late writes take hold, buyers buy.
-    pub(super) fn advance(&mut self, now: Micros) {
-        if !self.late.is_empty() {
-            let (due, rest): (Vec<Late>, Vec<Late>) = std::mem::take(&mut self.late)
-                .into_iter()
-                .partition(|late| late.at <= now);
-            self.late = rest;
-            for late in due {
-                self.apply(late.listing, late.change);
-            }
-        }
-        for _ in 0..100_000 {
-            let Some(t) = self.next_sale.filter(|t| *t <= now) else {
-                break;
-            };
-            let word = mix(self.seed, 0x5a1e, self.sales);
-            let many = super::draw::count(self.listings.len());
-            let listing = usize::try_from(below(word, many)).unwrap_or(0);
-            self.sell(listing, 1);
-            self.sales += 1;
-            self.appoint(t);
-        }
-    }
-
-    /// A buyer takes up to `pieces` of the listing at `at`.
-    fn sell(&mut self, at: usize, pieces: u32) {
-        let Some(listing) = self.listings.get_mut(at).filter(|l| l.published) else {
-            return;
-        };
-        let sold = pieces.min(listing.quantity());
-        listing.inventory = listing.inventory.saturating_sub(sold);
-        listing.available = listing.available.map(|q| q.saturating_sub(sold));
-        listing.sold += sold;
-    }
-
-    fn appoint(&mut self, after: Micros) {
-        let share = unit(mix(self.seed, 0x5a1f, self.sales));
-        let rate = if self.stopped { 0.0 } else { self.sale_rate_per_s };
-        self.next_sale = waiting(share, rate).map(|gap| after.saturating_add(gap));
-    }
-
-    /// Whether buyers buy.
-    pub(super) fn stop(&mut self, stopped: bool, now: Micros) {
-        self.stopped = stopped;
-        self.appoint(now);
-    }
-
-    /// How many pieces are sold per second from `now` on.
-    pub(super) fn set_rate(&mut self, sale_rate_per_s: f64, now: Micros) {
-        self.sale_rate_per_s = sale_rate_per_s;
-        self.appoint(now);
-    }
-
-    /// Why `order` cannot be carried out, if it cannot.
-    pub(super) fn cannot_set(&self, order: &SetListing) -> Option<String> {
-        let Some(listing) = self.place_of(order).and_then(|at| self.listings.get(at)) else {
-            return Some(format!("`set_listing.sku`: expected a SKU, got {:?}", order.sku));
-        };
-        let price = order.price.map(|price| Money::new(price, listing.currency()))?;
-        price.err().map(|bad| format!("`set_listing.price`: {bad}"))
-    }
-
-    /// Does what someone ordered for one listing, past the API: no write is counted.
-    pub(super) fn set(&mut self, order: &SetListing, now: Micros) {
-        let Some(at) = self.place_of(order) else { return };
-        if order.published == Some(true) && self.listings.get(at).is_some_and(|l| !l.published) {
-            self.put_up(at);
-        }
-        let Some(listing) = self.listings.get_mut(at) else {
-            return;
-        };
-        if let Some(price) = order.price {
-            listing.price = Money::new(price, listing.currency()).ok().or(listing.price);
-        }
-        if let Some(quantity) = order.quantity {
-            listing.inventory = quantity;
-            listing.available = Some(quantity);
-        }
-        listing.published = order.published.unwrap_or(listing.published);
-        if let Some(pieces) = order.sell {
-            self.sell(at, pieces);
-        }
-        self.note_listing("by hand", now, Some(at), Ok(200));
-    }
-
-    fn place_of(&self, order: &SetListing) -> Option<usize> {
-        self.by_sku.get(order.sku.as_str()).copied()
     }
 
     /// Makes a new listing of an offer.

@@ -14,6 +14,7 @@ mod filler;
 mod hole;
 mod other;
 mod template;
+mod words;
 
 pub(super) use drift::drifted;
 pub(super) use other::{OtherPage, bomb};

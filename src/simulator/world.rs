@@ -3,13 +3,19 @@
 //! Plain data that is told the time. [`World::advance`] plays everything that happens until `now` in the order of its
 //! time; between two calls nothing moves. Prices are what the *page* says: without tax for a store, as on the real one.
 
-use super::draw::{at, below, below_u32, mix, one_of};
+mod first;
+mod set;
+
+pub use set::SetItem;
+
+use super::draw::{at, mix};
 use super::faults::PageFault;
 use super::goods;
 use super::ledger::Ring;
 use super::script::Script;
 use super::settings::SimulatorSettings;
 use chrono::{DateTime, Utc};
+use first::first_state;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -17,8 +23,6 @@ use std::collections::HashMap;
 pub(super) type Micros = i64;
 const SECOND: Micros = 1_000_000;
 const DAY: Micros = 86_400 * SECOND;
-/// The dearest item, so that no sum on a page overflows.
-const MOST_YEN: u32 = 900_000_000;
 
 /// Whether an item can still be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,41 +110,6 @@ pub struct TruthChange {
     pub seq: u64,
     /// The item since then.
     pub item: ItemView,
-}
-
-/// What changes in one item at once, on someone's order.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SetItem {
-    /// Which item.
-    pub id: String,
-    /// Pieces listed; 0 ends the item, another number opens it again.
-    pub stock: Option<u32>,
-    /// The price as the page says it (without tax for a store); a fixed price moves the buy-now price with it.
-    pub price: Option<u32>,
-    /// The buy-now price; `null` takes it away.
-    #[serde(deserialize_with = "given")]
-    pub buy_now: Option<Option<u32>>,
-    /// Open, ended or removed.
-    pub status: Option<Status>,
-    /// Number of bids.
-    pub bids: Option<u32>,
-    /// When it ends, in seconds from now; may be negative.
-    pub ends_in_s: Option<f64>,
-    /// Another title.
-    pub title: Option<String>,
-    /// Whether the script leaves it alone from now on.
-    pub pinned: Option<bool>,
-    /// The fault that each of its pages has; `null` takes it away.
-    #[serde(deserialize_with = "given")]
-    pub fault: Option<Option<PageFault>>,
-}
-
-/// Tells a key that is `null` from one that is not there.
-fn given<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
-    from: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(from).map(Some)
 }
 
 /// One item with its past.
@@ -313,14 +282,14 @@ impl World {
     }
 
     /// Changes item `index`; nothing happens when `change` leaves it as it is.
-    pub(super) fn change(&mut self, index: u32, now: Micros, change: impl FnOnce(&mut ItemState)) -> bool {
+    pub(super) fn change(&mut self, index: u32, now: Micros, change: impl FnOnce(&mut ItemState)) {
         let Some(item) = self.items.get_mut(at(index)) else {
-            return false;
+            return;
         };
         let mut next = item.now;
         change(&mut next);
         if next == item.now {
-            return false;
+            return;
         }
         if item.now.status == Status::Open && next.status == Status::Ended && next.ends_at > now {
             // What is sold or closed early has ended now, and its page says so.
@@ -328,49 +297,11 @@ impl World {
         }
         next.version = item.now.version.wrapping_add(1);
         next.since = now;
+        let moved = (next.status, next.ends_at) != (item.now.status, item.now.ends_at);
         item.before = Some(item.now);
         item.now = next;
         self.history.push((index, next));
-        true
-    }
-
-    /// Why `order` cannot be carried out, if it cannot.
-    pub(super) fn cannot_set(&self, order: &SetItem) -> Option<String> {
-        if self.find(&order.id).is_none() {
-            return Some(format!(
-                "`set.id`: expected the id of an item, got {:?}",
-                order.id
-            ));
-        }
-        let most = 1_000_000_000.0;
-        let bad_end = order.ends_in_s.filter(|s| !(-most..=most).contains(s));
-        let dear = [order.price, order.buy_now.flatten()].into_iter().flatten();
-        match (bad_end, dear.max()) {
-            (Some(s), _) => Some(format!("`set.ends_in_s`: expected seconds within 1e9, got {s}")),
-            (None, Some(price)) if price > MOST_YEN => {
-                Some(format!("`set.price`: expected at most {MOST_YEN}, got {price}"))
-            }
-            _ => None,
-        }
-    }
-
-    /// Does what someone ordered for one item, which [`cannot_set`](Self::cannot_set) has found possible.
-    pub(super) fn set(&mut self, order: &SetItem, now: Micros) {
-        let Some(index) = self.find(&order.id) else {
-            return;
-        };
-        if let Some(title) = &order.title {
-            self.titles.insert(index, title.as_str().into());
-        }
-        match order.fault {
-            Some(Some(fault)) => drop(self.forced.insert(index, fault)),
-            Some(None) => drop(self.forced.remove(&index)),
-            None => {}
-        }
-        if let (Some(pinned), Some(item)) = (order.pinned, self.items.get_mut(at(index))) {
-            item.pinned = pinned;
-        }
-        if self.change(index, now, |item| apply(order, item, now)) {
+        if moved {
             self.expect_end(index);
         }
     }
@@ -413,77 +344,4 @@ impl World {
 /// Microseconds as a calendar time.
 pub(super) fn calendar(micros: Micros) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or_default()
-}
-
-fn apply(order: &SetItem, item: &mut ItemState, now: Micros) {
-    if let Some(stock) = order.stock {
-        if stock == 0 {
-            item.status = Status::Ended;
-        } else {
-            item.status = Status::Open;
-            item.quantity = stock;
-            item.ends_at = item.ends_at.max((now + DAY) / SECOND * SECOND);
-        }
-    }
-    if let Some(price) = order.price {
-        item.price = price;
-        if !item.auction && item.buy_now.is_some() {
-            item.buy_now = Some(price);
-        }
-    }
-    item.buy_now = order.buy_now.unwrap_or(item.buy_now);
-    item.bids = order.bids.unwrap_or(item.bids);
-    item.status = order.status.unwrap_or(item.status);
-    if let Some(seconds) = order.ends_in_s {
-        let by = super::draw::micros(seconds.abs());
-        let end = if seconds < 0.0 { now - by } else { now + by };
-        item.ends_at = end / SECOND * SECOND;
-    }
-    if order.title.is_some() {
-        // A page with another title is another page, even when nothing else moved.
-        item.since = now;
-    }
-}
-
-/// What item `index` is at the start.
-fn first_state(settings: &SimulatorSettings, index: u32, now: Micros) -> ItemState {
-    let draw = |question: u64| mix(settings.seed, question, u64::from(index));
-    let auction = super::draw::unit(draw(0x20)) < settings.auctions.share;
-    let store = below(draw(0x21), 100) < 18;
-    // Three classes of price, so that neither cheap nor dear goods are rare.
-    let (floor, room) = one_of(
-        draw(0x22),
-        &[(800, 4_000), (5_000, 20_000), (20_000, 60_000)],
-        (5_000, 20_000),
-    );
-    let price = floor + below_u32(draw(0x23), room);
-    let started = now - SECOND * i64::from(3_600 + below_u32(draw(0x24), 5 * 86_400));
-    let (price, buy_now, quantity, bids, ends_at) = if auction {
-        let first = super::draw::micros(settings.auctions.ends_after_s);
-        let last = super::draw::micros(settings.auctions.ends_within_s);
-        let room = u64::try_from(last - first).unwrap_or(0);
-        let ends_in = first + i64::try_from(below(draw(0x25), room + 1)).unwrap_or(0);
-        let buy_now = (below(draw(0x26), 100) < 50).then(|| price + price / 2);
-        (price, buy_now, 1, below_u32(draw(0x27), 26), now + ends_in)
-    } else {
-        let many = one_of(draw(0x28), &[1, 1, 1, 2, 3, 5], 1);
-        let ends_in = DAY + SECOND * i64::from(below_u32(draw(0x29), 6 * 86_400));
-        (price, Some(price), many, 0, now + ends_in)
-    };
-    ItemState {
-        version: 0,
-        status: Status::Open,
-        quantity,
-        price,
-        buy_now,
-        init_price: if auction && bids > 0 { price / 3 + 1 } else { price },
-        bids,
-        store,
-        auction,
-        extended: false,
-        starts_at: started / SECOND * SECOND,
-        // Pages tell whole seconds; the truth is no finer than what they can say.
-        ends_at: ends_at / SECOND * SECOND,
-        since: now,
-    }
 }

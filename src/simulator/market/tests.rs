@@ -1,4 +1,6 @@
 use super::*;
+use crate::simulator::faults::CallFault;
+use chrono::DateTime;
 use serde_json::json;
 
 const NOW: Micros = 1_790_000_000_000_000;

@@ -4,7 +4,7 @@
 //! about a quarter of it after gzip) without a byte of a real one. The carousels are part of the trap: they name 現在
 //! and 即決 with prices of items that nobody watches.
 
-use super::hole::script_json;
+use super::words::script_json;
 use crate::simulator::draw::{below_u32, mix, one_of};
 use crate::simulator::goods::Genre;
 use std::fmt::Write;

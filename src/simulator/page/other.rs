@@ -1,7 +1,7 @@
 //! Pages that are no item pages.
 
-use super::hole::html;
 use super::template::{GZIP_HEAD, deflate, end_gzip};
+use super::words::html;
 use flate2::Crc;
 
 /// What a marketplace shows instead of an item.
