@@ -19,7 +19,7 @@ use crate::platform::oauth::TokenFile;
 use crate::platform::yahoo::{YahooSettings, YahooSource};
 use crate::platform::{Destination, Source};
 use crate::queue::{self, Notices};
-use crate::resilience::{Guard, Policy, Rate, Registry};
+use crate::resilience::{Guard, Opening, Policy, Rate, Registry};
 use crate::store::jobs::WorkerId;
 use crate::store::looping::{child, pause};
 use crate::store::{embedded, partitions, platform_state, status};
@@ -39,6 +39,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use chrono::TimeDelta;
 use std::collections::HashMap;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
@@ -220,6 +221,11 @@ async fn guard(platform: Platform, pace: PaceSettings, common: &Common) -> anyho
         rate: Rate::per_second(pace.requests_per_second)?,
         concurrency: pace.open_requests,
         time_limit: pace.time_limit,
+        opening: Opening {
+            first: pace.breaker_open,
+            longest: pace.breaker_open.saturating_mul(10),
+            ..Opening::default()
+        },
         ..Policy::default()
     };
     let gates = Arc::clone(&common.gates);
@@ -295,7 +301,13 @@ async fn ebay(
         limits: http::Limits { total: own.pace.time_limit, ..http::Limits::default() },
     })
     .context("platforms.ebay")?;
-    let tokens = Arc::new(TokenFile::new(settings.daemon.state_dir.join("tokens")));
+    let folder = settings.daemon.state_dir.join("tokens");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .with_context(|| format!("cannot make `{}`", folder.display()))?;
+    let tokens = Arc::new(TokenFile::new(folder));
     let account = EbaySettings {
         endpoint: own.endpoint.clone(),
         content_language: own.content_language.clone(),

@@ -81,6 +81,8 @@ pub struct PaceSettings {
     pub open_requests: usize,
     /// One request's time limit.
     pub time_limit: Duration,
+    /// How long a tripped breaker leaves the service alone at first; it doubles up to ten times that.
+    pub breaker_open: Duration,
 }
 
 /// Yahoo! Auctions.
@@ -288,6 +290,7 @@ fn pace(r: &mut Reader, section: &str, per_s: f64, open: usize, limit_s: u64) ->
         requests_per_second: r.share(&format!("{section}.requests_per_second"), 0.001..=10_000.0, per_s),
         open_requests: r.whole(&format!("{section}.open_requests"), 1..=1_000, open),
         time_limit: r.seconds(&format!("{section}.time_limit_s"), 1..=300, limit_s),
+        breaker_open: r.seconds(&format!("{section}.breaker_open_s"), 1..=900, 30),
     }
 }
 
