@@ -10,7 +10,6 @@
 pub mod embedded;
 pub mod error;
 pub mod errors;
-pub mod executions;
 pub mod history;
 pub mod holds;
 mod hot;
@@ -26,6 +25,7 @@ pub mod pushes;
 mod schema;
 pub mod status;
 pub mod sync_log;
+pub mod views;
 pub mod wanted;
 pub mod watches;
 mod wire;

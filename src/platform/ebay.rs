@@ -149,16 +149,27 @@ impl Ebay {
         read.outcomes
     }
 
-    /// Revises an offer that is not on sale: its SKU's quantity, then the whole offer with the changes.
+    /// Revises an offer that is not on sale: its SKU's quantity, then the offer.
     async fn revise_unpublished(&self, revision: &Revision) -> Result<Vec<Box<str>>, Lost> {
-        let doing = revise::doing(revision);
-        let listing = &revision.listing;
-        if let Some(quantity) = revision.quantity {
-            let url = self.client.address(&["bulk_update_price_quantity"], &[]);
-            let body = revise::body_of_sku(&listing.sku, quantity.get());
-            let reply = self.client.send(&doing, Ask::Post(Some(body)), url).await?;
-            revise::read_of_sku(&listing.sku, &doing, &reply)?;
-        }
+        let Some(quantity) = revision.quantity else {
+            return self.replace(revision).await;
+        };
+        let (doing, sku) = (revise::doing(revision), &revision.listing.sku);
+        let url = self.client.address(&["bulk_update_price_quantity"], &[]);
+        let body = revise::body_of_sku(sku, quantity.get());
+        let reply = self.client.send(&doing, Ask::Post(Some(body)), url).await?;
+        revise::read_of_sku(sku, &doing, &reply)?;
+        // From here on a part is done, whatever comes.
+        let part_is_done = |lost| Lost {
+            maybe_applied: true,
+            ..lost
+        };
+        self.replace(revision).await.map_err(part_is_done)
+    }
+
+    /// Replaces an offer as it stands by the same with the revision's changes.
+    async fn replace(&self, revision: &Revision) -> Result<Vec<Box<str>>, Lost> {
+        let (doing, listing) = (revise::doing(revision), &revision.listing);
         let url = self.client.address(&["offer", &listing.platform_product_id], &[]);
         let shown = self.get(&doing, url.clone()).await?;
         let at = At::root("offer", &shown);
@@ -228,29 +239,34 @@ impl Ebay {
         let url = self
             .client
             .address(&["offer", &listing.platform_product_id, verb], &[]);
-        let sent = self.client.send(&doing, Ask::Post(None), url).await;
-        let reply = sent.map_err(|lost| lost.error)?;
+        let reply = match self.client.send(&doing, Ask::Post(None), url).await {
+            Ok(reply) => reply,
+            Err(lost) if lost.maybe_applied => return Err(unconfirmed(lost.error)),
+            Err(lost) => return Err(lost.error),
+        };
         if reply.is_success() && wanted == ListingStatus::Ended {
             return Ok(());
         }
-        let refusal = (!reply.is_success()).then(|| reply.refusal(&doing));
-        if let Some(refusal) = &refusal
-            && !matches!(refusal.class, ErrorClass::Rejected | ErrorClass::NotFound)
-        {
-            return Err(refusal.clone());
-        }
-        // Refused perhaps because it is so already; or published, which is to be seen.
-        match (self.shown(listing).await, refusal) {
-            (Ok((offer, _)), _) if offer.status == wanted => Ok(()),
-            (_, Some(refusal)) => Err(refusal),
-            (Err(error), None) => Err(error),
-            (Ok((offer, body)), None) => {
-                let drift = Drift {
-                    path: "offer.status".into(),
-                    what: format!("expected {wanted} after it was taken, got {}", offer.status),
-                };
-                Err(contract(&doing, &drift, &body))
+        if reply.is_success() {
+            let (offer, body) = self.shown(listing).await.map_err(unconfirmed)?;
+            if offer.status == wanted {
+                return Ok(());
             }
+            let drift = Drift {
+                path: "offer.status".into(),
+                what: format!("expected {wanted} after it was taken, got {}", offer.status),
+            };
+            return Err(unconfirmed(contract(&doing, &drift, &body)));
+        }
+        let lost = reply.refused(&doing);
+        match lost.error.class {
+            _ if lost.maybe_applied => Err(unconfirmed(lost.error)),
+            // Refused perhaps because it is so already.
+            ErrorClass::Rejected | ErrorClass::NotFound => match self.shown(listing).await {
+                Ok((offer, _)) if offer.status == wanted => Ok(()),
+                _ => Err(lost.error),
+            },
+            _ => Err(lost.error),
         }
     }
 }
@@ -396,6 +412,16 @@ fn read_only(error: PlatformError) -> Lost {
         error,
         maybe_applied: false,
     }
+}
+
+/// A failure of a single call that may have had its effect: whatever it is, it says "look", and that is `Transient`. What
+/// turns us away keeps its class; asking again is then harmless.
+fn unconfirmed(error: PlatformError) -> PlatformError {
+    let class = match error.class {
+        ErrorClass::Protocol | ErrorClass::NotFound | ErrorClass::Rejected => ErrorClass::Transient,
+        class => class,
+    };
+    PlatformError { class, ..error }
 }
 
 fn failed(lost: Lost) -> EntryOutcome {

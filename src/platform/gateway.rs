@@ -15,7 +15,8 @@
 //!   entry, once, each with a permit of its own: one bad listing must not keep back 24 good ones.
 //! - The guard hears of a batch as of one call: it went well when one entry did; else its gravest failure counts.
 //!
-//! A restart keeps adapter and guard, which are shared and hold no half-done work: tokens, rate and breaker stay.
+//! A gateway is a pair of shared things and cheap to clone: its child spec makes each life from a clone
+//! (`ChildSpec::actor("ebay", move |_| gateway.clone())`), so that tokens, rate and breaker survive a restart.
 
 mod destination;
 mod source;
@@ -61,7 +62,7 @@ fn from_guard<E>(service: &str, doing: &str, error: &CallError<E>) -> PlatformEr
         CallError::Paused => (codes::PAUSED, ErrorClass::Transient),
         CallError::Busy => (codes::BUSY, ErrorClass::Transient),
         CallError::TimedOut => (codes::TIMED_OUT, ErrorClass::Transient),
-        CallError::Panicked { .. } | CallError::Failed(_) => (codes::PANICKED, ErrorClass::Protocol),
+        CallError::Panicked { .. } | CallError::Failed(_) => (codes::PANICKED, ErrorClass::Transient),
     };
     PlatformError {
         class,

@@ -121,7 +121,7 @@ struct Owner<K, A: Actor<Context = Context<A>>> {
 
 impl<K, A> Roster<K, A>
 where
-    K: Clone + Eq + Hash + Send + Sync + 'static,
+    K: Clone + fmt::Debug + Eq + Hash + Send + Sync + 'static,
     A: Actor<Context = Context<A>>,
 {
     /// An empty roster. `make` is called for every life of a child, on its arbiter; it must give fresh state, seeded
@@ -281,15 +281,7 @@ where
     fn start(&self, key: K, post: &Arc<Post<A>>, arbiter: &ArbiterHandle) {
         let life = post.begin();
         let (roster, post) = (Arc::clone(&self.owner.inner), Arc::clone(post));
-        let seed = Seed::new(
-            RosterKeeper {
-                roster,
-                post,
-                key,
-                life,
-            },
-            life,
-        );
+        let seed = Seed::new(RosterKeeper { roster, post, key }, life);
         // When the arbiter is gone, the closure is dropped, and the seed with it says so.
         arbiter.spawn_fn(move || seed.plant());
     }

@@ -45,7 +45,7 @@ impl Default for AnomalyRules {
 
 /// How a price stands against the history before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PriceVerdict {
+pub(super) enum PriceVerdict {
     /// As usual, or nothing to compare with.
     Usual,
     /// Further down than believed; what it was measured against.
@@ -56,7 +56,7 @@ pub enum PriceVerdict {
 
 /// What a price was measured against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Band {
+pub(super) struct Band {
     /// The median of the recent prices.
     pub median: Decimal,
     /// The lowest usual price.
@@ -72,7 +72,7 @@ const MAD_SCALE: Decimal = Decimal::from_parts(14_826, 0, 0, false, 4);
 
 /// Judges `price` against `history` (any order; amounts of another currency are left out).
 #[must_use]
-pub fn judge_price(price: Money, history: &[Money], rules: &AnomalyRules) -> PriceVerdict {
+pub(super) fn judge_price(price: Money, history: &[Money], rules: &AnomalyRules) -> PriceVerdict {
     let Some(band) = band(price, history, rules) else {
         return PriceVerdict::Usual;
     };

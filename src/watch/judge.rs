@@ -65,8 +65,10 @@ impl Default for Rules {
 pub struct HoldRules {
     /// A price out of its band: by default six hours, then what is still so is believed.
     pub price_step: (TimeDelta, HoldDefault),
-    /// A price of zero or of another currency: by default a day, then turned down.
-    pub price_unread: (TimeDelta, HoldDefault),
+    /// A price of zero: by default a day, then turned down.
+    pub price_zero: (TimeDelta, HoldDefault),
+    /// A price in another currency, nothing on sale meanwhile: by default a day, then what is still so is believed.
+    pub currency_changed: (TimeDelta, HoldDefault),
     /// Another item: by default three days, then turned down; the listing stays empty.
     pub other_item: (TimeDelta, HoldDefault),
     /// Many products gone at once: by default half an hour, then each is read again and what is confirmed released.
@@ -77,7 +79,8 @@ impl Default for HoldRules {
     fn default() -> Self {
         Self {
             price_step: (TimeDelta::hours(6), HoldDefault::Recheck),
-            price_unread: (TimeDelta::hours(24), HoldDefault::Reject),
+            price_zero: (TimeDelta::hours(24), HoldDefault::Reject),
+            currency_changed: (TimeDelta::hours(24), HoldDefault::Recheck),
             other_item: (TimeDelta::hours(72), HoldDefault::Reject),
             mass_change: (TimeDelta::minutes(30), HoldDefault::Recheck),
         }
@@ -90,7 +93,8 @@ impl HoldRules {
     pub fn of(&self, reason: HoldReason) -> (TimeDelta, HoldDefault) {
         match reason {
             HoldReason::PriceStep => self.price_step,
-            HoldReason::PriceZero | HoldReason::CurrencyChanged => self.price_unread,
+            HoldReason::PriceZero => self.price_zero,
+            HoldReason::CurrencyChanged => self.currency_changed,
             HoldReason::TitleChanged | HoldReason::SellerChanged | HoldReason::OtherItem => self.other_item,
             HoldReason::MassChange | HoldReason::RemoteSale | HoldReason::Radius => self.mass_change,
         }

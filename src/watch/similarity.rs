@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 /// How alike two titles are: 10000 is equal, 0 has no pair of letters in common.
 #[must_use]
-pub fn similarity(a: &str, b: &str) -> BasisPoints {
+pub(super) fn similarity(a: &str, b: &str) -> BasisPoints {
     let whole = dice(&fold(a), &fold(b));
     let (bare_a, bare_b) = (fold(&without_brackets(a)), fold(&without_brackets(b)));
     let bare = if bare_a.is_empty() || bare_b.is_empty() {

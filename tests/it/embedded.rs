@@ -7,6 +7,7 @@ use nix::unistd::{Pid, Uid};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 use zaikoban::clock::Clock;
@@ -391,5 +392,228 @@ async fn a_server_that_forgets_is_refused() {
     );
     settings.accept_loss = true;
     Db::connect(&settings).await.unwrap();
+    assert!(embedded.stop().await);
+}
+
+/// B2, B3, B7: what was told committed stands, whatever kills the server, and the way back needs nobody.
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_server_that_is_killed_again_and_again() {
+    let home = Home::new();
+    let embedded = home.start().await;
+    let db = connect(&embedded).await;
+    run(&db, "CREATE TABLE told (n bigint PRIMARY KEY)").await;
+    let life = Life::detached("store/embedded");
+    let mut board = embedded.status();
+    let written = std::cell::RefCell::new(Vec::<i64>::new());
+    let writing = async {
+        for n in 0_i64.. {
+            let told = db
+                .transaction(move |conn| {
+                    Box::pin(async move {
+                        Ok(conn
+                            .batch_execute(&format!("INSERT INTO told VALUES ({n})"))
+                            .await?)
+                    })
+                })
+                .await;
+            match told {
+                Ok(()) => written.borrow_mut().push(n),
+                Err(error) => assert!(error.is_retryable(), "{error}"),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let killing = async {
+        for signal in [Signal::SIGQUIT, Signal::SIGKILL, Signal::SIGINT, Signal::SIGQUIT] {
+            let before = written.borrow().len();
+            until("some rows", || async {
+                (written.borrow().len() > before + 20).then_some(())
+            })
+            .await;
+            kill(server_of(&home.postgres()).unwrap(), signal).unwrap();
+            board
+                .wait_for(|s| matches!(s, DatabaseStatus::Away { .. }))
+                .await
+                .unwrap();
+            board.wait_for(DatabaseStatus::is_up).await.unwrap();
+        }
+        let before = written.borrow().len();
+        until("writing again", || async {
+            (written.borrow().len() > before).then_some(())
+        })
+        .await;
+    };
+    tokio::select! {
+        () = embedded.keep_running(&life) => panic!("the keeper gave up"),
+        () = writing => unreachable!(),
+        done = tokio::time::timeout(Duration::from_secs(180), killing) => done.unwrap(),
+    }
+    let all = written.into_inner();
+    let last = all.last().unwrap();
+    let there = text(
+        &db,
+        &format!(
+            "SELECT count(*) FROM told WHERE n <= {last} AND n = ANY('{{{}}}')",
+            list(&all)
+        ),
+    )
+    .await;
+    assert_eq!(
+        there,
+        all.len().to_string(),
+        "rows that were told committed are missing"
+    );
+    assert!(embedded.stop().await);
+}
+
+fn list(all: &[i64]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// A small disk of memory, mounted over a folder. `None` where that is not allowed.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn over(folder: &Path, size: &str) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=0711"), "tmpfs"])
+            .arg(folder)
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(folder.to_owned()));
+        }
+        println!("not tried: mounting a small disk needs root");
+        None
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) {
+        let filler = format!("of={}", self.0.join("filler").display());
+        let _ = Command::new("dd")
+            .args(["if=/dev/zero", &filler, "bs=64k", "status=none"])
+            .status();
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+const WRITE_MUCH: &str =
+    "INSERT INTO kept SELECT 1, repeat(md5(random()::text), 3000) FROM generate_series(1, 300)";
+
+async fn write_until_full(db: &Db) -> String {
+    until("the full disk", || async {
+        let Ok(mut conn) = db.conn().await else {
+            return Some("no connection".to_owned());
+        };
+        let error = zaikoban::store::StoreError::from(conn.batch_execute(WRITE_MUCH).await.err()?);
+        assert!(error.is_outage() && error.is_retryable(), "{error}");
+        Some(error.to_string())
+    })
+    .await
+}
+
+async fn write_again(db: &Db) {
+    until("writing again", || async {
+        let mut conn = db.conn().await.ok()?;
+        conn.batch_execute("INSERT INTO kept VALUES (43, '')").await.ok()
+    })
+    .await;
+}
+
+/// B6: a disk without room stops the writes; when there is room again they go on.
+#[tokio::test]
+async fn a_full_disk_is_an_outage_that_ends_when_there_is_room() {
+    let home = Home::new();
+    fs::create_dir(home.postgres()).unwrap();
+    let Some(disk) = SmallDisk::over(&home.postgres(), "160m") else {
+        return;
+    };
+    let embedded = home.start().await;
+    let db = connect(&embedded).await;
+    run(&db, "CREATE TABLE kept AS SELECT 42 AS n, ''::text AS filler").await;
+    let life = Life::detached("store/embedded");
+    let fill = async {
+        disk.fill();
+        println!("full: {}", write_until_full(&db).await);
+        disk.make_room();
+        write_again(&db).await;
+    };
+    tokio::select! {
+        () = embedded.keep_running(&life) => panic!("the keeper gave up"),
+        done = tokio::time::timeout(Duration::from_secs(120), fill) => done.unwrap(),
+    }
+    assert_eq!(
+        text(&db, "SELECT string_agg(n::text, ' ') FROM kept WHERE n > 41").await,
+        "42 43"
+    );
+    assert!(embedded.stop().await);
+}
+
+/// B7: a write-ahead log without room ends the server, and it cannot even start; when there is room again it is back.
+#[tokio::test]
+async fn a_full_write_ahead_log_keeps_the_server_down_until_there_is_room() {
+    let home = Home::new();
+    let embedded = home.start().await;
+    run(
+        &connect(&embedded).await,
+        "CREATE TABLE kept AS SELECT 42 AS n, ''::text AS filler",
+    )
+    .await;
+    assert!(embedded.stop().await);
+    drop(embedded);
+    let log = home.folder.path().join("log");
+    fs::create_dir(&log).unwrap();
+    let Some(disk) = SmallDisk::over(&log, "72m") else {
+        return;
+    };
+    let wal = home.postgres().join("data/pg_wal");
+    let moved = Command::new("cp")
+        .arg("-a")
+        .arg(&wal)
+        .arg(log.join("wal"))
+        .status()
+        .unwrap();
+    assert!(moved.success());
+    fs::remove_dir_all(&wal).unwrap();
+    std::os::unix::fs::symlink(log.join("wal"), &wal).unwrap();
+
+    let embedded = home.start().await;
+    let db = connect(&embedded).await;
+    let life = Life::detached("store/embedded");
+    let mut board = embedded.status();
+    let fill = async {
+        disk.fill();
+        println!("full: {}", write_until_full(&db).await);
+        let twice = |s: &DatabaseStatus| matches!(s, DatabaseStatus::Away { tries: 2.., .. });
+        let away = board.wait_for(twice).await.unwrap().clone();
+        let DatabaseStatus::Away {
+            reason,
+            needs_a_person,
+            ..
+        } = away
+        else {
+            panic!()
+        };
+        assert!(reason.contains("No space left") && needs_a_person, "{reason}");
+        disk.make_room();
+        board.wait_for(DatabaseStatus::is_up).await.unwrap();
+        write_again(&db).await;
+    };
+    tokio::select! {
+        () = embedded.keep_running(&life) => panic!("the keeper gave up"),
+        done = tokio::time::timeout(Duration::from_secs(120), fill) => done.unwrap(),
+    }
+    assert_eq!(
+        text(&db, "SELECT string_agg(n::text, ' ') FROM kept WHERE n > 41").await,
+        "42 43"
+    );
     assert!(embedded.stop().await);
 }

@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "what helps the tests may fail as loudly as they do"
 )]
 #![allow(
@@ -13,9 +14,12 @@
     reason = "helpers wait here for the tests of every room"
 )]
 
+mod ebay;
 mod embedded;
 mod queue;
+mod simulator;
 mod store;
 mod support;
 mod sync;
 mod wanted;
+mod yahoo;

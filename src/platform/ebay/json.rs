@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// A JSON value in which no object holds a key twice. serde_json bounds its depth (128).
+/// A JSON value in which no object holds a key twice. `serde_json` bounds its depth (128).
 struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {

@@ -36,11 +36,6 @@ impl Actor for DestinationGateway {
     type Context = Context<Self>;
 }
 
-impl Supervised for DestinationGateway {
-    /// Keeps adapter and guard: they are shared, and a crash of this actor says nothing about them.
-    fn restarting(&mut self, _: &mut Context<Self>) {}
-}
-
 /// Sets quantities and prices; one outcome for each revision, in order. Any number: it is cut into batches.
 #[derive(Message)]
 #[rtype(result = "Vec<EntryOutcome>")]

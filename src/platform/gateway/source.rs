@@ -1,7 +1,7 @@
 //! The gateway of a source.
 
 use super::verdict::{Batch, judge};
-use super::{from_guard, owned, unanswered, was_never_sent};
+use super::{codes, from_guard, owned, unanswered, was_never_sent};
 use crate::backoff::Jitter;
 use crate::domain::{ErrorClass, Observation, SourceProductId};
 use crate::platform::{PlatformError, Source};
@@ -42,11 +42,6 @@ impl SourceGateway {
 
 impl Actor for SourceGateway {
     type Context = Context<Self>;
-}
-
-impl Supervised for SourceGateway {
-    /// Keeps adapter and guard: they are shared, and a crash of this actor says nothing about them.
-    fn restarting(&mut self, _: &mut Context<Self>) {}
 }
 
 /// Looks at items, at most as many as the adapter takes in one request; one answer for each, in order.
@@ -115,9 +110,11 @@ impl SourceGateway {
     }
 }
 
-/// Failed for a passing reason after it was really asked.
+/// Failed for a passing reason after it was really asked. A panic is a fault of ours that the same page brings again.
 fn is_worth_repeating(look: &Look) -> bool {
-    matches!(look, Err(error) if error.class == ErrorClass::Transient && !was_never_sent(error))
+    matches!(look, Err(error) if error.class == ErrorClass::Transient
+        && !was_never_sent(error)
+        && *error.code != *codes::PANICKED)
 }
 
 /// Where in `looks` the predicate holds.

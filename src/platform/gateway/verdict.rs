@@ -30,6 +30,7 @@ impl Entry for EntryOutcome {
 pub(super) struct Batch<T> {
     pub(super) entries: Vec<T>,
     class: ErrorClass,
+    unavailable: bool,
     message: Box<str>,
 }
 
@@ -42,6 +43,10 @@ impl<T> fmt::Display for Batch<T> {
 impl<T> Classified for Batch<T> {
     fn class(&self) -> ErrorClass {
         self.class
+    }
+
+    fn unavailable(&self) -> bool {
+        self.unavailable
     }
 }
 
@@ -72,10 +77,12 @@ pub(super) fn judge<T: Entry>(entries: Vec<T>) -> Result<Vec<T>, Batch<T>> {
     if !all && !turned_away {
         return Ok(entries);
     }
-    let (class, message) = (gravest.class, gravest.message.clone());
+    let (class, unavailable) = (gravest.class, gravest.unavailable());
+    let message = gravest.message.clone();
     Err(Batch {
         entries,
         class,
+        unavailable,
         message,
     })
 }

@@ -1,0 +1,287 @@
+//! The guard's shared state, and the first half of the order: permit and gate.
+
+use super::super::{
+    breaker::Breaker,
+    gate::{Gate, Pass, Stand},
+    pace::Pace,
+    permits::{End, Line, Priority, Waiter},
+    policy::Policy,
+    record::{Counts, GateStore, LastError},
+};
+use super::outcome::Outcome;
+use crate::clock::Clock;
+use parking_lot::Mutex;
+use std::sync::{Arc, atomic::Ordering};
+use tokio::time::Instant;
+
+/// What all clones of a guard share.
+pub(super) struct Core {
+    pub(super) service: String,
+    pub(super) policy: Policy,
+    pub(super) clock: Clock,
+    pub(super) store: Option<Arc<dyn GateStore>>,
+    pub(super) breaker: Breaker,
+    pub(super) state: Mutex<State>,
+}
+
+pub(super) struct State {
+    pub(super) pace: Pace,
+    pub(super) gate: Gate,
+    pub(super) line: Line,
+    pub(super) in_flight: usize,
+    pub(super) paused: bool,
+    pub(super) counts: Counts,
+    pub(super) last_error: Option<LastError>,
+}
+
+/// Whether a caller waits for the gate to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Yes: it reserves.
+    Waits,
+    /// No: it wants an answer, and its work waits elsewhere.
+    Asks,
+}
+
+/// Why no permit is given.
+pub(super) enum Refused {
+    Shut(Instant),
+    Paused,
+    Busy,
+}
+
+/// What one who stands in line does next.
+enum Step {
+    Granted(Permit),
+    Refused(Refused),
+    Sleep(Instant),
+    Wait,
+}
+
+/// The right to make one call now. Dropped unused, it is given back.
+#[must_use = "a permit that is not used holds a slot until it is dropped"]
+pub struct Permit {
+    /// `None` once it is used.
+    pub(super) core: Option<Arc<Core>>,
+    pub(super) priority: Priority,
+    pub(super) token: u64,
+    pub(super) pass: Pass,
+    pub(super) at: Instant,
+}
+
+// === impl Core: permit and gate ===
+
+impl Core {
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        priority: Priority,
+        end: End,
+        patience: Patience,
+    ) -> Result<Permit, Refused> {
+        let place = Place::enter(self, priority, end, patience)?;
+        let give_up = (patience == Patience::Asks).then(|| Instant::now() + self.policy.longest_wait);
+        loop {
+            let until = match self.step(&place, patience) {
+                Step::Granted(permit) => return Ok(permit),
+                Step::Refused(why) => return Err(why),
+                Step::Sleep(until) => Some(until),
+                Step::Wait => None,
+            };
+            if give_up.is_some_and(|limit| limit <= Instant::now()) {
+                self.state.lock().counts.refused += 1;
+                return Err(Refused::Busy);
+            }
+            let woken = place.waiter.woken.notified();
+            // Whichever is first, waking or the time: the answer to both is to look again.
+            match [until, give_up].into_iter().flatten().min() {
+                Some(until) => drop(tokio::time::timeout_at(until, woken).await),
+                None => woken.await,
+            }
+        }
+    }
+
+    /// Looks once for one who stands in line.
+    fn step(self: &Arc<Self>, place: &Place, patience: Patience) -> Step {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        if place.waiter.ousted.load(Ordering::Acquire) {
+            state.counts.refused += 1;
+            return Step::Refused(Refused::Busy);
+        }
+        if let Some(why) = self.refusal(&state, now) {
+            return match (patience, why) {
+                (Patience::Asks, why) => {
+                    state.counts.refused += 1;
+                    Step::Refused(why)
+                }
+                (Patience::Waits, Refused::Shut(until)) if state.line.is_head(&place.waiter) => {
+                    Step::Sleep(until)
+                }
+                (Patience::Waits, _) => Step::Wait,
+            };
+        }
+        if !state.line.is_head(&place.waiter) || state.in_flight >= self.policy.concurrency {
+            return Step::Wait;
+        }
+        let token = match state.pace.take(now, &mut rand::rng()) {
+            Ok(token) => token,
+            Err(until) if patience == Patience::Asks && until > now + self.policy.longest_wait => {
+                state.counts.refused += 1;
+                return Step::Refused(Refused::Shut(until));
+            }
+            Err(until) => return Step::Sleep(until),
+        };
+        let Ok(pass) = state.gate.pass(now) else {
+            // Not reached: the gate was looked at above, under this lock.
+            state.pace.give_back(token);
+            return Step::Wait;
+        };
+        state.in_flight += 1;
+        state.line.leave(place.priority, &place.waiter);
+        if pass.probe {
+            // Nobody else passes now: those who only ask must hear it.
+            state.line.wake_all();
+        } else {
+            state.line.wake_head();
+        }
+        Step::Granted(Permit {
+            core: Some(self.clone()),
+            priority: place.priority,
+            token,
+            pass,
+            at: now,
+        })
+    }
+
+    /// Why nothing may be sent at `now`, if so.
+    fn refusal(&self, state: &State, now: Instant) -> Option<Refused> {
+        if state.paused {
+            return Some(Refused::Paused);
+        }
+        match state.gate.stand(now) {
+            Stand::Shut(until) => Some(Refused::Shut(until)),
+            Stand::Open | Stand::Limited => None,
+        }
+    }
+
+    /// Uses a permit: the gate's second look.
+    pub(super) fn start(self: &Arc<Self>, mut permit: Permit) -> Result<Call, Refused> {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let pass = match state.gate.still(permit.pass, now) {
+            Ok(pass) if !state.paused => pass,
+            refused => {
+                state.counts.refused += 1;
+                drop(state);
+                drop(permit);
+                return Err(refused.map_or_else(Refused::Shut, |_| Refused::Paused));
+            }
+        };
+        permit.core = None;
+        Ok(Call {
+            core: Some(self.clone()),
+            pass,
+            sent: now,
+        })
+    }
+
+    fn give_back(&self, permit: &Permit) {
+        let mut state = self.state.lock();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        state.pace.give_back(permit.token);
+        if permit.pass.probe && state.gate.knows(permit.pass) {
+            state.gate.probe_returned();
+        }
+        state.line.wake_head();
+    }
+}
+
+// === impl Place ===
+
+/// A place in line, left on drop.
+struct Place {
+    core: Arc<Core>,
+    priority: Priority,
+    waiter: Arc<Waiter>,
+}
+
+impl Place {
+    fn enter(core: &Arc<Core>, priority: Priority, end: End, patience: Patience) -> Result<Self, Refused> {
+        let mut state = core.state.lock();
+        if patience == Patience::Asks
+            && let Some(why) = core.refusal(&state, Instant::now())
+        {
+            state.counts.refused += 1;
+            return Err(why);
+        }
+        let Some(waiter) = state.line.enter(priority, end, core.policy.waiting) else {
+            state.counts.refused += 1;
+            return Err(Refused::Busy);
+        };
+        Ok(Self {
+            core: core.clone(),
+            priority,
+            waiter,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.core.state.lock();
+        state.line.leave(self.priority, &self.waiter);
+        state.line.wake_head();
+    }
+}
+
+// === impl Permit ===
+
+impl Permit {
+    /// How urgent the call was said to be.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(core) = self.core.take() {
+            core.give_back(self);
+        }
+    }
+}
+
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Permit")
+            .field("priority", &self.priority)
+            .field("pass", &self.pass)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Call ===
+
+/// A call under way; recorded exactly once, as cancelled when it is dropped.
+pub(super) struct Call {
+    core: Option<Arc<Core>>,
+    pass: Pass,
+    sent: Instant,
+}
+
+impl Call {
+    pub(super) fn ended(mut self, outcome: &Outcome<'_>) {
+        if let Some(core) = self.core.take() {
+            core.record(self.pass, self.sent, outcome);
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(core) = self.core.take() {
+            core.record(self.pass, self.sent, &Outcome::Cancelled);
+        }
+    }
+}

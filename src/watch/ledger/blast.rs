@@ -1,0 +1,177 @@
+//! The blast radius applied to a group: what empties too many becomes a hold.
+
+use super::record::Record;
+use crate::clock::Clock;
+use crate::domain::{HoldReason, Meanwhile, Proposal, SourcePlatform, WatchId};
+use crate::store::{Db, StoreError, history, watches};
+use crate::watch::judge::{HoldRules, HoldStep, new_hold};
+use crate::watch::radius::{Radius, RadiusRules};
+use serde_json::json;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a count of a source's products is good for: a shop does not change its size within minutes.
+const COUNT_GOOD_FOR: Duration = Duration::from_secs(60);
+
+/// The blast radius of every source.
+pub(super) struct Blast {
+    rules: RadiusRules,
+    holds: HoldRules,
+    sources: HashMap<SourcePlatform, Source>,
+}
+
+struct Source {
+    radius: Radius,
+    products: u64,
+    counted: Instant,
+}
+
+/// What was put on hold in a group, for the one error a person sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::watch) struct MassHeld {
+    pub(in crate::watch) source: SourcePlatform,
+    /// Of this group.
+    pub(in crate::watch) held: u64,
+    /// Within the window.
+    pub(in crate::watch) gone: u64,
+    /// Of how many.
+    pub(in crate::watch) products: u64,
+}
+
+// === impl Blast ===
+
+impl Blast {
+    /// Rebuilds the windows from the tables.
+    pub(super) async fn load(
+        db: &Db,
+        clock: &Clock,
+        rules: RadiusRules,
+        holds: HoldRules,
+    ) -> Result<Self, StoreError> {
+        let (now, instant) = (clock.now(), Instant::now());
+        let since = chrono::TimeDelta::from_std(rules.window)
+            .ok()
+            .and_then(|window| now.checked_sub_signed(window))
+            .unwrap_or(now);
+        let mut conn = db.conn().await?;
+        let mut sources = HashMap::new();
+        for source in SourcePlatform::ALL.iter().copied() {
+            let mut radius = Radius::new(rules);
+            let mut gone = history::emptied_since(&mut conn, source, since).await?;
+            gone.sort_unstable_by_key(|(_, at)| *at);
+            for (watch, at) in gone {
+                let ago = now.signed_duration_since(at).to_std().unwrap_or_default();
+                radius.count(watch, instant.checked_sub(ago).unwrap_or(instant));
+            }
+            let products = watches::count_enabled(&mut conn, source).await?;
+            let counted = instant;
+            sources.insert(
+                source,
+                Source {
+                    radius,
+                    products,
+                    counted,
+                },
+            );
+        }
+        Ok(Self {
+            rules,
+            holds,
+            sources,
+        })
+    }
+
+    /// Counts what `group` would empty, and makes holds of it where it is too much.
+    ///
+    /// # Errors
+    /// Those of the store; the group is as it was.
+    pub(super) async fn guard(&mut self, db: &Db, group: &mut [Record]) -> Result<Vec<MassHeld>, StoreError> {
+        let mut told = Vec::new();
+        for source in SourcePlatform::ALL.iter().copied() {
+            let gone: Vec<WatchId> = group
+                .iter()
+                .filter(|r| r.source == source && empties(r))
+                .map(|r| r.watch_id)
+                .collect();
+            if gone.is_empty() {
+                continue;
+            }
+            let now = Instant::now();
+            let state = self.source(db, source, now).await?;
+            gone.iter().for_each(|watch| state.radius.count(*watch, now));
+            let products = state.products;
+            let Some(all) = state.radius.exceeded(products, now) else {
+                continue;
+            };
+            let mut held = 0;
+            for record in group.iter_mut().filter(|r| r.source == source && empties(r)) {
+                self.hold(record, all, products);
+                held += 1;
+            }
+            told.push(MassHeld {
+                source,
+                held,
+                gone: all,
+                products,
+            });
+        }
+        Ok(told)
+    }
+
+    async fn source(
+        &mut self,
+        db: &Db,
+        source: SourcePlatform,
+        now: Instant,
+    ) -> Result<&mut Source, StoreError> {
+        let rules = self.rules;
+        let state = self.sources.entry(source).or_insert_with(|| Source {
+            radius: Radius::new(rules),
+            products: 0,
+            counted: now,
+        });
+        if state.products == 0 || now.saturating_duration_since(state.counted) > COUNT_GOOD_FOR {
+            state.products = watches::count_enabled(&mut *db.conn().await?, source).await?;
+            state.counted = now;
+        }
+        Ok(state)
+    }
+
+    /// Makes a hold of what `record` would do. What is safe beside it takes effect all the same.
+    fn hold(&self, record: &mut Record, gone: u64, products: u64) {
+        let Some(news) = record.news.as_deref_mut() else {
+            return;
+        };
+        let after = news.change.map(|c| c.after).or(news.standing);
+        let detail = json!({
+            "gone": gone,
+            "of": products,
+            "within_minutes": self.rules.window.as_secs() / 60,
+            "url_status": after.map(|a| a.url_status),
+            "instead_of": match &news.hold {
+                HoldStep::Open(other) => Some(other.reason),
+                _ => None,
+            },
+        });
+        let proposed = Proposal {
+            stock: crate::domain::Quantity::ZERO,
+            price: after.and_then(|a| a.price),
+        };
+        let (reason, at) = (HoldReason::MassChange, record.fetched_at);
+        let hold = new_hold(reason, detail, proposed, Meanwhile::Keep, at, &self.holds, None);
+        news.hold = HoldStep::Open(Box::new(hold));
+        news.change = news.change.and_then(|c| c.without_stock());
+        news.mass_held = true;
+    }
+}
+
+/// Whether nothing could be bought any more, unannounced: the stock goes to 0, or what waits says "zero meanwhile".
+fn empties(record: &Record) -> bool {
+    let Some(news) = record.news.as_deref().filter(|n| !n.passes_radius) else {
+        return false;
+    };
+    let on_sale = |state: Option<crate::domain::SourceState>| state.is_some_and(|s| !s.stock.is_zero());
+    let waits_empty = matches!(&news.hold, HoldStep::Open(hold) if hold.meanwhile == Meanwhile::Zero);
+    news.change.is_some_and(|c| c.empties()) || (waits_empty && on_sale(news.standing))
+}

@@ -1,0 +1,229 @@
+//! One group, one transaction.
+
+use super::record::{Record, Recorded};
+use crate::domain::{Committed, HoldId, HoldStatus, KnownHold, ListingId, ProductId, Version, WatchId};
+use crate::pricing::PriceBook;
+use crate::store::ledger::{self, StateWrite, Written};
+use crate::store::watches::{WatchRow, rows_of};
+use crate::store::{Db, StoreError};
+use crate::watch::follow::{Origin, follow};
+use crate::watch::judge::HoldStep;
+use chrono::{DateTime, Utc};
+use diesel_async::AsyncPgConnection;
+use futures_util::FutureExt as _;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What a group needs beside its records.
+#[derive(Clone)]
+pub(super) struct Commit {
+    pub(super) db: Db,
+    pub(super) book: Arc<PriceBook>,
+}
+
+/// What a transaction made of a group.
+#[derive(Default)]
+struct Outcome {
+    touched: HashSet<WatchId>,
+    written: HashMap<WatchId, Written>,
+    moved: HashMap<ProductId, Vec<ListingId>>,
+    /// What stands where the version was another.
+    stale: HashMap<WatchId, WatchRow>,
+}
+
+impl Commit {
+    /// Writes the group in one transaction; one answer for each record, in order.
+    ///
+    /// # Errors
+    /// Those of the store, for the group as a whole: nothing of it is committed, or, when the connection broke around
+    /// COMMIT, nobody knows. Writing the same group again is harmless and tells.
+    pub(super) async fn write(
+        &self,
+        group: &Arc<Vec<Record>>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let outcome = if group.iter().all(|r| r.news.is_none()) {
+            // One statement is a transaction of its own: two round trips less.
+            let mut conn = self.db.conn().await?;
+            fail::fail_point!("fp4_before_commit");
+            touch(&mut conn, group).await?
+        } else {
+            let (group, book) = (Arc::clone(group), Arc::clone(&self.book));
+            self.db
+                .transaction(move |conn| {
+                    async move {
+                        let outcome = write(conn, &group, &book, now).await?;
+                        fail::fail_point!("fp4_before_commit");
+                        Ok(outcome)
+                    }
+                    .boxed()
+                })
+                .await?
+        };
+        Ok(group.iter().map(|record| outcome.answer(record)).collect())
+    }
+}
+
+async fn touch(conn: &mut AsyncPgConnection, group: &[Record]) -> Result<Outcome, StoreError> {
+    let touches: Vec<_> = group.iter().map(Record::touch).collect();
+    let mut outcome = Outcome {
+        touched: ledger::touch(conn, &touches).await?,
+        ..Outcome::default()
+    };
+    outcome.look_up_stale(conn, group).await?;
+    Ok(outcome)
+}
+
+async fn write(
+    conn: &mut AsyncPgConnection,
+    group: &[Record],
+    book: &PriceBook,
+    now: DateTime<Utc>,
+) -> Result<Outcome, StoreError> {
+    let touches: Vec<_> = group
+        .iter()
+        .filter(|r| r.news.is_none())
+        .map(Record::touch)
+        .collect();
+    let writes: Vec<StateWrite> = group.iter().filter_map(Record::write).collect();
+    // States first, then listings, then jobs: every writer takes its locks in this order.
+    let written = ledger::apply(conn, &writes).await?;
+    let mut outcome = Outcome {
+        written: written.into_iter().map(|w| (w.watch_id, w)).collect(),
+        touched: ledger::touch(conn, &touches).await?,
+        ..Outcome::default()
+    };
+    let origins = outcome.origins(group);
+    if !origins.is_empty() {
+        outcome.moved = follow(conn, &origins, book, now).await?;
+    }
+    outcome.look_up_stale(conn, group).await?;
+    Ok(outcome)
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    fn is_done(&self, record: &Record) -> bool {
+        self.touched.contains(&record.watch_id) || self.written.contains_key(&record.watch_id)
+    }
+
+    /// The products whose listings may have to follow.
+    fn origins(&self, group: &[Record]) -> HashMap<ProductId, Origin> {
+        let mut origins: HashMap<ProductId, Origin> = HashMap::new();
+        for record in group.iter().filter(|r| self.written.contains_key(&r.watch_id)) {
+            let Some(news) = record.news.as_deref().filter(|n| n.moves_listings()) else {
+                continue;
+            };
+            let origin = origins.entry(record.product_id).or_default();
+            origin.explained |= news.change.is_some_and(|c| c.explained && c.empties());
+            if let HoldStep::Release(id) = news.hold {
+                origin.hold_id = Some(id);
+                origin.approved_by = Some("deadline".into());
+            }
+        }
+        origins
+    }
+
+    async fn look_up_stale(
+        &mut self,
+        conn: &mut AsyncPgConnection,
+        group: &[Record],
+    ) -> Result<(), StoreError> {
+        let stale: Vec<WatchId> = group
+            .iter()
+            .filter(|r| !self.is_done(r))
+            .map(|r| r.watch_id)
+            .collect();
+        for row in rows_of(conn, &stale).await? {
+            match row {
+                Ok(row) => {
+                    self.stale.insert(row.watch_id, row);
+                }
+                Err(bad) => {
+                    tracing::error!(watch.id = %bad.watch_id, "{bad}; it is not watched until that is put right")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&self, record: &Record) -> Recorded {
+        let id = record.watch_id;
+        if self.touched.contains(&id) {
+            return committed(record.base_version, None, Vec::new());
+        }
+        if let Some(written) = self.written.get(&id) {
+            let opened = written.opened.and_then(|hold| known(record, hold));
+            let listings = self.moved.get(&record.product_id).cloned().unwrap_or_default();
+            return match (opened, record.news.as_deref()) {
+                (Some(hold), Some(news)) if news.mass_held => Recorded::MassHeld {
+                    version: written.version,
+                    hold,
+                    change: news.change,
+                },
+                (opened, _) => committed(written.version, opened, listings),
+            };
+        }
+        match self.stale.get(&id) {
+            Some(row) if record.made(row) => {
+                // Our own COMMIT, whose answer never came. Its listings are read from the tables by whoever wants them.
+                committed(row.version, row.hold.filter(KnownHold::is_open), Vec::new())
+            }
+            Some(row) => Recorded::Stale(Box::new(row.clone())),
+            None => Recorded::Missing,
+        }
+    }
+}
+
+fn committed(version: Version, opened: Option<KnownHold>, listings: Vec<ListingId>) -> Recorded {
+    Recorded::Committed {
+        version,
+        opened,
+        listings,
+    }
+}
+
+/// The hold that `record` opened, as its watcher remembers it.
+fn known(record: &Record, id: HoldId) -> Option<KnownHold> {
+    match &record.news.as_deref()?.hold {
+        HoldStep::Open(new) => Some(KnownHold {
+            id,
+            reason: new.reason,
+            status: HoldStatus::Open,
+            proposed: new.proposed,
+            default_action: new.default_action,
+            deadline: new.deadline,
+        }),
+        _ => None,
+    }
+}
+
+/// The event of a record that was committed, if it is one.
+pub(super) fn event(record: &Record, recorded: &Recorded, committed_at: DateTime<Utc>) -> Option<Committed> {
+    let (version, listings) = match recorded {
+        Recorded::Committed {
+            version, listings, ..
+        } => (version, listings.clone()),
+        Recorded::MassHeld { version, .. } => (version, Vec::new()),
+        _ => return None,
+    };
+    let news = record.news.as_deref()?;
+    let (before, after) = match (news.change, news.standing) {
+        (Some(change), _) => (change.before, change.after),
+        // What waits with "zero meanwhile" moves listings without a version.
+        (None, Some(standing)) if !listings.is_empty() => (Some(standing), standing),
+        _ => return None,
+    };
+    Some(Committed {
+        product_id: record.product_id,
+        watch_id: record.watch_id,
+        version: *version,
+        source: record.source.into(),
+        before,
+        after,
+        listings,
+        fetched_at: record.fetched_at,
+        committed_at,
+    })
+}

@@ -1,0 +1,163 @@
+//! What a person is told when watching meets trouble: rows of `inventory_errors`, one for one trouble.
+//!
+//! None of it may stop the watching: a row that cannot be written is logged, and the numbers have counted it.
+
+use super::ledger::{MassHeld, Record};
+use super::patrol::Tallied;
+use crate::domain::{ErrorClass, Platform, SourcePlatform, WatchId};
+use crate::store::errors::{ErrorRecord, ErrorType, Severity, record};
+use crate::store::watches::{self, BadWatch};
+use crate::store::{Db, StoreError};
+use crate::supervision::Exit;
+use crate::telemetry::ErrorChain;
+use serde_json::json;
+
+/// The blast radius put changes on hold.
+pub(super) async fn mass_change(db: &Db, mass: MassHeld) {
+    let platform = Platform::from(mass.source);
+    let message = format!(
+        "{} of {} products at {platform} would have gone out of stock within minutes, unannounced: from then on each \
+         waits for a person, and is read again at its deadline (`zaikoban holds list`)",
+        mass.gone, mass.products
+    );
+    tracing::error!(%platform, gone = mass.gone, of = mass.products, "{message}");
+    let error = ErrorRecord {
+        error_type: ErrorType::StockUnavailable,
+        code: "mass_change".to_owned(),
+        message,
+        product_id: None,
+        platform: Some(platform),
+        severity: Severity::Critical,
+        fingerprint: format!("mass_change:{platform}"),
+        details: json!({ "gone": mass.gone, "of": mass.products }),
+        times: mass.held,
+    };
+    write(db, &[error]).await;
+}
+
+/// A record that the database refuses.
+pub(super) async fn rejected(db: &Db, rejected: &Record, why: &StoreError) {
+    let error = ErrorRecord {
+        error_type: ErrorType::ApiError,
+        code: why
+            .sqlstate()
+            .map_or_else(|| "unstorable".to_owned(), |s| s.to_string()),
+        message: format!(
+            "what was read of watch `{}` cannot be stored: {why}",
+            rejected.watch_id
+        ),
+        product_id: Some(rejected.product_id),
+        platform: Some(Platform::from(rejected.source)),
+        severity: Severity::High,
+        fingerprint: format!("unstorable:watch:{}", rejected.watch_id),
+        details: json!({ "watch_id": rejected.watch_id, "base_version": rejected.base_version, "fetched_at": rejected.fetched_at }),
+        times: 1,
+    };
+    write(db, &[error]).await;
+}
+
+/// Things that took effect and that a person should know.
+pub(super) async fn notices(db: &Db, records: &[Record]) {
+    let errors: Vec<ErrorRecord> = records.iter().filter_map(notice).collect();
+    if !errors.is_empty() {
+        write(db, &errors).await;
+    }
+}
+
+fn notice(of: &Record) -> Option<ErrorRecord> {
+    let notice = of.news.as_deref()?.notice.as_ref()?;
+    Some(ErrorRecord {
+        error_type: ErrorType::PriceChanged,
+        code: notice.code.to_owned(),
+        message: format!("product `{}`: {}", of.product_id, notice.message),
+        product_id: Some(of.product_id),
+        platform: Some(Platform::from(of.source)),
+        severity: Severity::Medium,
+        fingerprint: format!("{}:watch:{}", notice.code, of.watch_id),
+        details: notice.detail.clone(),
+        times: 1,
+    })
+}
+
+/// Looks that gave nothing, by cause. Answers those that could not be written.
+pub(super) async fn failed_checks(db: &Db, causes: Vec<Tallied>) -> Vec<Tallied> {
+    let errors: Vec<ErrorRecord> = causes.iter().map(failed).collect();
+    if write(db, &errors).await {
+        Vec::new()
+    } else {
+        causes
+    }
+}
+
+fn failed(cause: &Tallied) -> ErrorRecord {
+    ErrorRecord {
+        error_type: ErrorType::ApiError,
+        code: cause.error.code.to_string(),
+        message: cause.error.message.to_string(),
+        product_id: None,
+        platform: Some(cause.platform),
+        severity: match cause.error.class {
+            // A person has to do something, or every price here may soon be wrong.
+            ErrorClass::Protocol | ErrorClass::Unauthorized => Severity::High,
+            ErrorClass::Blocked | ErrorClass::Rejected => Severity::Medium,
+            ErrorClass::Transient | ErrorClass::RateLimited { .. } | ErrorClass::NotFound => Severity::Low,
+        },
+        fingerprint: cause.fingerprint.clone(),
+        details: json!({ "class": cause.error.class.as_str(), "missing": cause.error.missing, "latest_watch_id": cause.watch_id }),
+        times: cause.count,
+    }
+}
+
+/// A row that cannot be watched.
+pub(super) async fn bad_watch(db: &Db, bad: &BadWatch) {
+    let error = ErrorRecord {
+        error_type: ErrorType::ApiError,
+        code: "bad_row".to_owned(),
+        message: bad.to_string(),
+        product_id: None,
+        platform: None,
+        severity: Severity::High,
+        fingerprint: format!("bad_row:watch:{}", bad.watch_id),
+        details: json!({ "watch_id": bad.watch_id }),
+        times: 1,
+    };
+    write(db, &[error]).await;
+}
+
+/// A watcher that keeps crashing: its row says so, and a person is told.
+pub(super) async fn quarantined(db: &Db, watch: WatchId, source: SourcePlatform, exit: &Exit, crashes: u32) {
+    let marked = match db.conn().await {
+        Ok(mut conn) => watches::quarantine(&mut conn, watch).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = marked {
+        tracing::error!(watch.id = %watch, error = %ErrorChain(&error), "The quarantine of watch `{watch}` is not kept");
+    }
+    let error = ErrorRecord {
+        error_type: ErrorType::ApiError,
+        code: "quarantined".to_owned(),
+        message: format!(
+            "the watcher of watch `{watch}` crashed {crashes} times and is not watched any more; see the log, then \
+             `zaikoban products resume`"
+        ),
+        product_id: None,
+        platform: Some(Platform::from(source)),
+        severity: Severity::Critical,
+        fingerprint: format!("quarantined:watch:{watch}"),
+        details: json!({ "watch_id": watch, "exit": format!("{exit:?}") }),
+        times: 1,
+    };
+    write(db, &[error]).await;
+}
+
+/// Whether it could be written.
+async fn write(db: &Db, errors: &[ErrorRecord]) -> bool {
+    let written = match db.conn().await {
+        Ok(mut conn) => record(&mut conn, errors).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &written {
+        tracing::warn!(error = %ErrorChain(error), rows = errors.len(), "Errors could not be recorded");
+    }
+    written.is_ok()
+}
