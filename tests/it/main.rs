@@ -16,3 +16,4 @@
 mod queue;
 mod store;
 mod support;
+mod watch;
