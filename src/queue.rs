@@ -36,3 +36,24 @@ pub use finish::{Finished, finish_in, finish_many_in};
 pub use notifier::{Notice, Notices};
 pub use outcome::{JobError, Outcome};
 pub use policy::Policy;
+
+use crate::store::Db;
+use crate::store::jobs::WorkerId;
+use crate::store::looping;
+use crate::supervision::ChildSpec;
+
+/// The queue's own children, in the order they start.
+pub fn children(db: &Db, notices: &Notices, worker: &WorkerId, policy: Policy) -> Vec<ChildSpec> {
+    let (listening, notices) = (db.clone(), notices.clone());
+    let (rescuing, worker) = (db.clone(), worker.clone());
+    let pruning = db.clone();
+    vec![
+        looping::child("notifier", move |life| {
+            notifier::keep_listening(listening.clone(), notices.clone(), life)
+        }),
+        looping::child("rescuer", move |life| {
+            rescuer::keep_rescuing(rescuing.clone(), worker.clone(), policy, life)
+        }),
+        looping::child("pruner", move |life| pruner::keep_pruning(pruning.clone(), life)),
+    ]
+}

@@ -7,19 +7,24 @@
 //! PostgreSQL is the truth. It is either a server the operator names, or a private one that the daemon makes, runs and
 //! stops itself ([`embedded`]). Its being away is a value ([`StoreError::Unavailable`]), never a crash.
 
+pub mod embedded;
 pub mod error;
 pub mod errors;
+pub mod executions;
 pub mod history;
 pub mod holds;
 mod hot;
 pub mod jobs;
 pub mod ledger;
 pub mod listings;
+pub mod looping;
 pub mod migrate;
+pub mod partitions;
 pub mod platform_state;
 pub mod pool;
 pub mod pushes;
 mod schema;
+pub mod status;
 pub mod sync_log;
 pub mod wanted;
 pub mod watches;
@@ -27,6 +32,8 @@ mod wire;
 
 /// A connection to the database, inside or outside a transaction.
 pub use diesel_async::AsyncPgConnection as Connection;
+pub use embedded::{Embedded, EmbeddedError, EmbeddedSettings};
 pub use error::{SqlState, StoreError};
 pub(crate) use hot::hot;
 pub use pool::{Conn, Db, PoolSettings};
+pub use status::{DatabaseStatus, StatusBoard};

@@ -9,12 +9,34 @@ use super::policy::Policy;
 use crate::store::jobs::{
     Abandoned, JobStatus, Lease, Settlement, WorkerId, lock_expired, lock_orphans, settle,
 };
-use crate::store::{Db, StoreError};
+use crate::store::{Db, StoreError, looping};
+use crate::supervision::Life;
 use futures_util::FutureExt as _;
 use serde::Serialize;
+use std::time::Duration;
 
 /// Jobs in one transaction: enough to clear a crashed daemon's work at once, few enough to hold no lock for long.
 const BATCH: i64 = 500;
+
+/// Leases last minutes: a job is back within seconds of its lease's end.
+const EVERY: Duration = Duration::from_secs(10);
+/// One sweep after a crash of everything may have much to put back.
+const SWEEP_LIMIT: Duration = Duration::from_secs(120);
+
+/// Puts back the work of this node's earlier lives, then what runs out, until it is asked to stop.
+pub(super) async fn keep_rescuing(db: Db, worker: WorkerId, policy: Policy, life: Life) {
+    let earlier_done = std::cell::Cell::new(false);
+    let earlier = Whose::EarlierLivesOf(worker);
+    looping::every(&life, "Rescuing", EVERY, SWEEP_LIMIT, || async {
+        if !earlier_done.get() {
+            sweep(&db, &earlier, &policy).await?;
+            earlier_done.set(true);
+        }
+        sweep(&db, &Whose::Expired, &policy).await?;
+        Ok(())
+    })
+    .await;
+}
 
 /// What one sweep found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -69,6 +69,11 @@ impl SqlState {
             )
     }
 
+    /// What was to be made (a database, a role) is there already.
+    pub(super) fn is_duplicate(self) -> bool {
+        matches!(self.as_str(), "42P04" | "42710" | "23505")
+    }
+
     /// Waiting alone will not help: wrong password, missing database, no right to connect.
     #[must_use]
     pub fn needs_a_person(self) -> bool {
@@ -173,6 +178,12 @@ impl StoreError {
             Self::Query { sqlstate, .. } => sqlstate.is_some_and(SqlState::is_retryable),
             Self::NotFound { .. } | Self::Conflict { .. } | Self::Unfit { .. } => false,
         }
+    }
+
+    /// Waiting alone will not help: a wrong password, a missing database.
+    #[must_use]
+    pub fn needs_a_person(&self) -> bool {
+        self.sqlstate().is_some_and(SqlState::needs_a_person)
     }
 
     /// The database is away, as against one that answers and refuses.

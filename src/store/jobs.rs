@@ -19,7 +19,7 @@ mod rescue;
 mod row;
 mod settle;
 
-pub use claim::{ClaimedJob, Lease, claim, due_in};
+pub use claim::{ClaimedJob, Lease, claim};
 pub use enqueue::{NewJob, enqueue};
 pub use letters::{
     JobFilter, JobRow, LaneCount, Repeated, counts, discard, get, list, prune_completed, repeat, set_priority,

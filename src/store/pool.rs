@@ -10,6 +10,7 @@
 
 use super::error::StoreError;
 use super::wire;
+use crate::supervision::{TaskError, spawn_owned};
 use diesel::QueryableByName;
 use diesel::sql_types::Text;
 use diesel_async::pooled_connection::deadpool::{Hook, HookError, Object, Pool, PoolError};
@@ -41,7 +42,7 @@ pub struct PoolSettings {
     pub wait_limit: Duration,
     /// How long opening one connection may take; a server that starts answers "not yet" well within it.
     pub connect_limit: Duration,
-    /// How long one statement may run: a batch takes milliseconds, a hang must not outlast a lease.
+    /// How long one statement may run: a batch takes milliseconds, and a hang is to be over within half a minute.
     pub statement_limit: Duration,
     /// How long a statement waits for a lock: someone's long migration shall not stop us silently.
     pub lock_limit: Duration,
@@ -60,7 +61,7 @@ impl PoolSettings {
             connections: 12,
             wait_limit: Duration::from_secs(5),
             connect_limit: Duration::from_secs(5),
-            statement_limit: Duration::from_secs(30),
+            statement_limit: Duration::from_secs(20),
             lock_limit: Duration::from_secs(5),
             idle_in_transaction_limit: Duration::from_secs(60),
             accept_loss: false,
@@ -115,6 +116,9 @@ impl PoolSettings {
     }
 }
 
+/// The server ends a statement at its limit; an answer that is later than this beyond it will not come.
+const ANSWER_SLACK: Duration = Duration::from_secs(5);
+
 type AsyncPool = Pool<AsyncPgConnection>;
 
 /// The database, by a pool of connections. Cheap to clone.
@@ -162,11 +166,12 @@ impl Db {
     fn lazily(settings: &PoolSettings) -> Result<Self, StoreError> {
         let config = Arc::new(settings.config()?);
         let for_setup = Arc::clone(&config);
+        let silence = Some(settings.statement_limit + ANSWER_SLACK);
         let mut manager = ManagerConfig::default();
         manager.recycling_method = RecyclingMethod::Fast;
         manager.custom_setup = Box::new(move |_url| {
             let config = Arc::clone(&for_setup);
-            async move { wire::connect(&config, None).await }.boxed()
+            async move { wire::connect(&config, silence, None).await }.boxed()
         });
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config("", manager);
         let pool = AsyncPool::builder(manager)
@@ -217,45 +222,48 @@ impl Db {
         channel: &'static str,
     ) -> Result<(AsyncPgConnection, mpsc::UnboundedReceiver<Told>), StoreError> {
         let (told, hear) = mpsc::unbounded_channel();
-        let mut conn = wire::connect(&self.config, Some(told)).await?;
+        let mut conn = wire::connect(&self.config, Some(self.settings.connect_limit), Some(told)).await?;
         conn.batch_execute(&format!("LISTEN {channel}")).await?;
         Ok((conn, hear))
     }
 
+    /// Runs a statement outside of any transaction, as `CREATE DATABASE` wants it.
+    pub(super) async fn run(&self, statement: &str) -> Result<(), StoreError> {
+        self.conn().await?.batch_execute(statement).await?;
+        Ok(())
+    }
+
     /// A connection outside the pool, for work that outlasts every limit.
     pub(super) async fn own_conn(&self) -> Result<AsyncPgConnection, StoreError> {
-        Ok(wire::connect(&self.config, None).await?)
+        Ok(wire::connect(&self.config, None, None).await?)
     }
 
     /// Runs `work` in one transaction inside a task of its own, so that dropping the caller never drops a transaction.
     ///
     /// # Errors
-    /// Those of `work`, after a rollback; those of beginning and committing. When the connection breaks around COMMIT
+    /// Those of `work`, after a rollback; those of beginning and committing; a panic of `work`, after a rollback. When the connection breaks around COMMIT
     /// the outcome is unknown and comes as [`StoreError::Unavailable`]: ask the database what stands there.
     ///
     /// # Cancel safety
     /// A dropped caller never hears the outcome; the transaction still commits or rolls back as a whole.
-    ///
-    /// # Panics
-    /// With the panic of `work`, whose transaction is rolled back.
     pub async fn transaction<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         F: for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
         T: Send + 'static,
     {
         let db = self.clone();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "must outlive its caller: a transaction is finished, never dropped; its own limits bound it"
-        )]
-        let task = tokio::spawn(async move {
+        let task = spawn_owned("transaction", async move {
             let mut conn = db.conn().await?;
             run_transaction(&mut conn, work).await
         });
-        match task.await {
+        match task.to_its_end().await {
             Ok(outcome) => outcome,
-            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
-            Err(_) => Err(StoreError::unavailable("the program is stopping")),
+            Err(error @ TaskError::Panicked { .. }) => Err(StoreError::Query {
+                sqlstate: None,
+                message: error.to_string(),
+                constraint: None,
+            }),
+            Err(error) => Err(StoreError::unavailable(error.to_string())),
         }
     }
 

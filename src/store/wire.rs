@@ -7,6 +7,10 @@
 //! only. The pair (sentence, code) goes to a small memory; [`code_of`] finds it again when the error comes up as a value.
 //! One sentence has one code, so a memory for the whole process is enough; it holds the latest 256.
 //!
+//! The same place sees when an answer is overdue. The server ends a statement that takes too long by itself; when nothing
+//! comes although that limit has passed, the way to it is broken (a half-open connection, a proxy that holds on to a dead
+//! peer), and the connection is ended here. Without that a caller would hang for as long as the other side likes.
+//!
 //! Cost: per message a few additions; per byte nothing. Opening the connection ourselves also gives the socket's time
 //! limits, the end of a connection as a flag (so that the pool throws dead ones away before anybody asks), and
 //! notifications.
@@ -19,7 +23,7 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use nix::sys::socket::{setsockopt, sockopt};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +33,7 @@ use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
 use tokio_postgres::config::{Host, TargetSessionAttrs};
 use tokio_postgres::{AsyncMessage, Config, NoTls};
 
@@ -38,6 +43,9 @@ const REMEMBERED: usize = 256;
 const ERROR_BYTES: usize = 64 * 1024;
 /// A TCP peer that answers nothing for this long is gone (Linux alone would wait a quarter of an hour).
 const TCP_SILENCE: Duration = Duration::from_secs(20);
+
+/// The message by which the server ends its answer to a request.
+const READY_FOR_QUERY: u8 = b'Z';
 
 static SEEN: Mutex<Memory> = Mutex::new(Memory(VecDeque::new()));
 
@@ -80,6 +88,10 @@ struct Framing {
     body_left: usize,
     /// The body of the `ErrorResponse` being read.
     error: Option<Vec<u8>>,
+    /// The type of the message being read.
+    kind: u8,
+    /// The server has said that it is ready for the next request.
+    ready: bool,
 }
 
 impl Framing {
@@ -97,6 +109,7 @@ impl Framing {
                     let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
                     self.body_left = length.saturating_sub(4);
                     self.error = (*kind == b'E').then(Vec::new);
+                    self.kind = *kind;
                     self.head.clear();
                 }
             } else {
@@ -108,10 +121,11 @@ impl Framing {
                 {
                     error.extend_from_slice(part);
                 }
-                if self.body_left == 0
-                    && let Some(error) = self.error.take()
-                {
-                    note_error(&error);
+                if self.body_left == 0 {
+                    self.ready |= self.kind == READY_FOR_QUERY;
+                    if let Some(error) = self.error.take() {
+                        note_error(&error);
+                    }
                 }
             }
         }
@@ -136,10 +150,58 @@ fn note_error(body: &[u8]) {
 
 // === impl Watched ===
 
-/// A stream whose incoming bytes are looked at and passed on unchanged.
+/// A stream whose incoming bytes are looked at and passed on unchanged, and which ends when an answer is overdue.
 struct Watched<S> {
     inner: S,
     framing: Framing,
+    /// How long the server may be silent in the middle of an answer.
+    silence_limit: Option<Duration>,
+    /// Since when it has been, while it owes one.
+    silent_since: Option<Instant>,
+    /// Goes off at the limit or before it; moved only when it goes off, since most answers come at once.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Watched<S> {
+    fn new(inner: S, silence_limit: Option<Duration>) -> Self {
+        Self {
+            inner,
+            framing: Framing::default(),
+            silence_limit,
+            silent_since: None,
+            alarm: None,
+        }
+    }
+
+    fn heard(&mut self, bytes: &[u8]) {
+        self.framing.ready = false;
+        self.framing.feed(bytes);
+        self.silent_since = match self.silent_since {
+            Some(_) if !self.framing.ready => Some(Instant::now()),
+            _ => None,
+        };
+    }
+
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let (Some(limit), Some(since)) = (self.silence_limit, self.silent_since) else {
+            return Poll::Pending;
+        };
+        let deadline = since + limit;
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        while alarm.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                tracing::warn!(
+                    "The database owes an answer for {} s: the connection is given up",
+                    limit.as_secs()
+                );
+                return Poll::Ready(io::Error::from(io::ErrorKind::TimedOut));
+            }
+            alarm.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -150,13 +212,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.framing.feed(buf.filled().get(before..).unwrap_or_default());
+        if polled.is_pending() {
+            return self.poll_overdue(cx).map(Err);
+        }
+        self.heard(buf.filled().get(before..).unwrap_or_default());
         polled
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.silent_since.is_none() {
+            self.silent_since = Some(Instant::now());
+        }
+        // whoever writes does not read again before something comes: the alarm must know the task from here, too
+        if let Poll::Ready(overdue) = self.poll_overdue(cx) {
+            return Poll::Ready(Err(overdue));
+        }
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
@@ -207,6 +279,7 @@ pub struct Told {
 /// Opens a connection to the first host that answers. Notifications go to `told`, where somebody listens.
 pub(super) async fn connect(
     config: &Config,
+    silence_limit: Option<Duration>,
     told: Option<mpsc::UnboundedSender<Told>>,
 ) -> ConnectionResult<AsyncPgConnection> {
     let mut last = failure("no host is named in the database's address");
@@ -217,7 +290,7 @@ pub(super) async fn connect(
             .or_else(|| ports.first())
             .copied()
             .unwrap_or(5432);
-        match connect_to(config, host, port, told.clone()).await {
+        match connect_to(config, host, port, silence_limit, told.clone()).await {
             Ok(conn) => return Ok(conn),
             Err(error) => last = error,
         }
@@ -229,6 +302,7 @@ async fn connect_to(
     config: &Config,
     host: &Host,
     port: u16,
+    silence_limit: Option<Duration>,
     told: Option<mpsc::UnboundedSender<Told>>,
 ) -> ConnectionResult<AsyncPgConnection> {
     let limit = config
@@ -242,14 +316,14 @@ async fn connect_to(
                 let stream = UnixStream::connect(&path)
                     .await
                     .map_err(|e| failure(&format!("cannot connect to `{}`: {e}", path.display())))?;
-                open(config, stream, told).await
+                open(config, stream, silence_limit, told).await
             }
             Host::Tcp(name) => {
                 let stream = TcpStream::connect((name.as_str(), port))
                     .await
                     .and_then(|stream| set_tcp_limits(&stream).map(|()| stream))
                     .map_err(|e| failure(&format!("cannot connect to `{name}:{port}`: {e}")))?;
-                open(config, stream, told).await
+                open(config, stream, silence_limit, told).await
             }
         }
     };
@@ -273,15 +347,13 @@ fn set_tcp_limits(stream: &TcpStream) -> io::Result<()> {
 async fn open<S>(
     config: &Config,
     stream: S,
+    silence_limit: Option<Duration>,
     told: Option<mpsc::UnboundedSender<Told>>,
 ) -> ConnectionResult<AsyncPgConnection>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let watched = Watched {
-        inner: stream,
-        framing: Framing::default(),
-    };
+    let watched = Watched::new(stream, silence_limit);
     let (client, mut connection) = config
         .connect_raw(watched, NoTls)
         .await

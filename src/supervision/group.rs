@@ -1,12 +1,13 @@
 //! The task of one group: it tells the [`Machine`] what happened and carries out what that decides.
 
 use super::arbiters::Arbiters;
-use super::child::{ChildEvent, Launch, Reporter, What};
+use super::child::{ChildEvent, Reporter, What};
 use super::decide::Exit;
 use super::heartbeat::Life;
-use super::machine::{Machine, Rules, Step};
-use super::report::{ChildState, Node, TreeEvent, TreeEventKind, millis};
-use super::spec::{GiveUp, Intensity, Strategy};
+use super::machine::Machine;
+use super::plan::{Body, ChildPlan, GroupPlan};
+use super::report::{ChildState, TreeEvent, TreeEventKind, millis};
+use super::step::Step;
 use super::task::{OwnedTask, spawn_owned};
 use parking_lot::Mutex;
 use std::future::Future;
@@ -15,28 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
-
-/// A group as it was checked: what to run, again and again if need be.
-pub(super) struct GroupPlan {
-    pub(super) strategy: Strategy,
-    pub(super) intensity: Intensity,
-    pub(super) give_up: GiveUp,
-    pub(super) children: Vec<ChildPlan>,
-}
-
-pub(super) struct ChildPlan {
-    pub(super) node: Arc<Node>,
-    pub(super) rules: Rules,
-    pub(super) body: Body,
-}
-
-pub(super) enum Body {
-    Actor {
-        launch: Arc<dyn Launch>,
-        stuck_after: Duration,
-    },
-    Group(Arc<GroupPlan>),
-}
 
 /// What the groups of one tree share.
 pub(super) struct Env {
@@ -106,6 +85,7 @@ pub(super) fn run_group(
     Box::pin(async move {
         let (line, mut events) = mpsc::unbounded_channel();
         let mut group = Group::new(plan, env, line);
+        let mut has_parent = true;
         loop {
             if let Some(exit) = group.carry_out(&reporter) {
                 reporter.ended(exit);
@@ -114,7 +94,11 @@ pub(super) fn run_group(
             let wake_at = group.wake_at();
             tokio::select! {
                 biased;
-                order = orders.recv() => group.ordered(order),
+                order = orders.recv(), if has_parent => {
+                    // A closed channel is ready for ever: look at it once.
+                    has_parent = order.is_some();
+                    group.ordered(order);
+                }
                 // Never `None`: the group holds a sender itself.
                 Some(event) = events.recv() => group.happened(event),
                 () = sleep_until(wake_at) => {}
@@ -134,7 +118,7 @@ async fn sleep_until(at: Option<Instant>) {
 
 impl Group {
     fn new(plan: Arc<GroupPlan>, env: Arc<Env>, line: mpsc::UnboundedSender<ChildEvent>) -> Self {
-        let rules = plan.children.iter().map(|child| child.rules);
+        let rules = plan.children.iter().map(|child| child.rules.clone());
         let machine = Machine::new(plan.strategy, plan.intensity, plan.give_up, rules, Instant::now());
         let runs = plan.children.iter().map(|_| Run::default()).collect();
         Self {
@@ -167,7 +151,7 @@ impl Group {
     fn step(&mut self, step: Step) {
         let (Step::Start(child)
         | Step::Kill(child)
-        | Step::Abandon(child)
+        | Step::Abandon { child, .. }
         | Step::Close(child)
         | Step::Left(child)
         | Step::GaveUp(child)
@@ -197,10 +181,10 @@ impl Group {
                 }
                 self.name_leftover(child_plan, Fate::Killed);
             }
-            Step::Abandon(_) => {
+            Step::Abandon { exit, .. } => {
                 run.life += 1;
                 run.abandoned = true;
-                child_plan.node.ended(Exit::Lost, Instant::now());
+                child_plan.node.ended(exit, Instant::now());
                 self.name_leftover(child_plan, Fate::LeftRunning);
             }
             Step::Close(_) => child_plan.close(),
@@ -274,9 +258,7 @@ impl Group {
                 );
             }
             What::Ended(exit) => {
-                let exit = self
-                    .machine
-                    .ended(event.child, exit, now, || child.node.path.clone());
+                let exit = self.machine.ended(event.child, exit, now);
                 child.node.ended(exit, now);
                 if let Some((at, parked)) = self.machine.coming_back(event.child) {
                     let state = if parked {
@@ -325,9 +307,9 @@ impl Group {
     fn ordered(&mut self, order: Option<GroupOrder>) {
         self.closing = true;
         match order {
-            // A parent that is gone wants nothing of us any more.
-            Some(GroupOrder::Stop) | None => self.machine.stop(Exit::Stopped),
-            Some(GroupOrder::Kill) => self.machine.kill_all(),
+            Some(GroupOrder::Stop) => self.machine.stop(Exit::Stopped),
+            // A parent that is gone waits for nothing any more.
+            Some(GroupOrder::Kill) | None => self.machine.kill_all(),
         }
     }
 
@@ -383,16 +365,6 @@ impl Run {
     fn tell(&self, order: GroupOrder) {
         if let Some(below) = &self.below {
             let _ = below.orders.send(order);
-        }
-    }
-}
-
-impl ChildPlan {
-    /// Answers what waits in the child, or below it, with `Down`.
-    fn close(&self) {
-        match &self.body {
-            Body::Actor { launch, .. } => launch.close(),
-            Body::Group(group) => group.children.iter().for_each(Self::close),
         }
     }
 }

@@ -7,7 +7,8 @@
 
 use super::decide::Exit;
 use super::heartbeat::Life;
-use super::mailbox::{Look, Order, Post, Pump};
+use super::letter::Pump;
+use super::mailbox::{Look, Order, Post};
 use super::panics::{Panic, guarded};
 use actix::dev::ContextFut;
 use actix::{Actor, ActorContext, AsyncContext, Context};

@@ -12,46 +12,12 @@
 use super::decide::{Decision, Exit, affected, decide};
 use super::intensity::{Hits, park_delay, restart_delay};
 use super::spec::{GiveUp, Intensity, Restart, Shutdown, Strategy};
+use super::step::{Rules, Step};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a killed child may take to be gone. Its guard needs one turn on its arbiter; more means it is blocked.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
-
-/// What the shell must do now, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Begin a new life of this child.
-    Start(usize),
-    /// Ask it to stop. `finally`: it will not come back, so its door shuts to new messages.
-    AskStop { child: usize, finally: bool },
-    /// End it now.
-    Kill(usize),
-    /// It did not notice being killed: forget that life, its successor goes to another arbiter.
-    Abandon(usize),
-    /// It stays down for now or for good: answer what waits in its mailbox with `Down`.
-    Close(usize),
-    /// It crashed too often and is parked until then.
-    Parked { child: usize, until: Instant },
-    /// It crashed, or ended although it should not, and will be restarted at this time.
-    Restarting { child: usize, at: Instant },
-    /// It ended, and by its restart type it stays down.
-    Left(usize),
-    /// Its crash was one too many: the group stops.
-    GaveUp(usize),
-    /// Every child has had its first start.
-    Opened,
-    /// All children are down; the group ends.
-    Ended(Exit),
-}
-
-/// What the machine must know of a child.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    pub(super) restart: Restart,
-    /// `None` waits as long as it takes (groups: their children have the limits).
-    pub(super) shutdown: Option<Shutdown>,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
@@ -156,14 +122,7 @@ impl Machine {
     }
 
     /// A child's life ended. Answers with the exit to remember: a stuck child's guard only knows that it was killed.
-    /// `name` is asked for when the group gives up.
-    pub(super) fn ended(
-        &mut self,
-        child: usize,
-        exit: Exit,
-        now: Instant,
-        name: impl FnOnce() -> String,
-    ) -> Exit {
+    pub(super) fn ended(&mut self, child: usize, exit: Exit, now: Instant) -> Exit {
         let closing = self.closing.is_some();
         let Some(slot) = self.slots.get_mut(child) else {
             return exit;
@@ -191,7 +150,7 @@ impl Machine {
             if lived.is_some_and(|lived| lived >= self.intensity.within) {
                 (slot.streak, slot.parks) = (0, 0);
             }
-            self.restart(child, &exit, now, name);
+            self.restart(child, &exit, now);
         }
         exit
     }
@@ -276,7 +235,7 @@ impl Machine {
         times.min()
     }
 
-    fn restart(&mut self, child: usize, exit: &Exit, now: Instant, name: impl FnOnce() -> String) {
+    fn restart(&mut self, child: usize, exit: &Exit, now: Instant) {
         let Some(slot) = self.slots.get_mut(child) else {
             return;
         };
@@ -292,10 +251,10 @@ impl Machine {
         match self.give_up {
             GiveUp::Escalate => {
                 let restarts = self.hits.count().saturating_sub(1);
-                let last = Box::new(exit.clone());
+                let (child_path, last) = (slot.rules.path.clone(), Box::new(exit.clone()));
                 self.steps.extend([Step::Close(child), Step::GaveUp(child)]);
                 self.stop(Exit::GaveUp {
-                    child: name(),
+                    child: child_path,
                     restarts,
                     last,
                 });
@@ -371,8 +330,9 @@ impl Machine {
                     self.steps.push(Step::Kill(child));
                 }
                 Phase::Killed { abandon_at, .. } if overdue(abandon_at) => {
-                    self.steps.push(Step::Abandon(child));
-                    self.ended(child, Exit::Lost, now, || child.to_string());
+                    let before = self.steps.len();
+                    let exit = self.ended(child, Exit::Lost, now);
+                    self.steps.insert(before, Step::Abandon { child, exit });
                     return true;
                 }
                 Phase::Stopping { .. } => {}

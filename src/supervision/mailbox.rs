@@ -1,7 +1,7 @@
 //! The mailbox: a queue that belongs to the child's *handle*, not to one life of its actor.
 //!
 //! actix's own mailbox dies with its context, counts its capacity per sender clone (so it bounds nothing) and hands a
-//! message over without a trace. Here the queue is ours: letters wait in the [`Post`], and a [`Pump`] that lives as a
+//! message over without a trace. Here the queue is ours: letters wait in the [`Post`], and a [pump](super::letter::Pump) that lives as a
 //! future on the actor's context takes them out one by one. So they survive a panic, a replacement and a lost arbiter;
 //! a refusal is seen by the sender; and how long the oldest one waits can be read from outside at any time.
 //!
@@ -13,22 +13,19 @@
 
 use super::handle::SendError;
 use super::heartbeat;
-use actix::dev::{MessageResponse, OneshotSender};
-use actix::{Actor, ActorFuture, AsyncContext, Context, Handler, Message};
+use super::letter::{Letter, Parcel, Place};
+use actix::dev::OneshotSender;
+use actix::{Actor, Context, Handler, Message};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a sender waits for an answer when the spec says nothing: longer than any call through a guard takes, short
 /// enough that a forgotten answer does not hold a place for an hour.
 pub(super) const DEFAULT_ANSWER_WITHIN: Duration = Duration::from_secs(120);
-/// Messages an actor handles in one turn before its neighbours on the arbiter get theirs.
-const TURN: usize = 64;
 /// A queue that was long keeps no more memory than this many letters once it is empty.
 const KEPT_LETTERS: usize = 16;
 
@@ -146,10 +143,7 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
             return Err(SendError::Busy);
         }
         state.used += 1;
-        let place = Arc::new(Place {
-            post: Arc::clone(self),
-            fate: AtomicU8::new(WAITING),
-        });
+        let place = Arc::new(Place::new(self));
         let letter = Letter {
             msg,
             answer,
@@ -277,7 +271,7 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
         state.last_taken = Instant::now();
     }
 
-    fn take(&self, life: u32) -> Option<Box<dyn Parcel<A>>> {
+    pub(super) fn take(&self, life: u32) -> Option<Box<dyn Parcel<A>>> {
         let mut state = self.state.lock();
         if state.life != life {
             return None;
@@ -317,11 +311,15 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
         let mut state = self.state.lock();
         let free = state.capacity.saturating_sub(state.used);
         state.used = state.capacity;
-        let place = |_| Place {
-            post: Arc::clone(self),
-            fate: AtomicU8::new(WAITING),
-        };
-        (0..free).map(place).collect()
+        (0..free).map(|_| Place::new(self)).collect()
+    }
+}
+
+impl<A: Actor> Post<A> {
+    /// A place is free again.
+    pub(super) fn give_back(&self) {
+        let mut state = self.state.lock();
+        state.used = state.used.saturating_sub(1);
     }
 }
 
@@ -332,97 +330,5 @@ impl<A: Actor> State<A> {
         let (limit, letter) = (self.stuck_after?, self.letters.front()?);
         let silent = Instant::now().saturating_duration_since(letter.since().max(self.last_taken));
         (silent >= limit).then_some(silent)
-    }
-}
-
-// === letters ===
-
-const WAITING: u8 = 0;
-const DELIVERED: u8 = 1;
-
-/// A place in a mailbox, shared by the letter and by the sender who waits for its answer; free again when both let go.
-pub(super) struct Place<A: Actor> {
-    post: Arc<Post<A>>,
-    fate: AtomicU8,
-}
-
-impl<A: Actor> Place<A> {
-    /// Whether the actor got to see the message.
-    pub(super) fn was_delivered(&self) -> bool {
-        self.fate.load(Ordering::Acquire) == DELIVERED
-    }
-}
-
-impl<A: Actor> Drop for Place<A> {
-    fn drop(&mut self) {
-        let mut state = self.post.state.lock();
-        state.used = state.used.saturating_sub(1);
-    }
-}
-
-/// A message of any type for an actor of type `A`.
-trait Parcel<A: Actor>: Send {
-    fn since(&self) -> Instant;
-    fn deliver(self: Box<Self>, actor: &mut A, ctx: &mut A::Context);
-}
-
-struct Letter<A: Actor, M: Message> {
-    msg: M,
-    answer: Option<OneshotSender<M::Result>>,
-    place: Arc<Place<A>>,
-    since: Instant,
-}
-
-impl<A, M> Parcel<A> for Letter<A, M>
-where
-    A: Actor<Context = Context<A>> + Handler<M>,
-    M: Message + Send,
-    M::Result: Send,
-{
-    fn since(&self) -> Instant {
-        self.since
-    }
-
-    fn deliver(self: Box<Self>, actor: &mut A, ctx: &mut A::Context) {
-        let Self {
-            msg, answer, place, ..
-        } = *self;
-        // Nobody waits for it any more: as actix, do not do work that no one will hear of.
-        if answer.as_ref().is_some_and(OneshotSender::is_closed) {
-            return;
-        }
-        place.fate.store(DELIVERED, Ordering::Release);
-        actor.handle(msg, ctx).handle(ctx, answer);
-    }
-}
-
-/// The future on an actor's context that hands it its letters.
-pub(super) struct Pump<A: Actor> {
-    pub(super) post: Arc<Post<A>>,
-    pub(super) life: u32,
-}
-
-impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
-    type Output = ();
-
-    fn poll(
-        self: Pin<&mut Self>,
-        actor: &mut A,
-        ctx: &mut A::Context,
-        task: &mut TaskContext<'_>,
-    ) -> Poll<()> {
-        for _ in 0..TURN {
-            // The last message asked to wait or to stop. The context polls us again when the wait is over.
-            if ctx.waiting() {
-                return Poll::Pending;
-            }
-            // No waker to leave here: the guard left its own before this turn began.
-            let Some(letter) = self.post.take(self.life) else {
-                return Poll::Pending;
-            };
-            letter.deliver(actor, ctx);
-        }
-        task.waker().wake_by_ref();
-        Poll::Pending
     }
 }

@@ -13,23 +13,25 @@
 //! **Stuck children** are found by those who send to them: a message that waits for longer than `stuck_after` while
 //! nothing is taken out has the child replaced.
 
+mod members;
+
+use self::members::{Inner, Member, Members, RosterKeeper, State};
 use super::decide::Exit;
-use super::guard::{Keeper, Next, Seed};
+use super::guard::Seed;
 use super::handle::Handle;
-use super::heartbeat::Life;
-use super::intensity::{Hits, restart_delay};
+use super::intensity::Hits;
 use super::mailbox::{Order, Post};
 use super::panics::install_hook;
 use super::spec::Intensity;
-use actix::{Actor, Arbiter, ArbiterHandle, Context};
+use actix::{Actor, ArbiterHandle, Context};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 /// Reaches one dynamic child through all its lives.
 pub type DynHandle<A> = Handle<A>;
@@ -115,41 +117,6 @@ struct Owner<K, A: Actor<Context = Context<A>>> {
     inner: Arc<Inner<K, A>>,
 }
 
-struct Inner<K, A: Actor> {
-    spec: DynamicSpec,
-    make: Box<dyn Fn(&K) -> A + Send + Sync>,
-    events: mpsc::UnboundedSender<RosterEvent<K>>,
-    members: Mutex<Members<K, A>>,
-}
-
-struct Members<K, A: Actor> {
-    by_key: HashMap<K, Member<A>>,
-    restarts: u64,
-}
-
-struct Member<A: Actor> {
-    post: Arc<Post<A>>,
-    /// Made at the first crash.
-    trouble: Option<Box<Trouble>>,
-}
-
-#[derive(Default)]
-struct Trouble {
-    hits: Hits,
-    streak: u32,
-    state: State,
-    /// Where it lived.
-    arbiter: Option<ArbiterHandle>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Running,
-    Quarantined(Exit),
-    Lost,
-}
-
 // === impl Roster ===
 
 impl<K, A> Roster<K, A>
@@ -187,7 +154,7 @@ where
         let mut members = self.owner.inner.members.lock();
         let member = members.by_key.entry(key.clone());
         let (post, start) = match member {
-            std::collections::hash_map::Entry::Vacant(free) => {
+            Entry::Vacant(free) => {
                 let post = Arc::new(Post::new(self.owner.inner.spec.capacity));
                 post.judged_by_senders(self.owner.inner.spec.stuck_after);
                 free.insert(Member {
@@ -196,7 +163,7 @@ where
                 });
                 (post, true)
             }
-            std::collections::hash_map::Entry::Occupied(mut taken) => {
+            Entry::Occupied(mut taken) => {
                 let member = taken.get_mut();
                 let lost = member
                     .trouble
@@ -358,117 +325,5 @@ impl<K, A: Actor<Context = Context<A>>> fmt::Debug for Roster<K, A> {
         f.debug_struct("Roster")
             .field("children", &children)
             .finish_non_exhaustive()
-    }
-}
-
-// === impl Inner ===
-
-impl<K, A> Inner<K, A>
-where
-    K: Clone + Eq + Hash + Send + Sync + 'static,
-    A: Actor<Context = Context<A>>,
-{
-    /// What follows from the end of a child's life.
-    fn ended(&self, key: &K, post: &Arc<Post<A>>, exit: Exit) -> Next {
-        let now = Instant::now();
-        let mut members = self.members.lock();
-        // Taken out, and perhaps put in again under the same key meanwhile.
-        let Some(member) = members
-            .by_key
-            .get_mut(key)
-            .filter(|member| Arc::ptr_eq(&member.post, post))
-        else {
-            return Next::End;
-        };
-        if !exit.is_crash() {
-            members.by_key.remove(key);
-            drop(members);
-            post.close();
-            self.tell(RosterEvent::Left { key: key.clone() });
-            return Next::End;
-        }
-        let trouble = member.trouble.get_or_insert_default();
-        if trouble.hits.allow(self.spec.intensity, 0, now) {
-            // Alone in the window: the crashes before are past.
-            trouble.streak = if trouble.hits.count() == 1 {
-                0
-            } else {
-                trouble.streak.saturating_add(1)
-            };
-            let after = restart_delay(trouble.streak, self.spec.intensity);
-            members.restarts += 1;
-            drop(members);
-            self.tell(RosterEvent::Crashed {
-                key: key.clone(),
-                exit,
-                after,
-            });
-            return Next::Again(after);
-        }
-        let crashes = trouble.hits.count();
-        trouble.state = State::Quarantined(exit.clone());
-        trouble.arbiter = Arbiter::try_current();
-        drop(members);
-        post.close();
-        self.tell(RosterEvent::Quarantined {
-            key: key.clone(),
-            exit,
-            crashes,
-        });
-        Next::End
-    }
-
-    fn lost(&self, key: &K, post: &Arc<Post<A>>, life: u32) {
-        let mut members = self.members.lock();
-        let member = members
-            .by_key
-            .get_mut(key)
-            .filter(|member| Arc::ptr_eq(&member.post, post));
-        let Some(member) = member.filter(|_| post.is_life(life)) else {
-            return;
-        };
-        member.trouble.get_or_insert_default().state = State::Lost;
-        drop(members);
-        self.tell(RosterEvent::Lost { key: key.clone() });
-    }
-
-    fn tell(&self, event: RosterEvent<K>) {
-        // An owner that is gone wants to know nothing.
-        let _ = self.events.send(event);
-    }
-}
-
-struct RosterKeeper<K, A: Actor> {
-    roster: Arc<Inner<K, A>>,
-    post: Arc<Post<A>>,
-    key: K,
-    life: u32,
-}
-
-impl<K, A> Keeper<A> for RosterKeeper<K, A>
-where
-    K: Clone + Eq + Hash + Send + Sync + 'static,
-    A: Actor<Context = Context<A>>,
-{
-    fn post(&self) -> &Arc<Post<A>> {
-        &self.post
-    }
-
-    fn make(&mut self) -> A {
-        (self.roster.make)(&self.key)
-    }
-
-    fn started(&mut self) {}
-
-    fn life(&self) -> Option<&Life> {
-        None
-    }
-
-    fn ended(&mut self, exit: Exit) -> Next {
-        self.roster.ended(&self.key, &self.post, exit)
-    }
-
-    fn lost(&mut self) {
-        self.roster.lost(&self.key, &self.post, self.life);
     }
 }

@@ -1,13 +1,15 @@
 //! The tree: from specs to running children, and back down.
 
 use super::arbiters::Arbiters;
+use super::check::{SpecProblem, check};
 use super::child::{ChildEvent, Reporter, What};
 use super::decide::Exit;
-use super::group::{Body, ChildPlan, Env, Fate, GroupOrder, GroupPlan, Leftover, run_group};
-use super::machine::{GRACE, Rules};
+use super::group::{Env, Fate, GroupOrder, Leftover, run_group};
+use super::machine::GRACE;
 use super::panics::install_hook;
+use super::plan::{GroupPlan, plan_group};
 use super::report::{ArbiterReport, Node, TreeEvent, TreeReport, millis};
-use super::spec::{ChildSpec, GroupSpec, Kind, Placement, SpecProblem, check, path_below};
+use super::spec::GroupSpec;
 use super::task::{OwnedTask, spawn_owned};
 use super::watchdog::{self, Watchdog};
 use actix::{Arbiter, System};
@@ -298,74 +300,4 @@ async fn run_root(
         }
     }
     drop(task);
-}
-
-fn plan_group(spec: GroupSpec, path: &str, arbiter: &str) -> (GroupPlan, Vec<Arc<Node>>) {
-    let GroupSpec {
-        strategy,
-        intensity,
-        give_up,
-        children,
-        ..
-    } = spec;
-    let children: Vec<ChildPlan> = children
-        .into_iter()
-        .map(|child| plan_child(child, path, arbiter))
-        .collect();
-    let nodes = children.iter().map(|child| Arc::clone(&child.node)).collect();
-    (
-        GroupPlan {
-            strategy,
-            intensity,
-            give_up,
-            children,
-        },
-        nodes,
-    )
-}
-
-fn plan_child(spec: ChildSpec, parent: &str, groups_arbiter: &str) -> ChildPlan {
-    let ChildSpec {
-        name,
-        restart,
-        shutdown,
-        placement,
-        stuck_after,
-        kind,
-        ..
-    } = spec;
-    let path = path_below(parent, &name);
-    let arbiter = match placement {
-        Placement::Group => groups_arbiter.to_owned(),
-        Placement::Own => path.clone(),
-        Placement::Named(name) => name.to_owned(),
-    };
-    match kind {
-        Kind::Actor(launch) => {
-            let node = Node::new(name, path, arbiter, Some(Arc::clone(&launch)), Vec::new());
-            let rules = Rules {
-                restart,
-                shutdown: Some(shutdown),
-            };
-            ChildPlan {
-                node: Arc::new(node),
-                rules,
-                body: Body::Actor { launch, stuck_after },
-            }
-        }
-        Kind::Group(group) => {
-            let (plan, nodes) = plan_group(group, &path, &arbiter);
-            let node = Node::new(name, path, arbiter, None, nodes);
-            // As long as it takes: its children have the limits.
-            let rules = Rules {
-                restart,
-                shutdown: None,
-            };
-            ChildPlan {
-                node: Arc::new(node),
-                rules,
-                body: Body::Group(Arc::new(plan)),
-            }
-        }
-    }
 }

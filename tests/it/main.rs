@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "what helps the tests may fail as loudly as they do"
 )]
 #![allow(
@@ -13,6 +14,7 @@
     reason = "helpers wait here for the tests of every room"
 )]
 
+mod embedded;
 mod queue;
 mod store;
 mod support;

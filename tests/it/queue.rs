@@ -12,7 +12,7 @@ use zaikoban::queue::{
     Finished, JobError, Notices, Outcome, Policy, finish_in, finish_many_in, notifier, pruner,
 };
 use zaikoban::store::jobs::{
-    self, ClaimedJob, JobFilter, JobStatus, Lane, NewJob, QueueName, WorkerId, claim, due_in, enqueue,
+    self, ClaimedJob, JobFilter, JobStatus, Lane, NewJob, QueueName, WorkerId, claim, enqueue,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -182,20 +182,6 @@ async fn no_job_is_taken_twice_by_a_crowd_of_workers() {
     assert_eq!(all.iter().collect::<HashSet<_>>().len(), 300);
 }
 
-#[tokio::test]
-async fn a_consumer_can_ask_how_long_to_sleep() {
-    let t = TestDb::new().await;
-    let mut conn = t.db().conn().await.unwrap();
-    assert_eq!(due_in(&mut conn, ebay()).await.unwrap(), None);
-    put(&t, &[job("a", 5)]).await;
-    let claimed = take(&t, 1).await;
-    end(&t, &claimed[0], Outcome::Snooze(MINUTE)).await;
-    let due = due_in(&mut conn, ebay()).await.unwrap().unwrap();
-    assert!(due > MINUTE / 2 && due <= MINUTE, "{due:?}");
-    put(&t, &[job("b", 5)]).await;
-    assert_eq!(due_in(&mut conn, ebay()).await.unwrap(), Some(Duration::ZERO));
-}
-
 // === finishing ===
 
 #[tokio::test]
@@ -217,7 +203,7 @@ async fn three_retries_and_then_the_dead_letter() {
         );
         assert_eq!(take(&t, 1).await, [], "it waits for its backoff");
     }
-    let row = jobs::get(&mut *t.db().conn().await.unwrap(), id).await.unwrap();
+    let row = jobs::get(&mut t.db().conn().await.unwrap(), id).await.unwrap();
     assert_eq!((row.status, row.retry_count), (JobStatus::Dead, 3));
     assert_eq!(row.error.as_deref(), Some("http_503: pushing listing `7`: 503"));
 }
@@ -522,7 +508,7 @@ async fn the_queue_is_counted_by_lane_and_state() {
     let t = TestDb::new().await;
     put(&t, &[job("a", 5), job("b", 6)]).await;
     take(&t, 1).await;
-    let counts = jobs::counts(&mut *t.db().conn().await.unwrap()).await.unwrap();
+    let counts = jobs::counts(&mut t.db().conn().await.unwrap()).await.unwrap();
     let seen: Vec<_> = counts
         .iter()
         .map(|c| (c.destination.as_deref(), c.status.as_str(), c.count))
@@ -621,4 +607,70 @@ async fn a_broken_link_is_seen_and_every_lane_is_told_when_it_is_back() {
         () = notice.wait(Duration::from_secs(30)) => {}
     }
     assert_eq!(take(&t, 1).await.len(), 1);
+}
+
+// === in the tree ===
+
+/// The queue's children under a real tree: a killed daemon's work is back at once, and a cut link comes back by itself.
+#[test]
+fn the_queues_children_put_back_a_killed_daemons_work_and_keep_their_link() {
+    use zaikoban::queue::children;
+    use zaikoban::supervision::{GiveUp, GroupSpec, Intensity, Strategy, Tree, TreeOptions};
+    actix::System::new().block_on(async {
+        let t = TestDb::new().await;
+        put(&t, &[job("a", 5)]).await;
+        let killed = WorkerId::new("node");
+        let mut conn = t.db().conn().await.unwrap();
+        assert_eq!(
+            claim(&mut conn, ebay(), &killed, 60 * MINUTE, 1)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+        drop(conn);
+
+        let notices = Notices::default();
+        let mut notice = notices.subscribe(ebay());
+        let spec = GroupSpec {
+            name: "queue".into(),
+            strategy: Strategy::RestForOne,
+            intensity: Intensity {
+                restarts: 5,
+                within: MINUTE,
+            },
+            give_up: GiveUp::Escalate,
+            children: children(t.db(), &notices, &WorkerId::new("node"), Policy::default()),
+        };
+        let tree = Tree::start(spec, TreeOptions::default()).unwrap();
+        tree.opened().await.unwrap();
+        until("the rescued job", || async {
+            (take(&t, 1).await.len() == 1).then_some(())
+        })
+        .await;
+
+        let session =
+            "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()";
+        let mut before = String::new();
+        for round in ["first", "second"] {
+            until("a new link", || async {
+                let pid = t.text(session).await;
+                (!pid.is_empty() && pid != before).then_some(())
+            })
+            .await;
+            before = t.text(session).await;
+            notice.arm();
+            put(&t, &[job(round, 5)]).await;
+            notice.wait(Duration::from_secs(30)).await;
+            assert_eq!(take(&t, 1).await.len(), 1, "{round}");
+            t.run(&format!("SELECT pg_terminate_backend({before})")).await;
+        }
+        let report = tree.report();
+        assert!(
+            !format!("{report:?}").contains("Crashed"),
+            "an outage is no crash: {report:?}"
+        );
+        let stopped = tree.stop(Duration::from_secs(10)).await;
+        assert!(stopped.leftovers.is_empty(), "{stopped:?}");
+    });
 }

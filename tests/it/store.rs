@@ -1,3 +1,7 @@
 //! The store on a real PostgreSQL.
 
+mod kept;
+mod migrate;
+mod outage;
+mod pool;
 mod schema;

@@ -1,4 +1,5 @@
 //! What the tests share.
 
 pub mod pg;
+pub mod proxy;
 pub mod wait;

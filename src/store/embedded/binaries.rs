@@ -85,7 +85,10 @@ mod tests {
 
     #[test]
     fn the_version_is_read_from_what_the_server_says() {
-        assert_eq!(major_of("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some(15));
+        assert_eq!(
+            major_of("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"),
+            Some(15)
+        );
         assert_eq!(major_of("postgres (PostgreSQL) 18beta1"), Some(18));
         assert_eq!(major_of("bash: postgres"), None);
     }

@@ -52,7 +52,8 @@ pub(super) fn clear_stranger(data: &Path) -> bool {
         return false;
     };
     let named = text.lines().next().and_then(|line| line.trim().parse().ok());
-    let stranger = named.is_some_and(|pid| kill(Pid::from_raw(pid), None).is_ok() && !works_in(Pid::from_raw(pid), data));
+    let stranger = named
+        .is_some_and(|pid| kill(Pid::from_raw(pid), None).is_ok() && !works_in(Pid::from_raw(pid), data));
     let garbage = named.is_none();
     if (stranger || garbage) && !anybody_works_in(data) {
         return fs::remove_file(&path).is_ok();
@@ -71,12 +72,16 @@ fn anybody_works_in(data: &Path) -> bool {
 mod tests {
     use super::*;
 
-    const REAL: &str = "4711\n/var/lib/x/data\n1700000000\n5432\n/var/lib/x/run\n\n  5432001    32769\nready   \n";
+    const REAL: &str =
+        "4711\n/var/lib/x/data\n1700000000\n5432\n/var/lib/x/run\n\n  5432001    32769\nready   \n";
 
     #[test]
     fn a_servers_own_words_are_read() {
         let file = PidFile::parse(REAL).unwrap();
-        assert_eq!((file.pid, file.port, file.socket), (Pid::from_raw(4711), 5432, "/var/lib/x/run".into()));
+        assert_eq!(
+            (file.pid, file.port, file.socket),
+            (Pid::from_raw(4711), 5432, "/var/lib/x/run".into())
+        );
     }
 
     #[test]
@@ -103,7 +108,11 @@ mod tests {
     #[test]
     fn a_number_that_nobody_has_is_left_to_the_server() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("postmaster.pid"), REAL.replace("4711", "999999999")).unwrap();
+        fs::write(
+            folder.path().join("postmaster.pid"),
+            REAL.replace("4711", "999999999"),
+        )
+        .unwrap();
         assert!(!clear_stranger(folder.path()));
     }
 }

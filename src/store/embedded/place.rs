@@ -76,6 +76,14 @@ impl Place {
         Ok((place, lock))
     }
 
+    /// Takes away what stands outside of the root: the short folder of a socket that is gone.
+    pub(super) fn leave(&self) {
+        if !self.socket.starts_with(&self.root) {
+            // one that is not empty is still used
+            let _ = fs::remove_dir(&self.socket);
+        }
+    }
+
     /// Makes a folder that only the server's user may enter.
     pub(super) fn make_own(&self, folder: &Path) -> Result<(), EmbeddedError> {
         make_folder(folder, 0o700)?;
@@ -115,7 +123,11 @@ fn make_folder(folder: &Path, mode: u32) -> Result<(), EmbeddedError> {
 fn servant_of(data: &Path, candidates: &[String]) -> Result<Servant, EmbeddedError> {
     let owner = fs::metadata(data).ok().map(|has| Uid::from_raw(has.uid()));
     let by_owner = owner.and_then(|uid| User::from_uid(uid).ok().flatten());
-    let by_name = || candidates.iter().find_map(|name| User::from_name(name).ok().flatten());
+    let by_name = || {
+        candidates
+            .iter()
+            .find_map(|name| User::from_name(name).ok().flatten())
+    };
     by_owner
         .filter(|user| !user.uid.is_root())
         .or_else(by_name)
@@ -180,8 +192,8 @@ fn socket_folder(root: &Path) -> PathBuf {
         return beside;
     }
     let name = format!("zaikoban-{}", word_of(root));
-    let writable = |base: &&str| nix::unistd::access(Path::new(base), nix::unistd::AccessFlags::W_OK).is_ok();
-    let base = SHORT.iter().find(writable).unwrap_or(&"/tmp");
+    let writable = |base: &str| nix::unistd::access(base, nix::unistd::AccessFlags::W_OK).is_ok();
+    let base = SHORT.into_iter().find(|base| writable(base)).unwrap_or("/tmp");
     Path::new(base).join(name)
 }
 
@@ -193,7 +205,9 @@ fn lock(path: &Path) -> Result<Flock<File>, EmbeddedError> {
         .open(path)
         .map_err(at(path))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        nix::errno::Errno::EWOULDBLOCK => EmbeddedError::InUse { path: path.to_owned() },
+        nix::errno::Errno::EWOULDBLOCK => EmbeddedError::InUse {
+            path: path.to_owned(),
+        },
         other => at(path)(other.into()),
     })
 }
@@ -217,9 +231,16 @@ mod tests {
 
     #[test]
     fn who_may_pass_a_folder_is_told_by_owner_then_group_then_others() {
-        let servant = Servant { name: "postgres".into(), uid: 5, gid: 6 };
+        let servant = Servant {
+            name: "postgres".into(),
+            uid: 5,
+            gid: 6,
+        };
         assert!(may_pass(0o700, 5, 0, &servant));
-        assert!(!may_pass(0o077, 5, 6, &servant), "the owner's bit counts, not the group's");
+        assert!(
+            !may_pass(0o077, 5, 6, &servant),
+            "the owner's bit counts, not the group's"
+        );
         assert!(may_pass(0o710, 0, 6, &servant));
         assert!(!may_pass(0o701, 0, 6, &servant));
         assert!(may_pass(0o711, 0, 0, &servant));

@@ -132,25 +132,3 @@ impl Row {
         }
     }
 }
-
-/// How long until the next job of the lane is due: zero when one is, `None` when nothing waits.
-///
-/// # Errors
-/// Those of the database.
-pub async fn due_in(conn: &mut AsyncPgConnection, lane: Lane) -> Result<Option<Duration>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Due {
-        #[diesel(sql_type = Nullable<Double>)]
-        seconds: Option<f64>,
-    }
-    let statement = diesel::sql_query(
-        "SELECT EXTRACT(EPOCH FROM min(scheduled_at) - clock_timestamp())::float8 AS seconds FROM processing_queue \
-         WHERE queue_name = $1 AND COALESCE(destination, '') = $2 AND status IN ('pending', 'failed')",
-    )
-    .bind::<Text, _>(lane.queue.as_str())
-    .bind::<Text, _>(lane.destination_text());
-    let due: Due = hot(statement).get_result(conn).await?;
-    Ok(due
-        .seconds
-        .map(|s| Duration::try_from_secs_f64(s.max(0.0)).unwrap_or(Duration::MAX)))
-}

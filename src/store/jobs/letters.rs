@@ -342,7 +342,7 @@ pub async fn prune_completed(
 ) -> Result<usize, StoreError> {
     let deleted = diesel::sql_query(
         "DELETE FROM processing_queue WHERE id IN (SELECT id FROM processing_queue WHERE status = 'completed' \
-         AND completed_at < clock_timestamp() - make_interval(secs => $1) ORDER BY completed_at LIMIT $2 \
+         AND completed_at < now() - make_interval(secs => $1) ORDER BY completed_at LIMIT $2 \
          FOR UPDATE SKIP LOCKED)",
     )
     .bind::<Double, _>(keep.as_secs_f64())

@@ -49,7 +49,7 @@ struct Row {
 pub async fn lock_expired(conn: &mut AsyncPgConnection, limit: i64) -> Result<Vec<Abandoned>, StoreError> {
     let statement = diesel::sql_query(
         "SELECT id, attempt, lease_token, retry_count, crashed_at, worker_id, clock_timestamp() AS now \
-         FROM processing_queue WHERE status = 'processing' AND lease_until < clock_timestamp() \
+         FROM processing_queue WHERE status = 'processing' AND lease_until < now() \
          ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED",
     )
     .bind::<BigInt, _>(limit);

@@ -1,8 +1,8 @@
 //! A worker that does what it is told, a log of its lives, and trees of it.
 
 use crate::supervision::{
-    ChildSpec, GiveUp, GroupSpec, Handle, Intensity, Life, NodeReport, Restart, SendError, Shutdown,
-    Strategy, Tree, TreeOptions,
+    ChildSpec, GiveUp, GroupSpec, Handle, Intensity, Life, NodeReport, Restart, SendError, Strategy, Tree,
+    TreeOptions,
 };
 use actix::prelude::*;
 use parking_lot::Mutex;
@@ -261,5 +261,3 @@ pub(super) async fn until(what: &str, mut done: impl FnMut() -> bool) {
 pub(super) async fn do_to(handle: &Handle<Worker>, what: Do) -> Result<u32, SendError> {
     handle.send(what).await
 }
-
-pub(super) const NEVER_MIND: Shutdown = Shutdown::After(Duration::from_secs(1));
