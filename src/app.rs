@@ -1,1 +1,220 @@
-//! app
+//! Builds everything and takes it down again: database, guards, tree, door.
+//!
+//! [`run`] is the daemon's whole life as one readable sequence. The control door opens first and closes last, so that
+//! `status` answers from the first moment to the end. A database that is away delays the start with a clear status; it
+//! does not end it.
+
+mod build;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
+mod database;
+mod ports;
+pub mod rehearsal;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::control::door::{Door, DoorError, DoorSettings};
+use crate::ops::Ops;
+use crate::supervision::{Exit, Tree, TreeOptions, Watchdog};
+use crate::{api, telemetry};
+use anyhow::Context;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The door, wherever it is kept at the moment.
+type DoorSlot = Arc<Mutex<Option<Door>>>;
+
+/// How the daemon's life came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// A part crashed more often than the tree allows.
+    GaveUp(String),
+    /// Another daemon has the socket or the database.
+    Busy(String),
+}
+
+/// Runs the daemon until it is asked to end or gives up.
+///
+/// # Errors
+/// When it cannot start: no runtime, no socket, no endpoint that can be used, a database newer than this program.
+pub fn run(settings: Settings) -> anyhow::Result<Ended> {
+    telemetry::init(&telemetry::TelemetrySettings {
+        format: if settings.log.json { telemetry::LogFormat::Json } else { telemetry::LogFormat::Text },
+        filter: settings.log.filter.clone(),
+        ansi: false,
+    })
+    .context("the log cannot be set up; see `log.filter`")?;
+    install_tls();
+    #[cfg(feature = "failpoints")]
+    if let Some((_, plan)) = crate::config::environment().into_iter().find(|(n, _)| n == "ZAIKOBAN_FAILPOINTS") {
+        failpoints::arm(&plan).context("ZAIKOBAN_FAILPOINTS cannot be read")?;
+    }
+    let runtime = Arc::new(
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(settings.daemon.worker_threads)
+            .thread_name("io")
+            .enable_all()
+            .build()?,
+    );
+    let system = actix::System::new();
+    system.block_on(life(settings, runtime))
+}
+
+/// The one provider of TLS, installed before the first client is made.
+pub(crate) fn install_tls() {
+    // Refused only when it is installed already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
+
+/// Brings the database to this program's schema, or says what would be done.
+///
+/// # Errors
+/// When the database cannot be reached or refuses.
+pub fn migrate(settings: &Settings, dry_run: bool) -> anyhow::Result<Vec<String>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(database::migrate(settings, dry_run))
+}
+
+async fn life(settings: Settings, runtime: Arc<Runtime>) -> anyhow::Result<Ended> {
+    let clock = Clock::system();
+    let mut end = Signals::listen()?;
+    let ops = Ops::starting(clock.clone());
+    let door = DoorSettings {
+        socket: settings.daemon.socket.clone(),
+        group: settings.daemon.socket_group.clone(),
+    };
+    let state = api::State::new(ops.clone(), runtime.handle().clone());
+    let opened = match Door::open(&door, state.clone()) {
+        Ok(opened) => opened,
+        Err(error @ DoorError::InUse { .. }) => return Ok(Ended::Busy(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    let slot: DoorSlot = Arc::new(Mutex::new(Some(opened)));
+
+    let started = {
+        let _on = runtime.enter();
+        let database = database::open(&settings, &ops);
+        tokio::select! {
+            database = database => Some(database),
+            () = end.asked() => None,
+        }
+    };
+    let ended = match started {
+        None => Ok(Ended::Stopped),
+        Some(Err(error)) => Err(error),
+        Some(Ok(None)) => Ok(Ended::Busy("another daemon uses this database".to_owned())),
+        Some(Ok(Some(database))) => {
+            let doors = build::Doors { settings: door, state, slot: Arc::clone(&slot) };
+            serve(&settings, &runtime, clock, &ops, database, doors, &mut end).await
+        }
+    };
+    let door = slot.lock().take();
+    if let Some(door) = door {
+        door.close().await;
+    }
+    ended
+}
+
+/// From a database that is up to the end of the tree.
+async fn serve(
+    settings: &Settings,
+    runtime: &Arc<Runtime>,
+    clock: Clock,
+    ops: &Ops,
+    database: database::Database,
+    doors: build::Doors,
+    end: &mut Signals,
+) -> anyhow::Result<Ended> {
+    let (spec, parts) = {
+        let _on = runtime.enter();
+        build::build(settings, clock, &database, doors).await?
+    };
+    let mut watchdog = Watchdog::new(|| {}, |arbiter| {
+        // A blocked thread cannot be ended; the process can, and its supervisor starts it anew.
+        tracing::error!(arbiter, "Ending the process: arbiter `{arbiter}` is blocked");
+        std::process::exit(70);
+    });
+    watchdog.limit = settings.daemon.blocked;
+    let options = TreeOptions { runtime: Some(Arc::clone(runtime)), watchdog: Some(watchdog) };
+    let tree = Tree::start(spec, options)?;
+    ops.set_phase("starting the watchers");
+    let opened = tokio::select! {
+        opened = tree.opened() => opened,
+        () = end.asked() => Ok(()),
+    };
+    let mut reason = None;
+    if let Err(exit) = opened {
+        reason = Some(exit);
+    } else {
+        ops.ready(parts, tree);
+        tracing::info!("Running: products are watched");
+        if let Some(tree) = ops.running_tree() {
+            tokio::select! {
+                exit = tree.ended() => reason = Some(exit),
+                () = end.asked() => {}
+            }
+        }
+    }
+    stop(settings, ops, reason.is_none(), end).await;
+    database.close().await;
+    Ok(match reason {
+        None | Some(Exit::Stopped) => Ended::Stopped,
+        Some(exit) => Ended::GaveUp(exit.to_string()),
+    })
+}
+
+/// Drains the tree and names what was left.
+async fn stop(settings: &Settings, ops: &Ops, orderly: bool, end: &mut Signals) {
+    ops.set_phase("stopping");
+    let Some(tree) = ops.running_tree().filter(|_| orderly) else {
+        return;
+    };
+    tracing::info!("Asked to end: draining");
+    let report = tokio::select! {
+        report = tree.stop(settings.daemon.drain) => report,
+        () = end.asked_again() => {
+            tracing::warn!("Asked to end a second time: not waiting any longer");
+            return;
+        }
+    };
+    for left in &report.leftovers {
+        tracing::warn!(child = left.path, "`{}` did not stop within its limit", left.path);
+    }
+    tracing::info!(took_ms = report.took_ms, "Drained");
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    asked: bool,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            asked: false,
+        })
+    }
+
+    /// Resolves once the daemon was asked to end; at once, when that was before.
+    async fn asked(&mut self) {
+        if !self.asked {
+            self.asked_again().await;
+            self.asked = true;
+        }
+    }
+
+    async fn asked_again(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

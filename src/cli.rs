@@ -1,1 +1,39 @@
-//! cli
+//! The command line: arguments, and one short file per group of commands.
+//!
+//! Most commands are clients of a running daemon's socket; `run`, `demo`, `simulate`, `extract`, `config` and `migrate`
+//! work by themselves. stdout is data, stderr is talk, `--json` is for machines.
+
+mod args;
+mod config;
+mod daemon;
+mod demo;
+mod extract;
+mod output;
+mod remote;
+mod simulate;
+
+pub(crate) use args::Arguments;
+use args::Command;
+use clap::Parser;
+use output::Exit;
+use std::process::ExitCode;
+
+/// Runs the command line of this process and gives its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    run(arguments).into()
+}
+
+fn run(arguments: Arguments) -> Exit {
+    let Arguments { global, command } = arguments;
+    match command {
+        Command::Run(run) => daemon::run(&global, &run),
+        Command::Demo(demo) => demo::run(&demo, global.json),
+        Command::Simulate(simulate) => simulate::run(&simulate),
+        Command::Extract(extract) => extract::run(&extract, global.json),
+        Command::Config(order) => config::run(&global, &order),
+        Command::Migrate(migrate) => config::migrate(&global, &migrate),
+        remote => remote::run(&global, remote),
+    }
+}

@@ -1,1 +1,61 @@
-//! config
+//! Settings in two stages: *what was typed* and *what it means*.
+//!
+//! [`raw`] reads the TOML file and the environment into flat keys, each with its place. [`reader`] takes values out of
+//! it by key, type and range and remembers every trouble instead of stopping at the first, so that an operator mends
+//! everything in one go. [`resolve`] states every setting once, with its default, and turns them into the settings types
+//! of the rooms. Nothing else in the house reads the environment or the file.
+
+mod raw;
+mod reader;
+mod resolve;
+
+pub use reader::{Place, Problem};
+pub use resolve::{
+    DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings, PaceSettings, Settings, SyncSettings,
+    WatchSettings, YahooSettings,
+};
+
+use std::path::Path;
+
+/// A configuration that cannot be used; nothing was started.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration has {} problem(s)", problems.len())]
+pub struct BadConfig {
+    /// Every problem found, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads the file at `path` (none: defaults alone) with the environment's variables over it.
+///
+/// A variable `ZAIKOBAN_DATABASE__URL` stands for the key `database.url`: two underscores are the dot.
+///
+/// # Errors
+/// [`BadConfig`] with all problems when anything is unknown, of the wrong type, out of range, contradictory, or when a
+/// file it names cannot be read.
+pub fn load(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Settings, BadConfig> {
+    let (document, syntax) = raw::Document::read(path, environment);
+    let mut reader = reader::Reader::new(document, syntax);
+    let settings = resolve::resolve(&mut reader);
+    let problems = reader.finish();
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(settings),
+        _ => Err(BadConfig { problems }),
+    }
+}
+
+/// The process's environment, as [`load`] wants it. Variables that are not UTF-8 are left out.
+#[must_use]
+pub fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect()
+}
+
+/// Where programs are looked for, for the private database's.
+#[must_use]
+pub fn search_path() -> Option<std::ffi::OsString> {
+    std::env::var_os("PATH")
+}

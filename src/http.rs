@@ -43,3 +43,6 @@ fn shown(url: &Url) -> String {
     text.push_str(url.path());
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,186 @@
-//! ops
+//! Commands and queries that every door shares.
+//!
+//! A door reads a request, asks here, and shows the answer; what a command means, checks and changes is stated once, in
+//! this room. Input is checked whole, and all its problems are told at once, before anything is changed. While the
+//! daemon starts, [`Ops::status`] answers what it waits for, and everything else says that it is not ready.
+
+mod error;
+mod holds;
+mod import;
+mod listings;
+mod platforms;
+mod products;
+mod queue;
+mod status;
+
+pub use error::{InputProblem, OpsError};
+pub use holds::{HoldEdit, HoldsDecision};
+pub use listings::{LinkOrder, ListingFilter, ListingsSwitch};
+pub use products::{NewProductOrder, ProductFilter};
+pub use queue::JobFilter;
+
+use crate::clock::Clock;
+use crate::domain::{DestinationPlatform, SourcePlatform};
+use crate::pricing::PriceBook;
+use crate::resilience::Registry;
+use crate::store::views::Window;
+use crate::store::{Conn, Db, StoreError};
+use crate::store::status::StatusBoard;
+use crate::supervision::{Handle, SendError, Tree};
+use crate::sync::{Outlet, Syncer};
+use crate::watch::holds::HoldsEnv;
+use crate::watch::{Counters, Roster};
+use arc_swap::ArcSwap;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use tokio::time::Instant;
+
+/// The orders that can be given to a daemon. Cheap to clone.
+#[derive(Clone)]
+pub struct Ops(Arc<Inner>);
+
+struct Inner {
+    clock: Clock,
+    started: Instant,
+    /// What the start waits for, until `parts` is there.
+    phase: ArcSwap<String>,
+    parts: OnceLock<Parts>,
+    tree: OnceLock<Tree>,
+}
+
+/// What a started daemon consists of.
+pub struct Parts {
+    /// The database.
+    pub db: Db,
+    /// Every guard by its service's name.
+    pub guards: Registry,
+    /// Who knows which products are watched, and by whom.
+    pub roster: Handle<Roster>,
+    /// The watching side's numbers, by source.
+    pub counters: Arc<HashMap<SourcePlatform, Arc<Counters>>>,
+    /// How holds are decided.
+    pub holds: HoldsEnv,
+    /// Each destination's syncer and way out.
+    pub destinations: HashMap<DestinationPlatform, Selling>,
+    /// How prices are made.
+    pub book: Arc<ArcSwap<PriceBook>>,
+    /// How the database is.
+    pub database: StatusBoard,
+    /// Names of services whose endpoint is this machine.
+    pub simulated: Vec<String>,
+}
+
+/// One destination.
+pub struct Selling {
+    /// Who keeps it in line.
+    pub syncer: Handle<Syncer>,
+    /// The way out.
+    pub outlet: Arc<dyn Outlet>,
+}
+
+/// A page of a list, as a door asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    limit: u16,
+    after: i64,
+}
+
+/// Rows, and where the next page starts.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rows {
+    /// The rows.
+    pub items: Vec<Value>,
+    /// The id to pass as `after`; `None` on the last page.
+    pub next: Option<i64>,
+}
+
+impl Page {
+    /// At most 1,000 rows (50 unless said) behind the row `after`.
+    #[must_use]
+    pub fn new(limit: Option<u16>, after: Option<i64>) -> Self {
+        Self { limit: limit.unwrap_or(50).clamp(1, 1000), after: after.unwrap_or(0) }
+    }
+
+    fn window(self) -> Window {
+        Window { after: self.after, limit: i64::from(self.limit) }
+    }
+
+    /// The rows of this page; a full page may have another behind it.
+    fn rows(self, items: Vec<Value>) -> Rows {
+        let full = items.len() >= usize::from(self.limit);
+        let last = items.last().and_then(|i| i.get("id")).and_then(Value::as_i64);
+        Rows { items, next: last.filter(|_| full) }
+    }
+}
+
+impl Ops {
+    /// The orders of a daemon that has just begun to start.
+    #[must_use]
+    pub fn starting(clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            clock,
+            started: Instant::now(),
+            phase: ArcSwap::from_pointee("starting".to_owned()),
+            parts: OnceLock::new(),
+            tree: OnceLock::new(),
+        }))
+    }
+
+    /// Says what the start waits for.
+    pub fn set_phase(&self, phase: impl Into<String>) {
+        self.0.phase.store(Arc::new(phase.into()));
+    }
+
+    /// The daemon is up: from here on every order is carried out.
+    pub fn ready(&self, parts: Parts, tree: Tree) {
+        drop(self.0.tree.set(tree));
+        drop(self.0.parts.set(parts));
+        self.set_phase("running");
+    }
+
+    /// The tree, once the daemon is up.
+    #[must_use]
+    pub fn running_tree(&self) -> Option<&Tree> {
+        self.0.tree.get()
+    }
+
+    fn parts(&self) -> Result<&Parts, OpsError> {
+        self.0.parts.get().ok_or_else(|| OpsError::NotReady {
+            what: "the daemon",
+            why: self.0.phase.load().to_string(),
+        })
+    }
+
+    async fn conn(&self) -> Result<Conn, OpsError> {
+        Ok(self.parts()?.db.conn().await?)
+    }
+}
+
+impl From<StoreError> for OpsError {
+    fn from(source: StoreError) -> Self {
+        match source {
+            StoreError::Unavailable { .. } => Self::Away { source },
+            StoreError::Conflict { what } => Self::Conflict { message: what },
+            StoreError::NotFound { what } => Self::NotFound { what: "row", id: what },
+            other => {
+                tracing::error!(error = %crate::telemetry::ErrorChain(&other), "An order failed in the database");
+                Self::Internal { source: other }
+            }
+        }
+    }
+}
+
+/// An actor that did not take the order.
+fn unsent(what: &'static str) -> impl Fn(SendError) -> OpsError {
+    move |error| OpsError::NotReady { what, why: error.to_string() }
+}
+
+/// Numbers as a request gives them: at least one, at most 1,000.
+fn checked_ids(ids: &[i64]) -> Result<(), OpsError> {
+    if ids.is_empty() || ids.len() > 1000 {
+        return Err(OpsError::invalid("ids", "1 to 1000 numbers", &ids.len().to_string()));
+    }
+    Ok(())
+}

@@ -26,6 +26,7 @@ pub mod pushes;
 mod schema;
 pub mod status;
 pub mod sync_log;
+pub mod views;
 pub mod wanted;
 pub mod watches;
 mod wire;

@@ -1,9 +1,12 @@
 //! What the house says about itself: one log on standard error, as text for people or JSON for machines.
 //!
+//! A line that cannot be written (the disk is full, the reader of the pipe is gone) is lost and nothing else: a log never
+//! stops the daemon.
+//!
 //! Standard output is data and belongs to `cli`; so the log goes to standard error, which systemd keeps. [`init`] is called
 //! once, first thing in `main`. One boundary logs a failure, once, with its whole chain: [`ErrorChain`].
 //!
-//! **Storms.** When a marketplace is down, every call fails and every failure wants a line. [`storm`] lets the first lines
+//! **Storms.** When a marketplace is down, every call fails and every failure wants a line. `storm` lets the first lines
 //! of each place in the code through and then counts: "… 4,213 more like this". Only `warn` and `error` are counted;
 //! what is lower is off or wanted in full.
 
@@ -74,7 +77,11 @@ pub fn init(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
         filter: settings.filter.clone(),
         source,
     })?;
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(settings.ansi);
+    // Without the last, a failed write is told to standard error, which panics when that is what failed.
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(settings.ansi)
+        .log_internal_errors(false);
     let registry = registry().with(filter);
     match settings.format {
         LogFormat::Text => {
@@ -88,4 +95,22 @@ pub fn init(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
         }
     }
     .map_err(TelemetryError::Twice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_named_with_an_example() {
+        let settings = TelemetrySettings {
+            filter: "zaikoban=loud".to_owned(),
+            ..TelemetrySettings::default()
+        };
+        let error = init(&settings).unwrap_err();
+        assert!(
+            error.to_string().contains("`zaikoban=loud`") && error.to_string().contains("such as `info`"),
+            "{error}"
+        );
+    }
 }

@@ -163,18 +163,16 @@ impl ConnectFailure {
             if cause.is::<rustls::Error>() {
                 return Self::Tls;
             }
-            if let Some(io) = cause.downcast_ref::<io::Error>() {
-                // An `io::Error` hides what it wraps from `source`.
-                if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                    return Self::Tls;
-                }
-                match io.kind() {
-                    io::ErrorKind::ConnectionRefused => return Self::Refused,
-                    io::ErrorKind::TimedOut => return Self::TimedOut,
-                    _ => {}
-                }
-            }
-            next = cause.source();
+            // An `io::Error` hides what it wraps from `source`, and TLS errors come wrapped in two of them.
+            next = match cause.downcast_ref::<io::Error>() {
+                Some(io) if io.kind() == io::ErrorKind::ConnectionRefused => return Self::Refused,
+                Some(io) if io.kind() == io::ErrorKind::TimedOut => return Self::TimedOut,
+                Some(io) => match io.get_ref() {
+                    Some(inner) => Some(inner),
+                    None => io.source(),
+                },
+                None => cause.source(),
+            };
         }
         // The connector's own type is private; its words are all there is, and a test holds them.
         if detail.contains("dns error") {

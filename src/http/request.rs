@@ -155,11 +155,11 @@ impl Request {
             after: self.total,
         };
 
-        let response = match timeout_at(deadline, self.head(&place)).await {
+        let mut response = match timeout_at(deadline, self.head(&place)).await {
             Ok(head) => head?,
             Err(_elapsed) => return Err(late("waiting for the answer's head")),
         };
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
         let body = match timeout_at(deadline, self.body(&place, response)).await {
             Ok(body) => body?,
             Err(_elapsed) => return Err(late("reading the answer's body to its end")),

@@ -149,16 +149,27 @@ impl Ebay {
         read.outcomes
     }
 
-    /// Revises an offer that is not on sale: its SKU's quantity, then the whole offer with the changes.
+    /// Revises an offer that is not on sale: its SKU's quantity, then the offer.
     async fn revise_unpublished(&self, revision: &Revision) -> Result<Vec<Box<str>>, Lost> {
-        let doing = revise::doing(revision);
-        let listing = &revision.listing;
-        if let Some(quantity) = revision.quantity {
-            let url = self.client.address(&["bulk_update_price_quantity"], &[]);
-            let body = revise::body_of_sku(&listing.sku, quantity.get());
-            let reply = self.client.send(&doing, Ask::Post(Some(body)), url).await?;
-            revise::read_of_sku(&listing.sku, &doing, &reply)?;
-        }
+        let Some(quantity) = revision.quantity else {
+            return self.replace(revision).await;
+        };
+        let (doing, sku) = (revise::doing(revision), &revision.listing.sku);
+        let url = self.client.address(&["bulk_update_price_quantity"], &[]);
+        let body = revise::body_of_sku(sku, quantity.get());
+        let reply = self.client.send(&doing, Ask::Post(Some(body)), url).await?;
+        revise::read_of_sku(sku, &doing, &reply)?;
+        // From here on a part is done, whatever comes.
+        let part_is_done = |lost| Lost {
+            maybe_applied: true,
+            ..lost
+        };
+        self.replace(revision).await.map_err(part_is_done)
+    }
+
+    /// Replaces an offer as it stands by the same with the revision's changes.
+    async fn replace(&self, revision: &Revision) -> Result<Vec<Box<str>>, Lost> {
+        let (doing, listing) = (revise::doing(revision), &revision.listing);
         let url = self.client.address(&["offer", &listing.platform_product_id], &[]);
         let shown = self.get(&doing, url.clone()).await?;
         let at = At::root("offer", &shown);

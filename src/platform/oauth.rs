@@ -12,8 +12,8 @@
 //!   could not be saved is not used; it is kept and saved at the next call. The one before it is kept until the new one
 //!   has worked once.
 //! - **No hammering.** After a failure the endpoint is left alone for 1, 2, 4 … 60 s (or its `Retry-After`); after it
-//!   refused the grant or the client, for 15 minutes, and every call says `needs_reauth` and what to do. A token that
-//!   is refused within its first minute is not replaced.
+//!   refused the grant or the client, for 15 minutes, and every call says `needs_reauth` and what to do. Of tokens that
+//!   are refused within their first minute three in a row are replaced; then none for the rest of that minute.
 //! - **Secrets stay secret.** They are [`SecretString`]s; no error holds a part of the endpoint's answer but its RFC
 //!   6749 error code.
 //!
@@ -114,8 +114,6 @@ impl Bearer {
 #[derive(Clone, Debug)]
 struct Held {
     bearer: Bearer,
-    /// When it was issued, if that was seen.
-    issued_at: Option<Instant>,
     replace_at: Instant,
     ends_at: Instant,
 }
@@ -127,6 +125,10 @@ struct Renewal {
     rest: Option<Rest>,
     failures: u32,
     generation: u64,
+    /// How many tokens in a row were refused within their first minute.
+    young_refused: u32,
+    /// When the newest token was issued, if that was seen.
+    issued_at: Option<Instant>,
 }
 
 /// No request before `until`; callers get `error`.
@@ -216,6 +218,7 @@ impl OAuth {
         let mut renewal = self.renewal.lock().await;
         renewal.rest = None;
         renewal.failures = 0;
+        renewal.young_refused = 0;
     }
 
     /// The rest of `access` and `renew`, by one caller at a time. `stale` is the generation that is not wanted.
@@ -225,11 +228,7 @@ impl OAuth {
         stale: Option<u64>,
     ) -> Result<Bearer, PlatformError> {
         let now = Instant::now();
-        let held = self
-            .held
-            .read()
-            .clone()
-            .filter(|h| Some(h.bearer.generation) != stale);
+        let held = self.held_but(stale);
         let usable = held
             .clone()
             .filter(|h| now + LAST_MOMENT < h.ends_at)
@@ -237,10 +236,16 @@ impl OAuth {
         if let Some(held) = held.filter(|h| now < h.replace_at) {
             return Ok(held.bearer);
         }
-        if stale.is_some() && self.is_young(now) {
-            return Err(self.endpoint.young_token_refused());
-        }
         if renewal.task.is_none() {
+            // Nothing held, and yet issued just now: it was refused.
+            if usable.is_none() && renewal.is_young(now) {
+                if renewal.young_refused >= rule::YOUNG_REPLACED {
+                    return Err(self.endpoint.young_token_refused());
+                }
+                renewal.young_refused += 1;
+            } else {
+                renewal.young_refused = 0;
+            }
             match &renewal.rest {
                 Some(rest) if now < rest.until => return usable.ok_or_else(|| rest.error.clone()),
                 _ => {}
@@ -279,27 +284,40 @@ impl OAuth {
         }
     }
 
-    fn is_young(&self, now: Instant) -> bool {
-        let held = self.held.read();
-        let issued_at = held.as_ref().and_then(|h| h.issued_at);
-        issued_at.is_some_and(|at| now.saturating_duration_since(at) < rule::YOUNG)
+    /// The token held, unless it is the one that was refused: that one is dropped, so that nobody sends it again.
+    fn held_but(&self, refused: Option<u64>) -> Option<Held> {
+        let mut held = self.held.write();
+        if held
+            .as_ref()
+            .is_some_and(|h| Some(h.bearer.generation) == refused)
+        {
+            *held = None;
+        }
+        held.clone()
     }
 
     fn install(&self, renewal: &mut Renewal, fresh: Fresh) -> Bearer {
         renewal.generation += 1;
         renewal.failures = 0;
         renewal.rest = None;
+        renewal.issued_at = fresh.is_new.then_some(fresh.from);
         let bearer = Bearer {
             token: fresh.token,
             generation: renewal.generation,
         };
         *self.held.write() = Some(Held {
             bearer: bearer.clone(),
-            issued_at: fresh.is_new.then_some(fresh.from),
             replace_at: fresh.from + fresh.lifetime.saturating_sub(rule::margin(fresh.lifetime)),
             ends_at: fresh.from + fresh.lifetime,
         });
         bearer
+    }
+}
+
+impl Renewal {
+    fn is_young(&self, now: Instant) -> bool {
+        self.issued_at
+            .is_some_and(|at| now.saturating_duration_since(at) < rule::YOUNG)
     }
 }
 

@@ -163,33 +163,16 @@ fn extract_by_document(
         return Ok(*seen);
     }
     let told = |refusal: Refusal| refusal.told(page.url);
-    let tree = document::parse(&text);
-    if let Some(mut refusal) = refusal.clone().filter(|_| item && by_status.is_none()) {
-        if let Ok(tree) = &tree
-            && refusal.code == Code::Contract
-        {
-            let word = if document::says_ended(tree) {
-                "is"
-            } else {
-                "is not"
-            };
-            refusal
-                .what
-                .push_str(&format!("; its reader {word} told that the auction has ended"));
-        }
-        return Err(told(refusal));
+    if let Some(refusal) = &refusal
+        && item
+        && by_status.is_none()
+    {
+        return Err(told(with_readers_word(refusal.clone(), &text)));
     }
     let next_data = locate::next_data(text.as_bytes()).ok().flatten();
     let page_data = locate::page_data(text.as_bytes()).map_err(told)?;
     if page.status == 200 && next_data.is_none() && refusal.is_none() && text.contains(old::MARK) {
-        let tree = tree.map_err(told)?;
-        let data = page_data.map(wire::page_data).transpose().map_err(told)?;
-        let data = data
-            .as_ref()
-            .map(|data| wire::typed(data, "pageData.items"))
-            .transpose()
-            .map_err(told)?;
-        return old::observation(&tree, data.as_ref(), page.asked, fetched_at).map_err(told);
+        return old_page(&text, page_data, page.asked, fetched_at).map_err(told);
     }
     let facts = classify::Facts {
         status: page.status,
@@ -198,27 +181,50 @@ fn extract_by_document(
         next_data,
         has_page_data: page_data.is_some(),
     };
-    let named = classify::kind(&text, tree.as_ref().ok(), &facts);
+    let named = classify::kind(&text, &facts);
     if let Some(error) = by_status {
         // "Access is concentrated" comes with 503 and says more than the number.
-        return Err(
-            match named.filter(|named| named.code.class() == ErrorClass::Blocked) {
-                Some(named) => told(named),
-                None => error,
-            },
-        );
+        let blocked = named.filter(|named| named.code.class() == ErrorClass::Blocked);
+        return Err(blocked.map_or(error, told));
     }
-    if let Some(named) = named {
-        return Err(told(named));
-    }
-    if let Err(refused) = tree {
-        return Err(told(refused));
-    }
-    let cut = !text.trim_end().to_ascii_lowercase().ends_with("</html>");
-    Err(told(refusal.unwrap_or_else(|| {
+    Err(told(named.or(refusal).unwrap_or_else(|| {
+        let cut = !text.trim_end().to_ascii_lowercase().ends_with("</html>");
         let code = if cut { Code::Truncated } else { Code::Contract };
         Refusal::naming(code, "__NEXT_DATA__", "the page holds no `__NEXT_DATA__`")
     })))
+}
+
+/// Adds what a reader is told, where it is the item's status that is in doubt: an operator then knows at once whether the
+/// auction is over. It is not acted on.
+fn with_readers_word(mut refusal: Refusal, text: &str) -> Refusal {
+    let doubtful = refusal
+        .missing
+        .iter()
+        .any(|path| matches!(&**path, "item.status" | "pageData.items.isClosed"));
+    if doubtful && let Ok(tree) = document::parse(text) {
+        refusal.what.push_str(if document::says_ended(&tree) {
+            "; a reader is told that the auction has ended"
+        } else {
+            "; a reader is not told that the auction has ended"
+        });
+    }
+    refusal
+}
+
+/// Reads a page of 2021 or 2022.
+fn old_page(
+    text: &str,
+    page_data: Option<&[u8]>,
+    asked: Option<&SourceProductId>,
+    fetched_at: DateTime<Utc>,
+) -> Result<Observation, Refusal> {
+    let tree = document::parse(text)?;
+    let data = page_data.map(wire::page_data).transpose()?;
+    let data = data
+        .as_ref()
+        .map(|data| wire::typed(data, "pageData.items"))
+        .transpose()?;
+    old::observation(&tree, data.as_ref(), asked, fetched_at)
 }
 
 /// What an HTTP status says by itself. 404 and 410 are left to the text: a list without hits is served with 404.
@@ -241,35 +247,4 @@ fn by_status(page: &PageBytes<'_>) -> Option<PlatformError> {
         missing: Vec::new(),
         body: None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn capture(name: &str) -> Option<Vec<u8>> {
-        std::fs::read(format!(
-            "{}/../shared/data/yahoo/{name}",
-            env!("CARGO_MANIFEST_DIR")
-        ))
-        .ok()
-    }
-
-    #[test]
-    fn quick() {
-        for name in ["item_open_buynow.html", "item_closed_sold.html"] {
-            let path = format!("/work/shared/data/yahoo/{name}");
-            let body = capture(name).unwrap_or_else(|| std::fs::read(path).unwrap());
-            let page = PageBytes {
-                status: 200,
-                content_type: None,
-                url: "u",
-                asked: None,
-                body: &body,
-            };
-            let seen = extract(&page, DateTime::UNIX_EPOCH).unwrap();
-            println!("{seen:#?}");
-            confirm(&page, &seen).unwrap();
-        }
-    }
 }

@@ -397,6 +397,14 @@ impl Guard {
     }
 }
 
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard")
+            .field("service", &self.core.service)
+            .finish_non_exhaustive()
+    }
+}
+
 // === impl Core: permit and gate ===
 
 impl Core {

@@ -42,3 +42,37 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Clock, resilience::Policy};
+
+    #[tokio::test(start_paused = true)]
+    async fn guards_are_found_by_name_and_listed_in_its_order() {
+        let registry = Registry::new();
+        for name in ["yahoo_auction", "ebay"] {
+            registry.add(Guard::new(name, Policy::default(), Clock::system(), None).unwrap());
+        }
+        registry.get("ebay").unwrap().pause();
+        registry.restore().await;
+        let listed: Vec<_> = registry
+            .statuses()
+            .into_iter()
+            .map(|status| {
+                (
+                    status.service,
+                    serde_json::to_value(status.gate).unwrap()["state"].clone(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            listed,
+            [
+                ("ebay".to_owned(), "paused".into()),
+                ("yahoo_auction".to_owned(), "open".into())
+            ]
+        );
+        assert!(registry.get("mercari").is_none());
+    }
+}

@@ -486,6 +486,47 @@ pub async fn release(
     Ok(())
 }
 
+/// Turns a listing's hold down, by a person's word: the listing stays as it stands, and only a zero is pushed until it
+/// is resumed.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is no such listing; [`StoreError::Conflict`] when nothing of it waits.
+pub async fn reject_hold(
+    conn: &mut AsyncPgConnection,
+    id: ListingId,
+    by: &str,
+    note: Option<&str>,
+) -> Result<(), StoreError> {
+    let decided = diesel::sql_query(
+        "UPDATE holds SET status = 'rejected', decided_at = now(), decided_by = $2, note = $3 \
+         WHERE listing_id = $1 AND status = 'open'",
+    )
+    .bind::<BigInt, _>(id.0)
+    .bind::<Text, _>(by)
+    .bind::<Nullable<Text>, _>(note)
+    .execute(conn)
+    .await?;
+    if decided == 0 {
+        return Err(StoreError::conflict(format!("nothing of listing `{id}` waits for a person")));
+    }
+    Ok(())
+}
+
+/// Every listing of a destination.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn ids_of(
+    conn: &mut AsyncPgConnection,
+    destination: DestinationPlatform,
+) -> Result<Vec<ListingId>, StoreError> {
+    let rows: Vec<Id> = diesel::sql_query("SELECT id FROM listing_platforms WHERE platform = $1 ORDER BY id")
+        .bind::<Text, _>(destination.as_str())
+        .get_results(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| ListingId(row.id)).collect())
+}
+
 /// How many listings of a destination are kept in line: what shares are measured against.
 ///
 /// # Errors

@@ -202,6 +202,52 @@ pub async fn claim(conn: &mut AsyncPgConnection, request: &ClaimRequest<'_>) -> 
     Ok(Claim { now, claimed })
 }
 
+/// How long until the next job of a destination is due; `None` when there is none. Not more than `at_most`.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn next_due(
+    conn: &mut AsyncPgConnection,
+    destination: DestinationPlatform,
+    at_most: Duration,
+) -> Result<Duration, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Nullable<Double>)]
+        seconds: Option<f64>,
+    }
+    let row: Row = hot(diesel::sql_query(
+        "SELECT extract(epoch FROM min(scheduled_at) - clock_timestamp())::float8 AS seconds FROM processing_queue \
+         WHERE queue_name = 'platform_sync' AND COALESCE(destination, '') = $1 AND status IN ('pending', 'failed')",
+    )
+    .bind::<Text, _>(destination.as_str()))
+    .get_result(conn)
+    .await?;
+    let due = row
+        .seconds
+        .map(|s| Duration::try_from_secs_f64(s).unwrap_or(Duration::ZERO));
+    Ok(due.unwrap_or(at_most).min(at_most))
+}
+
+/// Puts every job that is being worked on in a destination's lane back: called by its only consumer when it starts,
+/// because whoever held them is gone. What their requests may still do is guarded by `push_deadline`.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn take_over(
+    conn: &mut AsyncPgConnection,
+    destination: DestinationPlatform,
+) -> Result<usize, StoreError> {
+    let back = diesel::sql_query(
+        "UPDATE processing_queue SET status = 'pending', lease_token = NULL, lease_until = NULL \
+         WHERE queue_name = 'platform_sync' AND destination = $1 AND status = 'processing'",
+    )
+    .bind::<Text, _>(destination.as_str())
+    .execute(conn)
+    .await?;
+    Ok(back)
+}
+
 /// A request that is about to be sent.
 #[derive(Clone, Debug)]
 pub struct Begin {
@@ -439,7 +485,7 @@ async fn settle_listings(
              day_price_on = CASE WHEN i.status IS NULL THEN l.day_price_on ELSE $10 END, \
              listed_price = CASE WHEN i.status IS NULL THEN l.listed_price ELSE i.price END, \
              last_synced_at = CASE WHEN i.status IS NULL THEN l.last_synced_at ELSE clock_timestamp() END, \
-             synced_version = GREATEST(l.synced_version, LEAST(COALESCE(i.synced, 0), l.wanted_version)), \
+             synced_version = LEAST(COALESCE(i.synced, l.synced_version), l.wanted_version), \
              pushing_version = CASE WHEN i.over THEN NULL ELSE l.pushing_version END, \
              push_deadline = CASE WHEN i.over THEN NULL ELSE l.push_deadline END, \
              needs_read_back = i.read_back, \

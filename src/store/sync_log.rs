@@ -9,7 +9,7 @@ use super::{StoreError, hot};
 use crate::domain::{Currency, DestinationPlatform, ListingId, Money, Quantity, SyncLogId, Version};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Bool, Double, Integer, Jsonb, Nullable, Numeric, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Jsonb, Nullable, Numeric, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -131,32 +131,57 @@ pub async fn of_listing(
     records.into_iter().map(Push::try_from).collect()
 }
 
-/// The quantity that the newest write to each of these listings carried, where it carried one.
+/// What may stand at a destination because of us, whatever was answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PossibleWrites {
+    /// The listing may have been ended.
+    pub ended: bool,
+    /// The smallest quantity that may have been set.
+    pub least: Option<Quantity>,
+}
+
+/// For each of these listings, what was written since its destination was last read for sure, and what came to light
+/// after that read (a request of a worker that was stopped and woke up later).
 ///
 /// # Errors
 /// When the database is away or refuses.
-pub async fn last_sent_quantities(
+pub async fn possible_writes(
     conn: &mut AsyncPgConnection,
     listings: &[ListingId],
-) -> Result<Vec<(ListingId, Quantity)>, StoreError> {
+) -> Result<Vec<(ListingId, PossibleWrites)>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = BigInt)]
         listing_id: i64,
+        #[diesel(sql_type = Bool)]
+        ended: bool,
         #[diesel(sql_type = Nullable<Integer>)]
-        new_quantity: Option<i32>,
+        least: Option<i32>,
     }
     let rows: Vec<Row> = hot(diesel::sql_query(
-        "SELECT i.id AS listing_id, s.new_quantity FROM unnest($1::bigint[]) AS i (id) \
-         CROSS JOIN LATERAL (SELECT new_quantity FROM sync_log WHERE listing_id = i.id AND kind <> 'read' \
-                             ORDER BY id DESC LIMIT 1) s",
+        "SELECT i.id AS listing_id, COALESCE(bool_or(s.kind = 'end'), FALSE) AS ended, min(s.new_quantity) AS least \
+         FROM unnest($1::bigint[]) AS i (id) \
+         LEFT JOIN LATERAL (SELECT id, answered_at FROM sync_log WHERE listing_id = i.id AND kind = 'read' \
+                            AND outcome IN ('accepted', 'held') ORDER BY id DESC LIMIT 1) r ON TRUE \
+         JOIN sync_log s ON s.listing_id = i.id AND s.kind <> 'read' AND s.sent_at > now() - interval '1 day' \
+              AND (s.id > COALESCE(r.id, 0) OR (s.error ? 'overtaken' AND s.answered_at > r.answered_at)) \
+         GROUP BY i.id",
     )
-    .bind::<diesel::sql_types::Array<BigInt>, _>(listings.iter().map(|l| l.0).collect::<Vec<_>>()))
+    .bind::<Array<BigInt>, _>(listings.iter().map(|l| l.0).collect::<Vec<_>>()))
     .get_results(conn)
     .await?;
     rows.into_iter()
-        .filter_map(|r| r.new_quantity.map(|n| (r.listing_id, n)))
-        .map(|(id, n)| Ok((ListingId(id), quantity("sync_log.new_quantity", n)?)))
+        .map(|r| {
+            let least = r
+                .least
+                .map(|n| quantity("sync_log.new_quantity", n))
+                .transpose()?;
+            let writes = PossibleWrites {
+                ended: r.ended,
+                least,
+            };
+            Ok((ListingId(r.listing_id), writes))
+        })
         .collect()
 }
 

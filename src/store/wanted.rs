@@ -319,25 +319,33 @@ fn priority_of(listing: &Listing) -> i16 {
 }
 
 /// Listings of a destination that are behind, or to be read back, and have no unfinished job: what a sweep looks for.
-/// Held ones that want no zero are left out: a person has to act first.
+/// Held ones are left out: a person has to act first; only a zero passes, unless the zero itself was refused.
 ///
 /// # Errors
 /// When the database is away or refuses.
 pub async fn find_forgotten(
     conn: &mut AsyncPgConnection,
     destination: DestinationPlatform,
+    deep: bool,
     limit: u32,
 ) -> Result<Vec<ListingId>, StoreError> {
-    let ids: Vec<Id> = hot(diesel::sql_query(
+    // With `deep` the rows to be read back too, for which there is no index.
+    let which = if deep {
+        "(l.wanted_version > l.synced_version OR l.needs_read_back)"
+    } else {
+        "l.wanted_version > l.synced_version"
+    };
+    let ids: Vec<Id> = hot(diesel::sql_query(format!(
         "SELECT l.id FROM listing_platforms l \
          WHERE l.platform = $1 AND l.auto_sync_enabled AND l.listing_status <> 'paused' \
-           AND (l.wanted_version > l.synced_version OR l.needs_read_back) \
+           AND {which} \
            AND (l.held_reason IS NULL \
-                OR (l.held_reason <> 'radius' AND l.wanted_quantity = 0 AND l.current_quantity > 0)) \
+                OR (l.held_reason IN ('remote_sale', 'remote_end') AND l.wanted_quantity = 0 \
+                    AND l.current_quantity > 0)) \
            AND NOT EXISTS (SELECT 1 FROM processing_queue j WHERE j.listing_id = l.id \
                            AND j.queue_name = 'platform_sync' AND j.status IN ('pending', 'processing', 'failed')) \
-         ORDER BY l.id LIMIT $2",
-    )
+         ORDER BY l.id LIMIT $2"
+    ))
     .bind::<Text, _>(destination.as_str())
     .bind::<BigInt, _>(i64::from(limit)))
     .get_results(conn)

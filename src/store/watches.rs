@@ -255,6 +255,42 @@ pub async fn remove(conn: &mut AsyncPgConnection, watches: &[WatchId]) -> Result
 }
 
 #[derive(QueryableByName)]
+struct OfProduct {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = BigInt)]
+    product_id: i64,
+}
+
+/// The watches of these products, each with its product.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn of_products(
+    conn: &mut AsyncPgConnection,
+    products: &[ProductId],
+) -> Result<Vec<(WatchId, ProductId)>, StoreError> {
+    let rows: Vec<OfProduct> =
+        diesel::sql_query("SELECT id, product_id FROM inventory_management WHERE product_id = ANY($1) ORDER BY id")
+            .bind::<Array<BigInt>, _>(products.iter().map(|p| p.0).collect::<Vec<_>>())
+            .load(conn)
+            .await?;
+    Ok(rows.into_iter().map(|r| (WatchId(r.id), ProductId(r.product_id))).collect())
+}
+
+/// Forgets a product with its watches and listings; its history stays.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn remove_product(conn: &mut AsyncPgConnection, product: ProductId) -> Result<(), StoreError> {
+    diesel::sql_query("DELETE FROM yahoo_scraped_products WHERE id = $1")
+        .bind::<BigInt, _>(product.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
 struct Id {
     #[diesel(sql_type = BigInt)]
     id: i64,

@@ -204,7 +204,7 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> for GroupKeeper<A> {
         Next::End
     }
 
-    fn lost(&mut self) {
+    fn lost(&mut self, _: u32) {
         self.reporter.ended(Exit::Lost);
     }
 }

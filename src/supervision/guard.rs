@@ -33,7 +33,7 @@ pub(super) trait Keeper<A: Actor>: 'static {
     /// The life ended.
     fn ended(&mut self, exit: Exit) -> Next;
     /// The guard was dropped, or could not be put in place: the arbiter is gone.
-    fn lost(&mut self);
+    fn lost(&mut self, life: u32);
 }
 
 /// A guard on its way to its arbiter. Dropped on the way, it is lost.
@@ -100,7 +100,7 @@ impl<A: Actor<Context = Context<A>>, K: Keeper<A>> Seed<A, K> {
 impl<A: Actor, K: Keeper<A>> Drop for Seed<A, K> {
     fn drop(&mut self) {
         if let Some(keeper) = &mut self.keeper {
-            keeper.lost();
+            keeper.lost(self.life);
         }
     }
 }
@@ -175,7 +175,10 @@ impl<A: Actor<Context = Context<A>>, K: Keeper<A>> Guard<A, K> {
         };
         match order {
             Some(Order::Kill) => return self.over(Exit::Killed),
-            Some(Order::Replace { silent }) if self.body.is_some() => return self.over(Exit::stuck(silent)),
+            Some(Order::Replace { silent_ms }) if self.body.is_some() => {
+                let silent_ms = silent_ms.into();
+                return self.over(Exit::Stuck { silent_ms });
+            }
             Some(Order::Stop) if self.body.is_some() => self.ask_stop(),
             Some(Order::Stop) => return self.over(Exit::Stopped),
             // A stuck child that has ended meanwhile, and begins anew already.
@@ -253,7 +256,7 @@ impl<A: Actor<Context = Context<A>>, K: Keeper<A>> Drop for Guard<A, K> {
                 drop(body);
             });
         }
-        self.keeper.lost();
+        self.keeper.lost(self.life);
     }
 }
 

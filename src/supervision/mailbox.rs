@@ -26,8 +26,10 @@ use tokio::time::Instant;
 /// How long a sender waits for an answer when the spec says nothing: longer than any call through a guard takes, short
 /// enough that a forgotten answer does not hold a place for an hour.
 pub(super) const DEFAULT_ANSWER_WITHIN: Duration = Duration::from_secs(120);
-/// A queue that was long keeps no more memory than this many letters once it is empty.
+/// A queue that was longer than this gives its memory back once it is empty.
 const KEPT_LETTERS: usize = 16;
+/// A mailbox of no more places than this belongs to one of very many, and keeps no memory for letters at all.
+const SMALL: u32 = 8;
 
 /// What the guard of the present life is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +40,8 @@ pub(super) enum Order {
     Kill,
     /// End now, and count it as a crash: nothing has moved for so long.
     Replace {
-        /// How long.
-        silent: Duration,
+        /// How long, in milliseconds.
+        silent_ms: u32,
     },
 }
 
@@ -62,9 +64,10 @@ struct State<A: Actor> {
     /// Wakes the guard of the present life.
     waker: Option<Waker>,
     last_taken: Instant,
-    answer_within: Duration,
-    /// For dynamic children, which no group watches: senders judge (see `Post::is_stuck`).
-    stuck_after: Option<Duration>,
+    /// Times in milliseconds here are small because there is a state per product; `u32::MAX` is never.
+    answer_within_ms: u32,
+    /// For dynamic children, which no group watches: senders judge (see `State::is_stuck`).
+    stuck_after_ms: u32,
     life: u32,
     capacity: u32,
     used: u32,
@@ -83,8 +86,8 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
             letters: VecDeque::new(),
             waker: None,
             last_taken: Instant::now(),
-            answer_within: DEFAULT_ANSWER_WITHIN,
-            stuck_after: None,
+            answer_within_ms: millis(DEFAULT_ANSWER_WITHIN),
+            stuck_after_ms: NEVER,
             life: 0,
             capacity: 0,
             used: 0,
@@ -105,18 +108,18 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
     }
 
     pub(super) fn set_answer_within(&self, limit: Duration) {
-        self.state.lock().answer_within = limit;
+        self.state.lock().answer_within_ms = millis(limit);
     }
 
     pub(super) fn answer_within(&self) -> Duration {
-        self.state.lock().answer_within
+        Duration::from_millis(self.state.lock().answer_within_ms.into())
     }
 
     /// Lets senders see to a stuck child themselves: no group watches a dynamic one.
     pub(super) fn judged_by_senders(&self, stuck_after: Duration) {
         let mut state = self.state.lock();
-        state.stuck_after = Some(stuck_after);
-        state.answer_within = stuck_after;
+        state.stuck_after_ms = millis(stuck_after);
+        state.answer_within_ms = state.stuck_after_ms;
     }
 
     // --- the sender's side ---
@@ -172,9 +175,9 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
         self.replace_if(stuck);
     }
 
-    fn replace_if(&self, stuck: Option<Duration>) {
-        if let Some(silent) = stuck {
-            self.order(Order::Replace { silent });
+    fn replace_if(&self, stuck: Option<u32>) {
+        if let Some(silent_ms) = stuck {
+            self.order(Order::Replace { silent_ms });
         }
     }
 
@@ -278,8 +281,8 @@ impl<A: Actor<Context = Context<A>>> Post<A> {
         }
         let letter = state.letters.pop_front()?;
         state.last_taken = Instant::now();
-        if state.letters.is_empty() && state.letters.capacity() > KEPT_LETTERS {
-            state.letters.shrink_to(KEPT_LETTERS);
+        if state.letters.is_empty() && (state.letters.capacity() > KEPT_LETTERS || state.capacity <= SMALL) {
+            state.letters = VecDeque::new();
         }
         Some(letter)
     }
@@ -324,11 +327,18 @@ impl<A: Actor> Post<A> {
 }
 
 impl<A: Actor> State<A> {
-    /// For how long a dynamic child's mailbox stands still, once that is longer than its limit: its oldest letter
-    /// waits and none was taken.
-    fn is_stuck(&self) -> Option<Duration> {
-        let (limit, letter) = (self.stuck_after?, self.letters.front()?);
+    /// For how long (in milliseconds) a dynamic child's mailbox stands still, once that is longer than its limit: its
+    /// oldest letter waits and none was taken.
+    fn is_stuck(&self) -> Option<u32> {
+        let letter = self.letters.front().filter(|_| self.stuck_after_ms != NEVER)?;
         let silent = Instant::now().saturating_duration_since(letter.since().max(self.last_taken));
-        (silent >= limit).then_some(silent)
+        Some(millis(silent)).filter(|silent_ms| *silent_ms >= self.stuck_after_ms)
     }
+}
+
+const NEVER: u32 = u32::MAX;
+
+/// Whole milliseconds, at most some 49 days.
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(NEVER)
 }

@@ -281,15 +281,7 @@ where
     fn start(&self, key: K, post: &Arc<Post<A>>, arbiter: &ArbiterHandle) {
         let life = post.begin();
         let (roster, post) = (Arc::clone(&self.owner.inner), Arc::clone(post));
-        let seed = Seed::new(
-            RosterKeeper {
-                roster,
-                post,
-                key,
-                life,
-            },
-            life,
-        );
+        let seed = Seed::new(RosterKeeper { roster, post, key }, life);
         // When the arbiter is gone, the closure is dropped, and the seed with it says so.
         arbiter.spawn_fn(move || seed.plant());
     }

@@ -133,10 +133,20 @@ pub fn is_zero(wanted: Wanted) -> bool {
     wanted.quantity.is_zero() || wanted.status == ListingStatus::Ended
 }
 
-/// What to do next about `listing` at `now` (the database's clock). `fresh` says that the destination was read since the
-/// last push, moments ago.
+/// What the syncer remembers of a listing beside its row. Lost at a restart, and only ever a shortcut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The destination was read since the last push, moments ago.
+    pub fresh: bool,
+    /// A zero was refused: look before saying it again.
+    pub doubted: bool,
+    /// An outcome was unknown: look again after the next push, a late request may still land over there.
+    pub verify: bool,
+}
+
+/// What to do next about `listing` at `now` (the database's clock).
 #[must_use]
-pub fn next(listing: &Listing, fresh: bool, now: DateTime<Utc>) -> Step {
+pub fn next(listing: &Listing, known: Known, now: DateTime<Utc>) -> Step {
     let shown = listing.basis.confirmed;
     if let Some(pushing) = listing.pushing
         && pushing.deadline > now
@@ -157,7 +167,8 @@ pub fn next(listing: &Listing, fresh: bool, now: DateTime<Utc>) -> Step {
             Step::Nothing
         };
     };
-    if is_zero(wanted) && held != Some(HELD_RADIUS) && shown.status == ListingStatus::Active {
+    let doubted = known.doubted && unsure;
+    if is_zero(wanted) && held != Some(HELD_RADIUS) && shown.status == ListingStatus::Active && !doubted {
         // After an unknown outcome the last request may have raised what we believe to be zero: say it again.
         let maybe_offered = !shown.quantity.is_zero() || listing.pushing.is_some();
         if wanted.status == ListingStatus::Ended {
@@ -179,7 +190,7 @@ pub fn next(listing: &Listing, fresh: bool, now: DateTime<Utc>) -> Step {
     if held.is_some() {
         return Step::Leave(LeaveWhy::Held);
     }
-    towards(wanted, shown, fresh)
+    towards(wanted, shown, known.fresh)
 }
 
 /// The step from a listing that shows `shown` for sure towards `wanted`, which differs and is no zero to come.

@@ -10,7 +10,11 @@ use std::{collections::HashMap, fmt, time::Duration};
 use tokio::time::Instant;
 use tracing::{Event, Level, Metadata, Subscriber, callsite::Identifier};
 use tracing_subscriber::{
-    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::Writer,
+        time::{FormatTime, SystemTime},
+    },
     registry::LookupSpan,
 };
 
@@ -89,15 +93,22 @@ impl<F> Calm<F> {
             held.metadata.line().unwrap_or(0)
         );
         match self.form {
-            Form::Text => writeln!(
-                writer,
-                "{level:>5} {target}: … {lines} more like those from {place}"
-            ),
+            Form::Text => {
+                SystemTime.format_time(writer)?;
+                writeln!(
+                    writer,
+                    " {level:>5} {target}: … {lines} more like those from {place}"
+                )
+            }
             // Level, target and place hold no character that JSON would escape: they are names of our own code.
-            Form::Json => writeln!(
-                writer,
-                r#"{{"level":"{level}","target":"{target}","fields":{{"message":"… {lines} more like those from {place}","held_back":{lines}}}}}"#
-            ),
+            Form::Json => {
+                write!(writer, r#"{{"timestamp":""#)?;
+                SystemTime.format_time(writer)?;
+                writeln!(
+                    writer,
+                    r#"","level":"{level}","target":"{target}","fields":{{"message":"… {lines} more like those from {place}","held_back":{lines}}}}}"#
+                )
+            }
         }
     }
 }
@@ -184,6 +195,7 @@ mod tests {
         assert_eq!(lines.len(), 20 + 1 + 1 + 1 + 1, "{text}");
         assert_eq!(lines[21]["fields"]["held_back"], 4_980);
         assert_eq!(lines[21]["level"], "WARN");
+        assert!(lines[21]["timestamp"].as_str().unwrap().contains('T'));
         assert_eq!(lines[22]["fields"]["message"], "another trouble");
         assert_eq!(lines[23]["fields"]["n"], 5_000);
     }

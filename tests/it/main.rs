@@ -14,8 +14,11 @@
     reason = "helpers wait here for the tests of every room"
 )]
 
+mod ebay;
 mod embedded;
 mod queue;
+mod simulator;
 mod store;
 mod support;
 mod watch;
+mod yahoo;

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod oas;
 pub mod pg;
 pub mod proxy;
 pub mod wait;

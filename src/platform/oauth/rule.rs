@@ -9,18 +9,20 @@ use std::time::Duration;
 /// How long an access token is believed to last when the answer does not say so credibly.
 pub(super) const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
 /// The lifetimes that are believed, in seconds; eBay says 7200.
-const CREDIBLE: std::ops::RangeInclusive<u64> = 60..=86_400;
+const CREDIBLE: std::ops::RangeInclusive<u64> = 10..=86_400;
 /// How long nothing is asked after the grant or the client was refused: a person has to act first.
 pub(super) const REFUSED_REST: Duration = Duration::from_secs(15 * 60);
-/// A token this young that is refused was not refused for its age: another would not help.
+/// A token this young that is refused was not refused for its age.
 pub(super) const YOUNG: Duration = Duration::from_secs(60);
+/// So many young tokens in a row are replaced when they are refused; then another would not help.
+pub(super) const YOUNG_REPLACED: u32 = 3;
 /// The longest rest after a passing failure.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 /// The longest token that is taken, in bytes.
 const LONGEST_TOKEN: usize = 16 * 1024;
 
-/// How long a token with this `expires_in` is used: what it says when that is a whole number of seconds from one minute
-/// to one day, else five minutes.
+/// How long a token with this `expires_in` is used: what it says when that is a whole number of seconds from ten to
+/// one day, else five minutes.
 pub(super) fn lifetime(expires_in: Option<&Value>) -> Duration {
     expires_in
         .and_then(Value::as_u64)
@@ -174,10 +176,10 @@ mod tests {
     fn only_a_credible_expires_in_is_believed() {
         for (given, seconds) in [
             (json!({"expires_in": 7200}), 7200),
-            (json!({"expires_in": 60}), 60),
+            (json!({"expires_in": 10}), 10),
             (json!({"expires_in": 0}), 300),
             (json!({"expires_in": -1}), 300),
-            (json!({"expires_in": 59}), 300),
+            (json!({"expires_in": 9}), 300),
             (json!({"expires_in": "7200"}), 300),
             (json!({"expires_in": 1e300}), 300),
             (json!({"expires_in": u64::MAX}), 300),

@@ -62,13 +62,7 @@ fn labels(content_type: Option<&str>, body: &[u8]) -> [Option<&'static Encoding>
         })
         .next()
         // A page that could be read far enough to find the tag is not UTF-16, whatever the tag says.
-        .map(|encoding| {
-            if encoding.is_ascii_compatible() {
-                encoding
-            } else {
-                UTF_8
-            }
-        });
+        .map(|encoding| encoding.output_encoding());
     [header, mark, meta]
 }
 

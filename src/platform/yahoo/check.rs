@@ -8,7 +8,7 @@
 //!   `pageData.items.winPrice` (which is the buy-now price, whatever it is called) says "0".
 //! - *Store tax*: a store's `price` is without tax. What a buyer pays is `taxinPrice`, believed when it equals the price
 //!   and its tax rounded down; where it is not given, it is computed so from `taxRate`. `pageData` may show either.
-//! - *Flea-market items* on an auction page have one fixed price: it is the buy-now price.
+//! - *Flea-market items* on an auction page have one fixed price: it is the buy-now price, if both places say so.
 //! - *End*: `endTime` must agree with the two other places where the same instant stands, where they are given.
 
 use super::refusal::{Code, Refusal};
@@ -158,7 +158,13 @@ fn status(item: &Item<'_>, data: &PageData<'_>, wrong: &mut Contradictions) -> b
 
 /// What a buyer pays: the current price, tax included.
 fn price(item: &Item<'_>, data: &PageData<'_>, wrong: &mut Contradictions) -> Option<i64> {
-    let paid = with_tax(item, item.price, item.taxin_price, "item.taxinPrice", wrong)?;
+    let paid = with_tax(
+        item,
+        item.price,
+        item.taxin_price,
+        ["item.price", "item.taxinPrice"],
+        wrong,
+    )?;
     let shown = number::count(data.price);
     if shown != Some(item.price) && shown != Some(paid) {
         wrong.note(
@@ -187,7 +193,13 @@ fn buy_now(
     };
     match item.bidorbuy {
         Some(asked) => {
-            let paid = with_tax(item, asked, item.taxin_bidorbuy, "item.taxinBidorbuy", wrong)?;
+            let paid = with_tax(
+                item,
+                asked,
+                item.taxin_bidorbuy,
+                ["item.bidorbuy", "item.taxinBidorbuy"],
+                wrong,
+            )?;
             if shown != asked && shown != paid {
                 wrong.note(&BOTH, format!("buy-now {asked} yen and `{shown}`"));
                 return None;
@@ -195,9 +207,10 @@ fn buy_now(
             Some(paid)
         }
         None if item.is_flea_market => {
-            if shown != 0 && shown != item.price && Some(shown) != price {
+            // No such page was ever captured, so both places must say that the price is a fixed one.
+            if shown != item.price && Some(shown) != price {
                 wrong.note(
-                    &BOTH,
+                    &["item.isFleaMarket", BOTH[0], BOTH[1]],
                     format!("a fixed price of {} yen and `{shown}`", item.price),
                 );
             }
@@ -217,18 +230,21 @@ fn buy_now(
     }
 }
 
-/// `net` with the seller's tax.
+/// `net` with the seller's tax; `path` and `gross_path` name the two prices.
 fn with_tax(
     item: &Item<'_>,
     net: i64,
     given: Option<i64>,
-    path: &str,
+    [path, gross_path]: [&str; 2],
     wrong: &mut Contradictions,
 ) -> Option<i64> {
     if !item.seller.is_store {
         // Private sellers charge no tax, and their items carry no such keys.
         if given.is_some_and(|given| given != net) {
-            wrong.note(&[path, "item.seller.isStore"], "tax on a private seller's item");
+            wrong.note(
+                &[gross_path, "item.seller.isStore"],
+                "tax on a private seller's item",
+            );
             return None;
         }
         return Some(net);
@@ -251,14 +267,14 @@ fn with_tax(
         (None, Some(Some(computed))) => Some(computed),
         (None, None) => {
             wrong.note(
-                &[path, "item.taxRate"],
+                &[gross_path, "item.taxRate"],
                 "a store's price with neither tax nor tax rate",
             );
             None
         }
         _ => {
             wrong.note(
-                &[path, "item.taxRate"],
+                &[path, gross_path, "item.taxRate"],
                 format!("{net} yen do not become {given:?} at {:?} % tax", item.tax_rate),
             );
             None

@@ -80,23 +80,29 @@ const LIST_STATE: Shape = Shape(&[
     ),
 ]);
 
-/// Names the page at `text`, or `None` when it bears no mark of another kind of page. `tree` is the same page parsed, if
-/// it could be.
-pub(super) fn kind(text: &str, tree: Option<&Document>, facts: &Facts<'_>) -> Option<Refusal> {
+/// Names the page at `text`, or `None` when it bears no mark of another kind of page.
+pub(super) fn kind(text: &str, facts: &Facts<'_>) -> Option<Refusal> {
     if facts.has_page_data {
         return None;
     }
     let route = facts
         .next_data
         .and_then(|json| project(json, &[], &ROUTE_SHAPE, true).ok());
-    let words = tree.map(Words::of).unwrap_or_default();
     let lower = text.to_ascii_lowercase();
-    let code = route
+    let by_marks = route
         .as_ref()
         .and_then(|route| by_data(route, facts))
         .or_else(|| by_markup(&lower, facts))
-        .or_else(|| by_form(text, &lower))
-        .or_else(|| words.find(&TURNED_AWAY))
+        .or_else(|| by_form(text, &lower));
+    if let Some(code) = by_marks {
+        return Some(Refusal::new(code, said(code)));
+    }
+    let words = match document::parse(text) {
+        Ok(tree) => Words::of(&tree),
+        Err(refused) => return Some(refused),
+    };
+    let code = words
+        .find(&TURNED_AWAY)
         .or_else(|| words.find(&GONE))
         .or_else(|| missing_page(&words, facts))
         .or_else(|| by_shape(text, &lower, facts))?;
@@ -104,7 +110,6 @@ pub(super) fn kind(text: &str, tree: Option<&Document>, facts: &Facts<'_>) -> Op
 }
 
 /// The sentences of a page that can be believed.
-#[derive(Default)]
 struct Words(String);
 
 impl Words {

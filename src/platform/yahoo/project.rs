@@ -12,7 +12,7 @@
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 /// Which keys of an object are kept.
@@ -57,24 +57,18 @@ pub(super) fn project(
         }
         Ok(found)
     });
-    let name = |depth: usize, key: &str| {
-        let mut name = path.iter().take(depth).copied().collect::<Vec<_>>().join(".");
-        if !key.is_empty() {
-            if !name.is_empty() {
-                name.push('.');
-            }
-            name.push_str(key);
-        }
-        name
+    let name = |depth: usize, keys: &[&str]| {
+        let way: Vec<&str> = path.iter().take(depth).chain(keys).copied().collect();
+        way.join(".")
     };
     match outcome {
         Ok(Some(value)) => Ok(value),
         Ok(None) => Err(Lost {
-            path: name(trail.deepest.get().saturating_add(1), ""),
+            path: name(trail.deepest.get().saturating_add(1), &[]),
             why: "is not there".into(),
         }),
         Err(error) => Err(Lost {
-            path: name(trail.deepest.get(), trail.key.get()),
+            path: name(trail.deepest.get(), &trail.keys.borrow()),
             why: format!("cannot be read: {error}"),
         }),
     }
@@ -85,8 +79,8 @@ pub(super) fn project(
 struct Trail {
     /// Keys of the path that were found.
     deepest: Cell<usize>,
-    /// The key of the shape being read, dotted.
-    key: Cell<&'static str>,
+    /// The keys of the shape being read, from the outermost to the innermost.
+    keys: RefCell<Vec<&'static str>>,
 }
 
 struct Walk<'t> {
@@ -223,7 +217,7 @@ impl<'de> Visitor<'de> for Part<'_> {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            self.trail.key.set(name);
+            self.trail.keys.borrow_mut().push(name);
             let value = match keep {
                 Keep::Whole => map.next_value::<Value>()?,
                 Keep::Object(shape) => map.next_value_seed(Part {
@@ -234,7 +228,7 @@ impl<'de> Visitor<'de> for Part<'_> {
             if kept.insert((*name).to_owned(), value).is_some() {
                 return Err(A::Error::custom(format_args!("`{name}` stands there twice")));
             }
-            self.trail.key.set("");
+            self.trail.keys.borrow_mut().pop();
         }
         Ok(Value::Object(kept))
     }

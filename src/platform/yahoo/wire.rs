@@ -194,10 +194,27 @@ pub(super) fn page_data(json: &[u8]) -> Result<Value, Refusal> {
     Ok(value)
 }
 
-/// Reads a projected value into its type. The schema has passed, so a failure here is a number of another kind.
+/// Reads a projected value into its type. The schema has passed, so a failure here is a number of another kind: to JSON
+/// Schema 3200.0 is an integer, to us it is a price with a fraction.
 pub(super) fn typed<'a, T: Deserialize<'a>>(value: &'a Value, name: &'static str) -> Result<T, Refusal> {
-    T::deserialize(value)
-        .map_err(|error| Refusal::contract(name, format!("`{name}` is of another kind: {error}")))
+    T::deserialize(value).map_err(|error| {
+        let fractions = value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(_, v)| v.is_f64());
+        let missing: Vec<Box<str>> = fractions.map(|(key, _)| format!("{name}.{key}").into()).collect();
+        let what = format!("`{name}` holds a value of another kind: {error}");
+        if missing.is_empty() {
+            Refusal::contract(name, what)
+        } else {
+            Refusal {
+                code: Code::Contract,
+                what,
+                missing,
+            }
+        }
+    })
 }
 
 /// `props.pageProps.….item.price` is told as `item.price`.

@@ -483,6 +483,56 @@ async fn a_straggler_from_before_does_not_decide_the_probation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stragglers_do_not_shut_a_gate_that_has_opened_meanwhile() {
+    let guard = guard(Policy {
+        time_limit: secs(300),
+        ..policy()
+    });
+    let stragglers: Vec<_> = (0..20)
+        .map(|_| {
+            let guard = guard.clone();
+            tokio::spawn(async move {
+                let slow = || async {
+                    tokio::time::sleep(secs(60)).await;
+                    Err::<(), _>(Failure(ErrorClass::Transient))
+                };
+                guard.call(Priority::Normal, slow).await
+            })
+        })
+        .collect();
+    tokio::time::sleep(secs(1)).await;
+    tokio::time::sleep_until(tripped(&guard).await).await;
+    ok(&guard).await.unwrap();
+    join_all(stragglers).await;
+    assert!(is_open(&guard), "what failed had been sent before the outage");
+    assert_eq!(guard.status().counts.failed, 25);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_hears_at_once_that_another_became_the_probe() {
+    let guard = guard(Policy {
+        rate: Rate::per_second(0.02).unwrap(),
+        ..policy()
+    });
+    tokio::time::sleep(secs(1)).await;
+    ok(&guard).await.unwrap();
+    let sent = Instant::now();
+    guard.core.trip(&mut guard.core.state.lock(), sent, None);
+    // The gate would let one through at 30 s, the rate at 50 s; between them a line forms.
+    tokio::time::sleep(secs(35)).await;
+    let reserve = || {
+        let guard = guard.clone();
+        tokio::spawn(async move { guard.reserve(Priority::Urgent).await })
+    };
+    let (probe, _waits) = (reserve(), reserve());
+    tokio::task::yield_now().await;
+    let answer = ok(&guard).await;
+    assert!(matches!(answer, Err(CallError::Shut { .. })), "{answer:?}");
+    assert_eq!(sent.elapsed(), secs(50));
+    drop(probe.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn simultaneous_failures_are_one_trip() {
     let guard = guard(policy());
     let calls = (0..64).map(|_| {

@@ -130,7 +130,6 @@ pub(super) struct RosterKeeper<K, A: Actor> {
     pub(super) roster: Arc<Inner<K, A>>,
     pub(super) post: Arc<Post<A>>,
     pub(super) key: K,
-    pub(super) life: u32,
 }
 
 impl<K, A> Keeper<A> for RosterKeeper<K, A>
@@ -156,7 +155,7 @@ where
         self.roster.ended(&self.key, &self.post, exit)
     }
 
-    fn lost(&mut self) {
-        self.roster.lost(&self.key, &self.post, self.life);
+    fn lost(&mut self, life: u32) {
+        self.roster.lost(&self.key, &self.post, life);
     }
 }

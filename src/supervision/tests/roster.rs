@@ -314,3 +314,42 @@ fn a_roster_lives_on_the_arbiters_of_its_tree() {
         assert_eq!(handle.send(Tell::Count).await, Err(SendError::Down));
     });
 }
+
+// === size ===
+
+/// The resident memory of this process, in bytes.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
+}
+
+/// Ignored in the ordinary run, because other tests in the process allocate, too: `-- --ignored --nocapture`.
+#[test]
+#[ignore = "measures the whole process; run it alone"]
+fn a_hundred_thousand_children_take_at_most_1200_bytes_each() {
+    const CHILDREN: u64 = 100_000;
+    System::new().block_on(async {
+        let (events, _told) = mpsc::unbounded_channel();
+        let roster = Roster::new(DynamicSpec::default(), member, events);
+        let before = resident();
+        let began = Instant::now();
+        for key in 0..CHILDREN {
+            roster.spawn(key, &Arbiter::current());
+            if key % 1_000 == 999 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let last = roster.get(&(CHILDREN - 1)).unwrap();
+        assert_eq!(last.send(Tell::Count).await, Ok(1));
+        let (took, each) = (began.elapsed(), (resident() - before) / CHILDREN);
+        let began = Instant::now();
+        for key in 0..CHILDREN {
+            assert!(roster.get(&key).unwrap().send(Tell::Count).await.is_ok());
+        }
+        let (asked, each_used) = (began.elapsed(), (resident() - before) / CHILDREN);
+        println!(
+            "{each} B each, {each_used} B once used; started in {took:?}, asked one by one in {asked:?}"
+        );
+        assert!(each_used <= 1_200, "{each_used}");
+    });
+}

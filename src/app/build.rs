@@ -1,0 +1,434 @@
+//! What the tree is made of: guards and gateways, the ledger, the syncers, the roster and its patrols.
+//!
+//! The order of the groups is the order of the start; the stop goes the other way: first nothing new is looked at, then
+//! what is known is pushed, then committed work has nobody left to tell.
+
+use super::database::Database;
+use super::ports::Gates;
+use super::DoorSlot;
+use crate::api;
+use crate::clock::Clock;
+use crate::config::{PaceSettings, Settings};
+use crate::control::door::{Door, DoorSettings};
+use crate::domain::{BasisPoints, CommittedSender, DestinationPlatform, Platform, SourcePlatform};
+use crate::http;
+use crate::ops::{Parts, Selling};
+use crate::platform::ebay::{Ebay, EbaySettings};
+use crate::platform::gateway::{DestinationGateway, SourceGateway};
+use crate::platform::oauth::TokenFile;
+use crate::platform::yahoo::{YahooSettings, YahooSource};
+use crate::platform::{Destination, Source};
+use crate::queue::{self, Notices};
+use crate::resilience::{Guard, Policy, Rate, Registry};
+use crate::store::jobs::WorkerId;
+use crate::store::looping::{child, pause};
+use crate::store::{embedded, partitions, platform_state, status};
+use crate::supervision::{
+    ChildSpec, DynamicSpec, GiveUp, GroupSpec, Intensity, Placement, Shutdown, Strategy,
+};
+use crate::sync::outlet::{GatewayOutlet, Punctual};
+use crate::sync::radius::RadiusSettings;
+use crate::sync::{Outlet, SyncParts, SyncSettings, Syncer};
+use crate::watch::holds::HoldsEnv;
+use crate::watch::planner::PlannerSettings;
+use crate::watch::{
+    AnomalyRules, Counters, HoldRules, Ledger, LedgerEnv, Patrol, PatrolEnv, PatrolSettings, RadiusRules, Roster,
+    RosterEnv, Rules, WatcherEnv,
+};
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use chrono::TimeDelta;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{broadcast, watch};
+use url::Url;
+
+/// Committed changes a syncer may lag behind before it looks at the tables instead.
+const COMMITTED_KEPT: usize = 4_096;
+/// How often partitions are looked after.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
+/// Threads that watchers live on: they only compute, and there are two cores.
+const WATCHER_ARBITERS: usize = 2;
+/// How often the door's thread is looked after.
+const DOOR_EVERY: Duration = Duration::from_secs(1);
+
+/// The control door, opened before the tree and kept by it.
+pub(super) struct Doors {
+    pub(super) settings: DoorSettings,
+    pub(super) state: api::State,
+    pub(super) slot: DoorSlot,
+}
+
+/// What every part shares.
+struct Common {
+    clock: Clock,
+    committed: CommittedSender,
+    book: Arc<ArcSwap<crate::pricing::PriceBook>>,
+    guards: Registry,
+    gates: Arc<Gates>,
+    notices: Notices,
+    worker: WorkerId,
+}
+
+/// The tree's specs and what the doors need.
+///
+/// # Errors
+/// When an endpoint, a certificate or a rate cannot be used.
+pub(super) async fn build(
+    settings: &Settings,
+    clock: Clock,
+    database: &Database,
+    doors: Doors,
+) -> anyhow::Result<(GroupSpec, Parts)> {
+    let db = &database.db;
+    let (committed, _) = broadcast::channel(COMMITTED_KEPT);
+    let common = Common {
+        clock: clock.clone(),
+        committed: committed.clone(),
+        book: Arc::new(ArcSwap::from_pointee(settings.pricing.clone())),
+        guards: Registry::new(),
+        gates: Gates::open(db.clone()).await?,
+        notices: Notices::default(),
+        worker: WorkerId::new(&node_name()),
+    };
+    let counters = Arc::new(HashMap::from([(SourcePlatform::Yahoo, Arc::new(Counters::default()))]));
+    let holds = HoldsEnv {
+        db: db.clone(),
+        book: Arc::clone(&common.book),
+        committed: committed.clone(),
+        clock: clock.clone(),
+    };
+    let (can_commit, commits) = watch::channel(true);
+    let (ledger, ledger_handle) = {
+        let env = LedgerEnv {
+            db: db.clone(),
+            book: Arc::clone(&common.book),
+            committed,
+            clock: clock.clone(),
+            radius: radius(settings),
+            holds: hold_rules(settings),
+            counters: Arc::clone(&counters),
+            can_commit,
+        };
+        ChildSpec::actor("writer", move |life| Ledger::new(env.clone(), life))
+    };
+    let watchers = WatcherEnv {
+        rules: rules(settings),
+        ledger: ledger_handle,
+        counters: counters.get(&SourcePlatform::Yahoo).map(Arc::clone).unwrap_or_default(),
+    };
+    let (roster, roster_handle) = {
+        let env = Arc::new(RosterEnv {
+            db: db.clone(),
+            clock: clock.clone(),
+            watchers: HashMap::from([(SourcePlatform::Yahoo, Arc::new(watchers))]),
+            children: DynamicSpec::default(),
+            arbiters: (0..WATCHER_ARBITERS).map(|i| format!("watchers-{i}")).collect(),
+            holds: holds.clone(),
+        });
+        ChildSpec::actor("roster", move |life| Roster::new(Arc::clone(&env), life))
+    };
+    let mut platforms = Vec::new();
+    let mut patrols = Vec::new();
+    let mut syncers = Vec::new();
+    let mut destinations = HashMap::new();
+    if settings.yahoo.enabled {
+        let (gateway, patrol) = yahoo(settings, &common, database, &counters, &roster_handle, commits).await?;
+        platforms.push(gateway);
+        patrols.push(patrol);
+    }
+    if settings.ebay.enabled {
+        let (gateway, syncer, selling) = ebay(settings, &common, database).await?;
+        platforms.push(gateway);
+        syncers.push(syncer);
+        destinations.insert(DestinationPlatform::Ebay, selling);
+    }
+    for state in platform_state::list(&mut *db.conn().await?).await? {
+        if let (true, Some(guard)) = (state.paused, common.guards.get(&state.platform)) {
+            guard.pause();
+        }
+    }
+    let mut watching = vec![roster];
+    watching.extend(patrols);
+    let groups = vec![
+        group("control", Strategy::OneForOne, (5, 60), GiveUp::Escalate, vec![control(doors)]),
+        group("store", Strategy::OneForOne, (5, 60), GiveUp::Escalate, store(database, &clock)),
+        group("platforms", Strategy::OneForOne, (20, 60), GiveUp::Park, platforms),
+        group("queue", Strategy::RestForOne, (5, 60), GiveUp::Escalate, queue::children(db, &common.notices, &common.worker, queue::Policy::default())),
+        group("ledger", Strategy::OneForOne, (5, 60), GiveUp::Escalate, vec![ledger.capacity(10_000)]),
+        group("sync", Strategy::OneForOne, (5, 60), GiveUp::Park, syncers),
+        group("watch", Strategy::RestForOne, (5, 60), GiveUp::Park, watching),
+    ];
+    let children = groups.into_iter().filter(|g| !g.children.is_empty()).map(ChildSpec::group).collect();
+    let root = GroupSpec {
+        name: "root".to_owned(),
+        strategy: Strategy::RestForOne,
+        intensity: Intensity { restarts: 3, within: Duration::from_secs(600) },
+        give_up: GiveUp::Escalate,
+        children,
+    };
+    let parts = Parts {
+        db: db.clone(),
+        guards: common.guards,
+        roster: roster_handle,
+        counters,
+        holds,
+        destinations,
+        book: common.book,
+        database: database.board.clone(),
+        simulated: simulated(settings),
+    };
+    Ok((root, parts))
+}
+
+fn group(
+    name: &str,
+    strategy: Strategy,
+    (restarts, seconds): (u32, u64),
+    give_up: GiveUp,
+    children: Vec<ChildSpec>,
+) -> GroupSpec {
+    let intensity = Intensity { restarts, within: Duration::from_secs(seconds) };
+    GroupSpec { name: name.to_owned(), strategy, intensity, give_up, children }
+}
+
+/// Services whose endpoint is this machine: `status` says SIMULATOR.
+fn simulated(settings: &Settings) -> Vec<String> {
+    let local = |url: &Url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let named = [
+        (Platform::YahooAuction, &settings.yahoo.endpoint),
+        (Platform::Ebay, &settings.ebay.endpoint),
+    ];
+    named.into_iter().filter(|(_, url)| local(url)).map(|(p, _)| p.to_string()).collect()
+}
+
+fn node_name() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "localhost".to_owned())
+}
+
+fn per_hour(pace: PaceSettings) -> f64 {
+    pace.requests_per_second * 3_600.0
+}
+
+/// A guard by its settings, its state taken up again.
+async fn guard(platform: Platform, pace: PaceSettings, common: &Common) -> anyhow::Result<Guard> {
+    let policy = Policy {
+        rate: Rate::per_second(pace.requests_per_second)?,
+        concurrency: pace.open_requests,
+        time_limit: pace.time_limit,
+        ..Policy::default()
+    };
+    let gates = Arc::clone(&common.gates);
+    let guard = Guard::new(platform.as_str(), policy, common.clock.clone(), Some(gates))?;
+    guard.restore().await;
+    common.guards.add(guard.clone());
+    Ok(guard)
+}
+
+async fn yahoo(
+    settings: &Settings,
+    common: &Common,
+    database: &Database,
+    counters: &Arc<HashMap<SourcePlatform, Arc<Counters>>>,
+    roster: &crate::supervision::Handle<Roster>,
+    can_commit: watch::Receiver<bool>,
+) -> anyhow::Result<(ChildSpec, ChildSpec)> {
+    let own = &settings.yahoo;
+    let adapter: Arc<dyn Source> = Arc::new(
+        YahooSource::new(
+            &YahooSettings {
+                endpoint: own.endpoint.clone(),
+                contact: own.contact.clone(),
+                ca_file: own.ca_file.clone(),
+                gzip: own.endpoint.scheme() == "https",
+            },
+            common.clock.clone(),
+        )
+        .context("platforms.yahoo_auction")?,
+    );
+    let guard = guard(Platform::YahooAuction, own.pace, common).await?;
+    let gateway = SourceGateway::new(Arc::clone(&adapter), guard.clone());
+    let (gateway, gateway_handle) = ChildSpec::actor("yahoo_auction", move |_| gateway.clone());
+    let (ready, _) = watch::channel(false);
+    let env = Arc::new(PatrolEnv {
+        source: SourcePlatform::Yahoo,
+        adapter,
+        gateway: gateway_handle,
+        guard,
+        roster: roster.clone(),
+        db: database.db.clone(),
+        clock: common.clock.clone(),
+        counters: counters.get(&SourcePlatform::Yahoo).map(Arc::clone).unwrap_or_default(),
+        can_commit,
+        ready,
+        settings: PatrolSettings {
+            most_open: own.pace.open_requests.saturating_mul(4),
+            planner: PlannerSettings {
+                max_interval: settings.watch.max_interval,
+                min_interval: settings.watch.min_interval,
+                event_delay: settings.watch.event_delay,
+                back_off: settings.watch.min_interval.max(Duration::from_secs(1)).min(Duration::from_secs(60)),
+                requests_per_hour: per_hour(own.pace),
+            },
+        },
+    });
+    let (patrol, _) = ChildSpec::actor("yahoo", move |life| Patrol::new(Arc::clone(&env), life));
+    let patrol = patrol.placement(Placement::Named("patrol")).shutdown(Shutdown::After(settings.daemon.drain));
+    Ok((gateway.capacity(own.pace.open_requests.saturating_mul(8).max(256)), patrol))
+}
+
+async fn ebay(
+    settings: &Settings,
+    common: &Common,
+    database: &Database,
+) -> anyhow::Result<(ChildSpec, ChildSpec, Selling)> {
+    let own = &settings.ebay;
+    let client = http::Client::new(&http::ClientSettings {
+        origins: vec![http::Origin::parse(own.endpoint.as_str())?],
+        user_agent: format!("zaikoban/{}", env!("CARGO_PKG_VERSION")),
+        ca_file: own.ca_file.clone(),
+        gzip: true,
+        limits: http::Limits { total: own.pace.time_limit, ..http::Limits::default() },
+    })
+    .context("platforms.ebay")?;
+    let tokens = Arc::new(TokenFile::new(settings.daemon.state_dir.join("tokens")));
+    let account = EbaySettings {
+        endpoint: own.endpoint.clone(),
+        content_language: own.content_language.clone(),
+        client_id: own.client_id.clone(),
+        client_secret: own.client_secret.clone(),
+        refresh_token: own.refresh_token.clone(),
+    };
+    let adapter: Arc<dyn Destination> =
+        Arc::new(Ebay::new(account, client, tokens, common.clock.clone()).context("platforms.ebay.endpoint")?);
+    let (punctual, moments) = Punctual::new(Arc::clone(&adapter));
+    let guard = guard(Platform::Ebay, own.pace, common).await?;
+    let gateway = DestinationGateway::new(Arc::new(punctual), guard.clone());
+    let (gateway, gateway_handle) = ChildSpec::actor("ebay", move |_| gateway.clone());
+    let outlet: Arc<dyn Outlet> = Arc::new(GatewayOutlet::new(
+        gateway_handle,
+        guard,
+        adapter.batch_size(),
+        moments,
+        common.clock.clone(),
+    ));
+    let parts = SyncParts {
+        db: database.db.clone(),
+        outlet: Arc::clone(&outlet),
+        destination: DestinationPlatform::Ebay,
+        settings: SyncSettings {
+            call_limit_s: own.pace.time_limit.as_secs().max(1),
+            radius: RadiusSettings {
+                per_hour: settings.sync.touched_per_hour,
+                per_day: settings.sync.touched_per_day,
+                share_per_hour_bp: settings.sync.touched_percent_per_hour.saturating_mul(100),
+                share_per_day_bp: settings.sync.touched_percent_per_day.saturating_mul(100),
+            },
+            ..SyncSettings::default()
+        },
+        clock: common.clock.clone(),
+        book: Arc::clone(&common.book),
+        worker: common.worker.clone(),
+        committed: common.committed.clone(),
+        notices: common.notices.clone(),
+    };
+    let (syncer, handle) = ChildSpec::actor("ebay", move |life| Syncer::new(parts.clone(), life));
+    let syncer = syncer.shutdown(Shutdown::After(settings.daemon.drain));
+    Ok((gateway.capacity(1_024), syncer, Selling { syncer: handle, outlet }))
+}
+
+/// Keeps the door open: a thread that ended is this child's crash.
+fn control(doors: Doors) -> ChildSpec {
+    let Doors { settings, state, slot } = doors;
+    child("socket", move |life| {
+        let (settings, state, slot) = (settings.clone(), state.clone(), Arc::clone(&slot));
+        async move {
+            {
+                let mut door = slot.lock();
+                if !door.as_ref().is_some_and(Door::is_open) {
+                    *door = None;
+                    match Door::open(&settings, state) {
+                        Ok(opened) => *door = Some(opened),
+                        Err(error) => tracing::error!(error = %error, "The control door cannot be opened"),
+                    }
+                }
+            }
+            // The door stays open when the child is asked to stop: it is closed last.
+            while pause(&life, DOOR_EVERY).await {
+                if !slot.lock().as_ref().is_some_and(Door::is_open) {
+                    return;
+                }
+            }
+        }
+    })
+}
+
+/// Keeps the private server running, asks the database how it is, and makes next month's partitions.
+fn store(database: &Database, clock: &Clock) -> Vec<ChildSpec> {
+    let mut children = Vec::new();
+    if let Some(own) = &database.embedded {
+        children.push(embedded::child("server", Arc::clone(own)));
+    }
+    children.push(status::child("watch", database.db.clone(), database.board.clone()));
+    let (db, clock) = (database.db.clone(), clock.clone());
+    children.push(child("partitions", move |life| {
+        let (db, clock) = (db.clone(), clock.clone());
+        async move {
+            while pause(&life, HOUSEKEEPING_EVERY).await {
+                if let Err(error) = partitions::ensure_partitions(&db, clock.now()).await {
+                    tracing::warn!(error = %error, "Next month's partitions were not made; tried again in an hour");
+                }
+            }
+        }
+    }));
+    children
+}
+
+fn time(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+/// A share or factor as basis points; the settings have checked its range.
+fn basis_points(factor: f64) -> BasisPoints {
+    let scaled = (factor * 10_000.0).round().clamp(0.0, 4e9);
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped right above"
+    )]
+    let points = scaled as u32;
+    BasisPoints(points)
+}
+
+fn radius(settings: &Settings) -> RadiusRules {
+    RadiusRules {
+        at_least: u64::from(settings.watch.mass_change_products),
+        share: basis_points(settings.watch.mass_change_percent / 100.0),
+        window: settings.watch.mass_change_window,
+    }
+}
+
+fn hold_rules(settings: &Settings) -> HoldRules {
+    let mut holds = HoldRules::default();
+    holds.price_step.0 = time(settings.watch.hold_deadline);
+    holds
+}
+
+fn rules(settings: &Settings) -> Rules {
+    Rules {
+        anomaly: AnomalyRules {
+            price_factor: basis_points(settings.watch.price_factor),
+            title_similarity: basis_points(settings.watch.title_similarity),
+            ..AnomalyRules::default()
+        },
+        holds: hold_rules(settings),
+        confirm_after: time(settings.watch.confirm_after),
+        reread_after: time(settings.watch.event_delay.max(Duration::from_millis(100))),
+        ..Rules::default()
+    }
+}

@@ -1,0 +1,60 @@
+//! The other ends of the ports that lower rooms state.
+
+use crate::resilience::{GateRecord, GateStore};
+use crate::store::{Db, platform_state};
+use crate::supervision::{OwnedTask, spawn_owned};
+use futures_util::future::{BoxFuture, FutureExt as _};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Keeps the guards' state in `platform_state`. What cannot be written is lost with a warning: a breaker that forgets is
+/// a nuisance, a guard that waits for the database would be an outage.
+pub(super) struct Gates {
+    kept: HashMap<String, GateRecord>,
+    told: mpsc::UnboundedSender<(String, GateRecord)>,
+    /// Writes as long as it lives.
+    _writer: OwnedTask<()>,
+}
+
+impl Gates {
+    /// Reads what was kept, and begins to write what comes.
+    pub(super) async fn open(db: Db) -> Result<Arc<Self>, crate::store::StoreError> {
+        let mut conn = db.conn().await?;
+        let kept = platform_state::list(&mut conn)
+            .await?
+            .into_iter()
+            .filter_map(|row| Some((row.platform, serde_json::from_value(row.gate?).ok()?)))
+            .collect();
+        drop(conn);
+        let (told, hear) = mpsc::unbounded_channel();
+        let writer = spawn_owned("gate records", write(db, hear));
+        Ok(Arc::new(Self { kept, told, _writer: writer }))
+    }
+}
+
+async fn write(db: Db, mut hear: mpsc::UnboundedReceiver<(String, GateRecord)>) {
+    while let Some((service, record)) = hear.recv().await {
+        let saved = async {
+            let platform = service.parse().map_err(|e: crate::domain::UnknownName| anyhow::anyhow!(e))?;
+            let value = serde_json::to_value(&record)?;
+            let mut conn = db.conn().await?;
+            platform_state::save_gate(&mut conn, platform, &value).await?;
+            anyhow::Ok(())
+        };
+        if let Err(error) = saved.await {
+            tracing::warn!(platform = service, "The breaker's state of `{service}` was not kept: {error:#}");
+        }
+    }
+}
+
+impl GateStore for Gates {
+    fn load<'a>(&'a self, service: &'a str) -> BoxFuture<'a, Option<GateRecord>> {
+        futures_util::future::ready(self.kept.get(service).cloned()).boxed()
+    }
+
+    fn save(&self, service: &str, record: GateRecord) {
+        // The receiver ends with this store; nothing is left to tell then.
+        drop(self.told.send((service.to_owned(), record)));
+    }
+}

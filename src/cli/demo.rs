@@ -1,0 +1,198 @@
+//! `zaikoban demo`: simulator, private database and daemon together, and what happens on the terminal.
+//!
+//! The daemon is a child process with production's own code and a settings file; only its endpoints point at the
+//! simulator, which lives in this process. At the end faults and changes stop, the daemon gets at most 30 seconds to
+//! settle, and every listing is compared with what the last page served for its product calls for.
+
+mod compare;
+mod live;
+mod summary;
+
+use super::args::DemoArgs;
+use super::output::{self, Exit};
+use crate::app::rehearsal::{self, Rehearsal, RehearsalSettings};
+use crate::config::Settings;
+use crate::pricing::PriceBook;
+use crate::simulator::{AuctionSettings, CallFault, FaultPlan, Order, Running, Simulator, SimulatorSettings, Storm};
+use anyhow::Context;
+use compare::Comparison;
+use live::Live;
+use std::time::Duration;
+use summary::Summary;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, interval, sleep};
+
+/// How long the daemon may take from its start to its first check, with the making of a database included.
+const READY_LIMIT: Duration = Duration::from_secs(120);
+/// How long listings may take to follow once nothing changes any more.
+const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+/// How often the terminal is brought up to date.
+const LOOK: Duration = Duration::from_millis(200);
+
+pub(super) fn run(arguments: &DemoArgs, as_json: bool) -> Exit {
+    let settings = match super::config::load(&arguments.settings) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::talk(&format!("error: no runtime: {error}"));
+            return Exit::Failed;
+        }
+    };
+    match runtime.block_on(demo(arguments, &settings)) {
+        Ok(summary) => {
+            summary.show(as_json);
+            if summary.holds_up() { Exit::Done } else { Exit::Failed }
+        }
+        Err(error) => {
+            output::talk(&format!("error: {error:#}"));
+            Exit::Failed
+        }
+    }
+}
+
+async fn demo(arguments: &DemoArgs, settings: &Settings) -> anyhow::Result<Summary> {
+    let own = std::env::temp_dir().join(format!("zaikoban-demo-{}", std::process::id()));
+    let state_dir = match &arguments.state_dir {
+        Some(named) => std::path::absolute(named)?,
+        None => own.clone(),
+    };
+    let simulator = Simulator::start(simulated(arguments, settings)).context("the simulator did not start")?;
+    let mut daemon = Rehearsal::new(RehearsalSettings {
+        program: rehearsal::program()?,
+        state_dir: state_dir.clone(),
+        base: Some(std::path::absolute(&arguments.settings)?),
+        yahoo: simulator.urls.yahoo.clone(),
+        ebay: simulator.urls.ebay.clone(),
+        keys: rehearsal::keys(&simulator),
+        ca_file: None,
+        database_url: None,
+        environment: Vec::new(),
+    })?;
+    let outcome = watch(arguments, settings, &simulator, &mut daemon).await;
+    let ended = daemon.stop(Duration::from_secs(40)).await;
+    simulator.stop();
+    let mut summary = outcome.with_context(|| format!("the log is `{}`", daemon.log().display()))?;
+    summary.daemon_ended = ended?;
+    if summary.holds_up() && arguments.state_dir.is_none() {
+        // Only tidiness: the next demo has a folder of its own.
+        drop(std::fs::remove_dir_all(&own));
+    }
+    Ok(summary)
+}
+
+/// The simulator's part of the script, drawn from the seed.
+fn simulated(arguments: &DemoArgs, settings: &Settings) -> SimulatorSettings {
+    let count = u32::try_from(settings.demo.products).unwrap_or(u32::MAX);
+    SimulatorSettings {
+        seed: arguments.seed,
+        products: count,
+        listings: count,
+        change_rate_per_s: settings.demo.changes_per_s,
+        sale_rate_per_s: 0.2,
+        wild_share: 0.01,
+        auctions: AuctionSettings {
+            share: 0.2,
+            ends_after_s: 15.0,
+            ends_within_s: 300.0,
+            extension_s: 5.0,
+            ..AuctionSettings::default()
+        },
+        faults: if settings.demo.faults { lively() } else { FaultPlan::default() },
+        ..SimulatorSettings::default()
+    }
+}
+
+/// A bad day: single pages that are slow, cut, turned away or drifted, and a storm at each marketplace.
+pub(super) fn lively() -> FaultPlan {
+    let mut plan = FaultPlan::default();
+    plan.yahoo.p_503 = 0.004;
+    plan.yahoo.p_429 = 0.001;
+    plan.yahoo.p_truncated = 0.004;
+    plan.yahoo.p_reset = 0.002;
+    plan.yahoo.p_drift = 0.004;
+    plan.yahoo.p_delay = 0.01;
+    plan.yahoo.p_other_item = 0.001;
+    plan.ebay.p_503 = 0.01;
+    plan.ebay.p_cut = 0.01;
+    plan.ebay.p_delay = 0.02;
+    plan.ebay.p_entry_fails = 0.01;
+    plan.ebay.storm = vec![Storm { fault: CallFault::Http503, every_s: 40.0, lasts_s: 3.0 }];
+    plan
+}
+
+async fn watch(
+    arguments: &DemoArgs,
+    settings: &Settings,
+    simulator: &Running,
+    daemon: &mut Rehearsal,
+) -> anyhow::Result<Summary> {
+    output::talk(&format!(
+        "simulator: Yahoo! Auctions at {}, eBay at {}",
+        simulator.urls.yahoo, simulator.urls.ebay
+    ));
+    daemon.start()?;
+    let began = Instant::now();
+    daemon
+        .ready(READY_LIMIT, |waits_for| output::talk(&format!("daemon: {waits_for}")))
+        .await?;
+    output::talk(&format!("daemon: running after {:.1} s", began.elapsed().as_secs_f64()));
+    let client = daemon.client()?;
+    live::register(&client, simulator).await?;
+    let mut live = Live::begin(client.clone()).await?;
+    let stop = stop_signal(arguments.duration)?;
+    tokio::pin!(stop);
+    let mut look = interval(LOOK);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            _ = look.tick() => live.look().await?,
+        }
+        if let Some(status) = daemon.exited()? {
+            anyhow::bail!("the daemon ended by itself with {status}:\n{}", daemon.log_tail());
+        }
+    }
+    output::talk("faults and changes stop; listings follow what is left …");
+    simulator.order(&Order {
+        stop_faults: true,
+        stop_changes: Some(true),
+        sale_rate_per_s: Some(0.0),
+        ..Order::default()
+    })?;
+    let comparison = settle(&settings.pricing, simulator, &mut live).await?;
+    Summary::of(simulator, &live, comparison).await
+}
+
+/// Waits until every listing is what it should be, or the limit has passed; the last comparison.
+async fn settle(book: &PriceBook, simulator: &Running, live: &mut Live) -> anyhow::Result<Comparison> {
+    let deadline = Instant::now().checked_add(SETTLE_LIMIT);
+    loop {
+        live.look().await?;
+        let comparison = compare::compare(book, simulator, live.client()).await?;
+        if comparison.is_settled() || deadline.is_some_and(|d| Instant::now() > d) {
+            return Ok(comparison);
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Ends with Ctrl-C, SIGTERM, or after `duration`.
+fn stop_signal(duration: Option<Duration>) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        let time_is_up = async {
+            match duration {
+                Some(duration) => sleep(duration).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = time_is_up => {}
+        }
+    })
+}

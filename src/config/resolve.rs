@@ -1,0 +1,429 @@
+//! What it means: every setting once, with its default, turned into what the rooms take.
+//!
+//! `config/zaikoban.toml` explains each for a person; a test holds the two together.
+
+use super::reader::Reader;
+use crate::pricing::{self, PriceBook};
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+
+/// Everything the daemon is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `[daemon]`
+    pub daemon: DaemonSettings,
+    /// `[log]`
+    pub log: LogSettings,
+    /// `[database]`
+    pub database: DatabaseSettings,
+    /// `[platforms.yahoo_auction]`
+    pub yahoo: YahooSettings,
+    /// `[platforms.ebay]`
+    pub ebay: EbaySettings,
+    /// `[watch]`
+    pub watch: WatchSettings,
+    /// `[sync]`
+    pub sync: SyncSettings,
+    /// `[pricing]`
+    pub pricing: PriceBook,
+    /// `[demo]`
+    pub demo: DemoSettings,
+}
+
+/// Where the daemon lives.
+#[derive(Clone, Debug)]
+pub struct DaemonSettings {
+    /// Where the private database and the tokens are kept.
+    pub state_dir: PathBuf,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Members of this group may use it too.
+    pub socket_group: Option<String>,
+    /// How long a stop waits for work in flight.
+    pub drain: Duration,
+    /// Threads of the shared runtime.
+    pub worker_threads: usize,
+    /// How long an arbiter may be silent before the process ends.
+    pub blocked: Duration,
+}
+
+/// How the log is written.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// One JSON object a line.
+    pub json: bool,
+    /// What is written, in the syntax of `tracing`'s filters.
+    pub filter: String,
+}
+
+/// Which database.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    /// Its address; none makes a private cluster.
+    pub url: Option<SecretString>,
+    /// Connections at most.
+    pub pool_size: usize,
+    /// Where `initdb` and `postgres` are, when not on PATH or in Debian's folder.
+    pub binaries: Option<PathBuf>,
+    /// Who runs the private cluster when the daemon is root.
+    pub user: String,
+}
+
+/// How often and how many at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PaceSettings {
+    /// Requests a second.
+    pub requests_per_second: f64,
+    /// Requests open at once.
+    pub open_requests: usize,
+    /// One request's time limit.
+    pub time_limit: Duration,
+}
+
+/// Yahoo! Auctions.
+#[derive(Clone, Debug)]
+pub struct YahooSettings {
+    /// Whether it is watched at all.
+    pub enabled: bool,
+    /// The only host the client may reach.
+    pub endpoint: Url,
+    /// A certificate authority beside the system's, for rehearsals.
+    pub ca_file: Option<PathBuf>,
+    /// Rate and limits.
+    pub pace: PaceSettings,
+    /// How the site can reach the operator; part of the user agent.
+    pub contact: String,
+}
+
+/// eBay.
+#[derive(Clone, Debug)]
+pub struct EbaySettings {
+    /// Whether listings are kept in line there.
+    pub enabled: bool,
+    /// The only host the client may reach.
+    pub endpoint: Url,
+    /// A certificate authority beside the system's, for rehearsals.
+    pub ca_file: Option<PathBuf>,
+    /// Rate and limits.
+    pub pace: PaceSettings,
+    /// The application's client id.
+    pub client_id: String,
+    /// The application's secret.
+    pub client_secret: SecretString,
+    /// What the seller's consent gave.
+    pub refresh_token: SecretString,
+    /// The marketplace, such as `EBAY_US`.
+    pub marketplace: String,
+    /// The language of the offers, such as `en-US`.
+    pub content_language: String,
+}
+
+/// Watching.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WatchSettings {
+    /// Every product is looked at at least this often.
+    pub max_interval: Duration,
+    /// And no product more often than this.
+    pub min_interval: Duration,
+    /// How long after an auction's end its page is read.
+    pub event_delay: Duration,
+    /// A gone page is confirmed by a second look after this time.
+    pub confirm_after: Duration,
+    /// A price below the usual one divided by this waits for a person.
+    pub price_factor: f64,
+    /// A title less alike than this shows another product.
+    pub title_similarity: f64,
+    /// How long a hold waits for a person.
+    pub hold_deadline: Duration,
+    /// The blast radius: at least so many products …
+    pub mass_change_products: u32,
+    /// … and at least this share of the source's products, in percent …
+    pub mass_change_percent: f64,
+    /// … out of stock without explanation within this time.
+    pub mass_change_window: Duration,
+}
+
+/// Selling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncSettings {
+    /// The blast radius: so many listings may be ended or emptied, and as many repriced, in an hour …
+    pub touched_per_hour: u32,
+    /// … and in a day without a person's word; …
+    pub touched_per_day: u32,
+    /// … or this share of the destination's listings in an hour, if that is more, …
+    pub touched_percent_per_hour: u32,
+    /// … and in a day.
+    pub touched_percent_per_day: u32,
+}
+
+/// What `zaikoban demo` sets up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DemoSettings {
+    /// Products offered by the simulator.
+    pub products: usize,
+    /// Changes a second over all of them.
+    pub changes_per_s: f64,
+    /// Whether outages, slow, cut and drifted pages happen.
+    pub faults: bool,
+}
+
+/// Reads everything; `None` only when what was typed leaves no meaning at all.
+pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
+    let daemon = daemon(r);
+    let log = LogSettings {
+        json: r.flag("log.json", false),
+        filter: r.text("log.filter").unwrap_or_else(|| "info".to_owned()),
+    };
+    let database = DatabaseSettings {
+        url: r.secret("database.url"),
+        pool_size: r.whole("database.pool_size", 2..=100, 12),
+        binaries: r.path("database.binaries"),
+        user: r.text("database.user").unwrap_or_else(|| "postgres".to_owned()),
+    };
+    let yahoo = yahoo(r);
+    let ebay = ebay(r);
+    let watch = watch(r);
+    let sync = SyncSettings {
+        touched_per_hour: r.whole("sync.touched_per_hour", 1..=1_000_000, 500),
+        touched_per_day: r.whole("sync.touched_per_day", 1..=10_000_000, 1_000),
+        touched_percent_per_hour: r.whole("sync.touched_percent_per_hour", 1..=100, 50),
+        touched_percent_per_day: r.whole("sync.touched_percent_per_day", 1..=100, 100),
+    };
+    let demo = DemoSettings {
+        products: r.whole("demo.products", 1..=100_000, 300),
+        changes_per_s: r.share("demo.changes_per_s", 0.0..=1000.0, 3.0),
+        faults: r.flag("demo.faults", true),
+    };
+    let pricing = pricing(r);
+    Some(Settings { daemon, log, database, yahoo: yahoo?, ebay: ebay?, watch, sync, pricing: pricing?, demo })
+}
+
+fn daemon(r: &mut Reader) -> DaemonSettings {
+    let state_dir = r.path("daemon.state_dir").unwrap_or_else(|| PathBuf::from("/var/lib/zaikoban"));
+    DaemonSettings {
+        socket: r.path("daemon.socket").unwrap_or_else(|| PathBuf::from("/run/zaikoban/control.sock")),
+        socket_group: r.text("daemon.socket_group"),
+        drain: r.seconds("daemon.drain_s", 1..=600, 20),
+        worker_threads: r.whole("daemon.worker_threads", 1..=256, 2),
+        blocked: r.seconds("daemon.blocked_s", 5..=300, 20),
+        state_dir,
+    }
+}
+
+fn yahoo(r: &mut Reader) -> Option<YahooSettings> {
+    let contact = r.text("platforms.yahoo_auction.contact").unwrap_or_default();
+    if contact.chars().any(|c| c.is_control() || !c.is_ascii()) || contact.len() > 200 {
+        let expected = "at most 200 plain ASCII characters, such as \"ops@example.jp\"";
+        r.complain("platforms.yahoo_auction.contact", "", expected, None);
+    }
+    Some(YahooSettings {
+        enabled: r.flag("platforms.yahoo_auction.enabled", true),
+        endpoint: endpoint(r, "platforms.yahoo_auction.endpoint", "https://auctions.yahoo.co.jp")?,
+        ca_file: ca_file(r, "platforms.yahoo_auction.ca_file"),
+        pace: pace(r, "platforms.yahoo_auction", 1.0, 4, 15),
+        contact,
+    })
+}
+
+fn ebay(r: &mut Reader) -> Option<EbaySettings> {
+    let enabled = r.flag("platforms.ebay.enabled", false);
+    let client_id = r.text("platforms.ebay.client_id");
+    let client_secret = r.secret("platforms.ebay.client_secret");
+    let refresh_token = r.secret("platforms.ebay.refresh_token");
+    if enabled {
+        let hint = Some("eBay's developer pages give the keys; set `platforms.ebay.enabled = false` without them");
+        if client_id.is_none() {
+            r.complain("platforms.ebay.client_id", "", "the application's client id", hint);
+        }
+        if client_secret.is_none() {
+            r.complain("platforms.ebay.client_secret", "", "the application's secret, or `client_secret_file`", hint);
+        }
+        if refresh_token.is_none() {
+            r.complain("platforms.ebay.refresh_token", "", "the seller's refresh token, or `refresh_token_file`", hint);
+        }
+    }
+    let marketplace = r.text("platforms.ebay.marketplace").unwrap_or_else(|| "EBAY_US".to_owned());
+    if !marketplace.starts_with("EBAY_") || marketplace.len() > 20 {
+        let got = format!("`{marketplace}`");
+        r.complain("platforms.ebay.marketplace", &got, "a marketplace id such as \"EBAY_US\"", None);
+    }
+    Some(EbaySettings {
+        enabled,
+        endpoint: endpoint(r, "platforms.ebay.endpoint", "https://api.ebay.com")?,
+        ca_file: ca_file(r, "platforms.ebay.ca_file"),
+        pace: pace(r, "platforms.ebay", 5.0, 8, 20),
+        client_id: client_id.unwrap_or_default(),
+        client_secret: client_secret.unwrap_or_default(),
+        refresh_token: refresh_token.unwrap_or_default(),
+        marketplace,
+        content_language: r.text("platforms.ebay.content_language").unwrap_or_else(|| "en-US".to_owned()),
+    })
+}
+
+fn watch(r: &mut Reader) -> WatchSettings {
+    let settings = WatchSettings {
+        max_interval: r.seconds("watch.max_interval_s", 1..=2_592_000, 86_400),
+        min_interval: r.millis("watch.min_interval_ms", 1..=86_400_000, 60_000),
+        event_delay: r.millis("watch.event_delay_ms", 0..=3_600_000, 15_000),
+        confirm_after: r.seconds("watch.confirm_after_s", 1..=3_600, 60),
+        price_factor: r.share("watch.price_factor", 1.05..=100.0, 2.0),
+        title_similarity: r.share("watch.title_similarity", 0.0..=1.0, 0.4),
+        hold_deadline: r.seconds("watch.hold_deadline_s", 10..=2_592_000, 43_200),
+        mass_change_products: r.whole("watch.mass_change_products", 1..=1_000_000, 10),
+        mass_change_percent: r.share("watch.mass_change_percent", 0.01..=100.0, 5.0),
+        mass_change_window: r.seconds("watch.mass_change_window_s", 10..=86_400, 600),
+    };
+    if settings.min_interval > settings.max_interval {
+        let got = format!("{} ms", settings.min_interval.as_millis());
+        r.complain("watch.min_interval_ms", &got, "at most `watch.max_interval_s`", None);
+    }
+    settings
+}
+
+fn pace(r: &mut Reader, section: &str, per_s: f64, open: usize, limit_s: u64) -> PaceSettings {
+    PaceSettings {
+        requests_per_second: r.share(&format!("{section}.requests_per_second"), 0.001..=10_000.0, per_s),
+        open_requests: r.whole(&format!("{section}.open_requests"), 1..=1_000, open),
+        time_limit: r.seconds(&format!("{section}.time_limit_s"), 1..=300, limit_s),
+    }
+}
+
+/// An origin: scheme, host and port, nothing behind them. Plain HTTP only to this machine.
+fn endpoint(r: &mut Reader, key: &str, default: &str) -> Option<Url> {
+    let typed = r.text(key).unwrap_or_else(|| default.to_owned());
+    let url = Url::parse(&typed).ok().filter(|u| {
+        let loopback = match u.host() {
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        let scheme = u.scheme() == "https" || (u.scheme() == "http" && loopback);
+        scheme && u.path() == "/" && u.query().is_none() && u.username().is_empty() && u.password().is_none()
+    });
+    if url.is_none() {
+        let got = format!("`{}`", typed.chars().take(80).collect::<String>());
+        let expected = "an origin such as \"https://auctions.yahoo.co.jp\" (http only to this machine)";
+        r.complain(key, &got, expected, None);
+    }
+    url
+}
+
+fn ca_file(r: &mut Reader, key: &str) -> Option<PathBuf> {
+    let path = r.path(key)?;
+    if !path.is_file() {
+        r.complain(key, &format!("`{}`", path.display()), "a readable PEM file", None);
+    }
+    Some(path)
+}
+
+fn pricing(r: &mut Reader) -> Option<PriceBook> {
+    let typed = r.section("pricing");
+    let settings = match pricing::Settings::deserialize(typed) {
+        Ok(settings) => settings,
+        Err(error) => {
+            r.complain("pricing", &error.to_string(), "tables `exchange_rates` and `destinations`", None);
+            return None;
+        }
+    };
+    match settings.resolve() {
+        Ok(book) => Some(book),
+        Err(problems) => {
+            for problem in problems {
+                let key = format!("pricing.{}", problem.key);
+                r.complain(&key, &problem.got, &problem.expected, None);
+            }
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{load, reader::Reader};
+    use super::*;
+    use std::io::Write;
+    use std::path::Path;
+
+    fn shipped() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("config/zaikoban.toml")
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn the_defaults_are_a_valid_configuration() {
+        let settings = load(None, []).unwrap();
+        assert!(settings.database.url.is_none());
+        assert!((settings.yahoo.pace.requests_per_second - 1.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn the_shipped_file_explains_every_setting_and_changes_none() {
+        let text = std::fs::read_to_string(shipped()).unwrap();
+        let mut reader = Reader::new(Default::default(), Vec::new());
+        resolve(&mut reader);
+        for key in reader.known() {
+            let name = key.rsplit('.').next().unwrap();
+            assert!(
+                text.lines().any(|l| l.trim_start_matches("# ").starts_with(&format!("{name} ="))),
+                "config/zaikoban.toml does not explain `{key}`"
+            );
+        }
+        load(Some(&shipped()), []).unwrap();
+    }
+
+    #[test]
+    fn the_demo_settings_are_valid() {
+        let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/demo.toml");
+        load(Some(&demo), []).unwrap();
+    }
+
+    #[test]
+    fn all_problems_are_named_at_once_with_place_and_the_nearest_name() {
+        let file = file(
+            "[daemon]\nsocket_grop = 'x'\ndrain_s = \"long\"\n[platforms.yahoo_auction]\nrequests_per_second = 0\n\
+             endpoint = 'http://example.com'\n[pricing.destinations.ebay]\nmargin_bp = -1\n",
+        );
+        let problems = load(Some(file.path()), [("ZAIKOBAN_DATABASE__POOL_SIZE".into(), "x".into())])
+            .unwrap_err()
+            .problems;
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let all = told.join("\n");
+        assert_eq!(problems.len(), 6, "{all}");
+        assert!(all.contains(":2:1: `daemon.socket_grop`"), "{all}");
+        assert!(all.contains("did you mean `daemon.socket_group`?"), "{all}");
+        assert!(all.contains("$ZAIKOBAN_DATABASE__POOL_SIZE"), "{all}");
+        assert!(all.contains("pricing.destinations.ebay.margin_bp"), "{all}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_a_problem_with_its_name() {
+        for path in ["/", "/nonexistent/zaikoban.toml"] {
+            let problems = load(Some(Path::new(path)), []).unwrap_err().problems;
+            assert!(problems[0].to_string().starts_with(path), "{problems:?}");
+        }
+        let broken = file("[daemon\nx = = 1\n");
+        assert!(!load(Some(broken.path()), []).unwrap_err().problems.is_empty());
+    }
+
+    #[test]
+    fn ebay_without_keys_says_all_three() {
+        let file = file("[platforms.ebay]\nenabled = true\n");
+        assert_eq!(load(Some(file.path()), []).unwrap_err().problems.len(), 3);
+    }
+
+    #[test]
+    fn a_secret_never_shows_in_debug() {
+        let file = file("[database]\nurl = 'postgres://u:canary@h/d'\n");
+        let settings = load(Some(file.path()), []).unwrap();
+        assert!(!format!("{settings:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,74 @@
+//! The outside services and their switches.
+
+use super::{Ops, OpsError, Rows};
+use crate::domain::Platform;
+use crate::store::platform_state::{self, Scope};
+use crate::sync::LookNow;
+use serde_json::{Value, json};
+
+impl Ops {
+    /// Every service: gate, rate, counts, last error.
+    ///
+    /// # Errors
+    /// While the daemon starts.
+    pub async fn platforms(&self) -> Result<Rows, OpsError> {
+        Ok(Rows { items: self.platform_rows()?, next: None })
+    }
+
+    pub(super) fn platform_rows(&self) -> Result<Vec<Value>, OpsError> {
+        let parts = self.parts()?;
+        let rows = parts.guards.statuses().into_iter().map(|status| {
+            let simulator = parts.simulated.iter().any(|s| *s == status.service);
+            let mut row = serde_json::to_value(&status).unwrap_or_default();
+            if let Some(fields) = row.as_object_mut() {
+                fields.insert("name".to_owned(), json!(status.service));
+                fields.insert("simulator".to_owned(), json!(simulator));
+            }
+            row
+        });
+        Ok(rows.collect())
+    }
+
+    /// The emergency stop, or its end: no outgoing writes to any destination; watching goes on.
+    ///
+    /// # Errors
+    /// See [`OpsError`].
+    pub async fn emergency_stop(&self, stop: bool, by: &str) -> Result<Value, OpsError> {
+        let mut conn = self.conn().await?;
+        let changed = platform_state::set_paused(&mut conn, Scope::Everything, stop, by).await?;
+        drop(conn);
+        tracing::warn!(by, changed, "The emergency stop is {}", if stop { "on" } else { "off" });
+        self.look_now()?;
+        Ok(json!({ "emergency_stop": stop, "changed": changed }))
+    }
+
+    /// Makes every syncer look at the queue at once. One that is restarting looks by itself.
+    pub(super) fn look_now(&self) -> Result<(), OpsError> {
+        for selling in self.parts()?.destinations.values() {
+            drop(selling.syncer.tell(LookNow));
+        }
+        Ok(())
+    }
+
+    /// `pause`, `resume` or `reset` a service.
+    ///
+    /// # Errors
+    /// [`OpsError::NotFound`] for a service that does not run here.
+    pub async fn switch_platform(&self, name: &str, verb: &str, by: &str) -> Result<Value, OpsError> {
+        let unknown = || OpsError::NotFound { what: "platform", id: name.chars().take(40).collect() };
+        let platform: Platform = name.parse().map_err(|_not_ours| unknown())?;
+        let parts = self.parts()?;
+        let guard = parts.guards.get(name).ok_or_else(unknown)?;
+        match verb {
+            "pause" | "resume" => {
+                // Kept first: a switch that a restart forgets would be worse than one that failed.
+                let mut conn = self.conn().await?;
+                platform_state::set_paused(&mut conn, Scope::One(platform), verb == "pause", by).await?;
+                if verb == "pause" { guard.pause() } else { guard.resume() }
+            }
+            _ => guard.reset(),
+        }
+        tracing::info!(platform = name, verb, by, "A person switched a platform");
+        Ok(json!({ "platform": name, "done": verb }))
+    }
+}

@@ -1,0 +1,123 @@
+//! What the daemon is doing, for a person and for a screen.
+
+use super::{Ops, OpsError, Page, Rows};
+use crate::store::platform_state::{self, Scope};
+use crate::store::views;
+use crate::sync::GetStatus;
+use serde_json::{Value, json};
+
+/// The delay is told over the last hour.
+const DELAY_WINDOW_S: i64 = 3_600;
+
+impl Ops {
+    /// State, platforms, counts, delays, what needs a person. Answers at every moment of the daemon's life.
+    ///
+    /// # Errors
+    /// None while starting; a database that is away is part of the answer.
+    pub async fn status(&self) -> Result<Value, OpsError> {
+        let uptime_s = self.0.started.elapsed().as_secs();
+        let version = env!("CARGO_PKG_VERSION");
+        let Ok(parts) = self.parts() else {
+            return Ok(json!({ "state": **self.0.phase.load(), "version": version, "uptime_s": uptime_s }));
+        };
+        let database = match self.counts().await {
+            Ok(known) => known,
+            Err(error) => json!({ "why": error.to_string(), "status": *parts.database.watch().borrow() }),
+        };
+        let mut sync = serde_json::Map::new();
+        for (destination, selling) in &parts.destinations {
+            let state = match selling.syncer.send(GetStatus).await {
+                Ok(state) => serde_json::to_value(state).unwrap_or_default(),
+                Err(error) => json!({ "why": error.to_string() }),
+            };
+            sync.insert(destination.to_string(), state);
+        }
+        let watch: serde_json::Map<String, Value> = parts
+            .counters
+            .iter()
+            .map(|(source, counters)| (source.to_string(), json!(counters.snapshot())))
+            .collect();
+        let mut status = json!({
+            "state": **self.0.phase.load(),
+            "version": version,
+            "uptime_s": uptime_s,
+            "database": database,
+            "watch": watch,
+            "sync": sync,
+            "platforms": self.platform_rows()?,
+        });
+        if let (false, Some(fields)) = (parts.simulated.is_empty(), status.as_object_mut()) {
+            fields.insert("simulator".to_owned(), json!(format!("SIMULATOR: {}", parts.simulated.join(", "))));
+        }
+        Ok(status)
+    }
+
+    async fn counts(&self) -> Result<Value, OpsError> {
+        let board = self.parts()?.database.watch();
+        let mut conn = self.conn().await?;
+        let counts = views::counts(&mut conn).await?;
+        let delay = views::delays(&mut conn, DELAY_WINDOW_S).await?;
+        let stopped = platform_state::is_paused(&mut conn, Scope::Everything).await?;
+        Ok(json!({
+            "status": *board.borrow(), "counts": counts, "delay_ms_last_hour": delay, "emergency_stop": stopped,
+        }))
+    }
+
+    /// The live supervision tree.
+    ///
+    /// # Errors
+    /// While the daemon starts.
+    pub fn tree(&self) -> Result<Value, OpsError> {
+        let tree = self.0.tree.get().ok_or_else(|| OpsError::NotReady {
+            what: "the tree",
+            why: self.0.phase.load().to_string(),
+        })?;
+        Ok(json!(tree.report()))
+    }
+
+    /// Pushes in the order in which they were sent: what the demo shows live.
+    ///
+    /// # Errors
+    /// See [`OpsError`].
+    pub async fn recent_syncs(&self, page: Page) -> Result<Rows, OpsError> {
+        let mut conn = self.conn().await?;
+        Ok(page.rows(views::pushes(&mut conn, page.window()).await?))
+    }
+
+    /// Unresolved errors.
+    ///
+    /// # Errors
+    /// See [`OpsError`].
+    pub async fn errors(&self, page: Page) -> Result<Rows, OpsError> {
+        let mut conn = self.conn().await?;
+        Ok(page.rows(views::errors(&mut conn, page.window()).await?))
+    }
+
+    /// Breaks a child on purpose; only builds with failpoints do.
+    ///
+    /// # Errors
+    /// [`OpsError::NotFound`] in other builds, or when there is no such child.
+    #[cfg_attr(not(feature = "failpoints"), expect(clippy::unused_self, reason = "the other build uses it"))]
+    pub fn fault(&self, kind: &str, child: &str) -> Result<(), OpsError> {
+        #[cfg(feature = "failpoints")]
+        {
+            use crate::supervision::Fault;
+            let fault = match kind {
+                "panic" => Fault::Panic,
+                "wedge" => Fault::Wedge,
+                "fill" => Fault::Fill,
+                _ => return Err(OpsError::invalid("kind", "panic, wedge or fill", kind)),
+            };
+            let tree = self.0.tree.get().ok_or_else(|| OpsError::NotReady {
+                what: "the tree",
+                why: self.0.phase.load().to_string(),
+            })?;
+            tree.fault(child, fault).map_err(|_unknown| OpsError::NotFound { what: "child", id: child.to_owned() })
+        }
+        #[cfg(not(feature = "failpoints"))]
+        {
+            let _ = kind;
+            Err(OpsError::NotFound { what: "child that this build can break", id: child.to_owned() })
+        }
+    }
+}

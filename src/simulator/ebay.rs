@@ -1,0 +1,194 @@
+//! The door of eBay: OAuth's token endpoint and the Sell Inventory API.
+
+use super::body::PageBody;
+use super::faults::{CallFault, EbayFaults};
+use super::market::{Answer, Call};
+use super::shared::Shared;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+use std::future::Future;
+use std::time::Duration;
+
+/// Enters the paths of eBay.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    let root = "/sell/inventory/v1";
+    let path = |rest: &str| format!("{root}{rest}");
+    config
+        .route("/identity/v1/oauth2/token", web::post().to(token))
+        .route(&path("/bulk_update_price_quantity"), web::post().to(bulk))
+        .route(&path("/inventory_item/{sku}"), web::get().to(get_item))
+        .route(&path("/inventory_item/{sku}"), web::put().to(put_item))
+        .route(&path("/offer"), web::get().to(get_offers))
+        .route(&path("/offer"), web::post().to(create_offer))
+        .route(&path("/offer/{id}"), web::get().to(get_offer))
+        .route(&path("/offer/{id}"), web::put().to(put_offer))
+        .route(&path("/offer/{id}/publish"), web::post().to(publish))
+        .route(&path("/offer/{id}/withdraw"), web::post().to(withdraw));
+}
+
+type Shares = web::Data<Shared>;
+
+async fn token(request: HttpRequest, body: Bytes, shared: Shares) -> HttpResponse {
+    let plan = shared.faults.load_full();
+    let form: Vec<(String, String)> = url::form_urlencoded::parse(&body).into_owned().collect();
+    let authorization = text(request.headers(), header::AUTHORIZATION);
+    let now = shared.now();
+    let answer = shared.market.lock().grant(authorization, &form, &plan.ebay, now);
+    send(answer, &plan.ebay).await
+}
+
+fn bulk(request: HttpRequest, body: Bytes, shared: Shares) -> impl Future<Output = HttpResponse> {
+    with_body(request, shared, body, |_, body| Call::Bulk(body))
+}
+
+fn get_item(
+    request: HttpRequest,
+    sku: web::Path<String>,
+    shared: Shares,
+) -> impl Future<Output = HttpResponse> {
+    without_body(request, shared, Call::GetItem(sku.into_inner()))
+}
+
+fn put_item(
+    request: HttpRequest,
+    sku: web::Path<String>,
+    body: Bytes,
+    shared: Shares,
+) -> impl Future<Output = HttpResponse> {
+    let sku = sku.into_inner();
+    with_body(request, shared, body, |language, body| Call::PutItem {
+        sku,
+        language,
+        body,
+    })
+}
+
+#[derive(Deserialize)]
+struct OfferQuery {
+    sku: Option<String>,
+}
+
+fn get_offers(
+    request: HttpRequest,
+    query: web::Query<OfferQuery>,
+    shared: Shares,
+) -> impl Future<Output = HttpResponse> {
+    without_body(request, shared, Call::GetOffers(query.into_inner().sku))
+}
+
+fn get_offer(
+    request: HttpRequest,
+    id: web::Path<String>,
+    shared: Shares,
+) -> impl Future<Output = HttpResponse> {
+    without_body(request, shared, Call::GetOffer(id.into_inner()))
+}
+
+fn create_offer(request: HttpRequest, body: Bytes, shared: Shares) -> impl Future<Output = HttpResponse> {
+    with_body(request, shared, body, |language, body| Call::CreateOffer {
+        language,
+        body,
+    })
+}
+
+fn put_offer(
+    request: HttpRequest,
+    id: web::Path<String>,
+    body: Bytes,
+    shared: Shares,
+) -> impl Future<Output = HttpResponse> {
+    let offer_id = id.into_inner();
+    with_body(request, shared, body, |language, body| Call::PutOffer {
+        offer_id,
+        language,
+        body,
+    })
+}
+
+fn publish(
+    request: HttpRequest,
+    id: web::Path<String>,
+    shared: Shares,
+) -> impl Future<Output = HttpResponse> {
+    without_body(request, shared, Call::Publish(id.into_inner()))
+}
+
+fn withdraw(
+    request: HttpRequest,
+    id: web::Path<String>,
+    shared: Shares,
+) -> impl Future<Output = HttpResponse> {
+    without_body(request, shared, Call::Withdraw(id.into_inner()))
+}
+
+/// A call whose body is JSON by contract.
+async fn with_body(
+    request: HttpRequest,
+    shared: Shares,
+    body: Bytes,
+    call: impl FnOnce(bool, Value) -> Call,
+) -> HttpResponse {
+    let headers = request.headers();
+    let json = text(headers, header::CONTENT_TYPE).is_some_and(|t| t.starts_with("application/json"));
+    let language = headers.contains_key(header::CONTENT_LANGUAGE);
+    let call = if json {
+        serde_json::from_slice(&body)
+            .map(|body| call(language, body))
+            .map_err(|bad| Answer::bad_request(400, &format!("The body is not JSON: {bad}")))
+    } else {
+        let message = "The header Content-Type must be application/json.";
+        Err(Answer::bad_request(415, message))
+    };
+    perform(&request, &shared, call).await
+}
+
+async fn without_body(request: HttpRequest, shared: Shares, call: Call) -> HttpResponse {
+    perform(&request, &shared, Ok(call)).await
+}
+
+/// Checks the access token, then asks the register.
+async fn perform(request: &HttpRequest, shared: &Shares, call: Result<Call, Answer>) -> HttpResponse {
+    let plan = shared.faults.load_full();
+    let now = shared.now();
+    let authorization = text(request.headers(), header::AUTHORIZATION);
+    let answer = {
+        let mut market = shared.market.lock();
+        match call {
+            _ if !market.tokens.allows(authorization, now) => market.turned_away(now),
+            Ok(call) => market.call(&call, &plan.ebay, now),
+            Err(answer) => answer,
+        }
+    };
+    send(answer, &plan.ebay).await
+}
+
+async fn send(answer: Answer, plan: &EbayFaults) -> HttpResponse {
+    if answer.fault == Some(CallFault::Delay) {
+        actix_web::rt::time::sleep(Duration::from_millis(u64::from(plan.delay_ms))).await;
+    }
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut head = HttpResponse::build(status);
+    if matches!(answer.status, 429 | 503) && !plan.retry_after.is_empty() {
+        head.insert_header((header::RETRY_AFTER, plan.retry_after.as_str()));
+    }
+    let Some(body) = answer.body else {
+        return head.finish();
+    };
+    let body = body.to_string().into_bytes();
+    let half = body.len() / 2;
+    head.insert_header((header::CONTENT_TYPE, "application/json"));
+    let body = PageBody::whole(body.into());
+    head.body(if answer.fault == Some(CallFault::Cut) {
+        body.cut_after(half)
+    } else {
+        body
+    })
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}

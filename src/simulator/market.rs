@@ -1,0 +1,597 @@
+//! The imaginary eBay: a register of listings, the rules by which it changes, and a ledger of everything it was asked.
+//!
+//! Written from the published Inventory API (v1.18) and OAuth guide alone. Pure: [`Market::call`] takes a call and the
+//! time and gives the answer that the door sends. What is on sale is the offer's own quantity where it has one, else
+//! the inventory item's ("the availableQuantity field if set in the offer overrides the quantity field set here").
+//!
+//! A listing's `version` counts accepted writes, so that a test can tell "written twice" from "written once", and the
+//! ledger's order of accepted values shows a stale write that came after a newer one.
+
+mod answer;
+mod bulk;
+mod docs;
+mod items;
+mod offers;
+mod tokens;
+
+pub(super) use answer::Answer;
+pub(super) use tokens::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN};
+
+use super::draw::{at, below, mix, unit, waiting};
+use super::faults::{CallFault, EbayFaults};
+use super::ledger::Ring;
+use super::settings::{EbaySettings, SimulatorSettings};
+use super::world::{Micros, calendar};
+use crate::domain::{Currency, Money};
+use answer::Refusal;
+use chrono::{DateTime, Datelike, Utc};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::HashMap;
+use tokens::Tokens;
+
+/// What is sold from the start: where an item is listed, and under which keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogueListing {
+    /// The seller's own key.
+    pub sku: Box<str>,
+    /// eBay's key of the offer.
+    pub offer_id: Box<str>,
+    /// The listing that buyers see.
+    pub listing_id: Box<str>,
+    /// The marketplace.
+    pub marketplace: Box<str>,
+    /// The currency of its price, ISO 4217.
+    pub currency: Currency,
+}
+
+/// What eBay shows for one SKU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterEntry {
+    /// The seller's own key.
+    pub sku: Box<str>,
+    /// eBay's key of the offer; empty when there is an inventory item only.
+    pub offer_id: Box<str>,
+    /// The listing that buyers see; empty while the offer is not published.
+    pub listing_id: Box<str>,
+    /// `PUBLISHED` or `UNPUBLISHED`.
+    pub status: Box<str>,
+    /// Pieces that a buyer can buy.
+    pub quantity: u32,
+    /// The price of one, with its currency.
+    pub price: Option<Money>,
+    /// Number of accepted writes.
+    pub version: u32,
+    /// Revisions counted on the present Pacific day.
+    pub revisions_today: u32,
+    /// Pieces sold here.
+    pub sold: u32,
+    /// When the last accepted write came.
+    pub written_at: Option<DateTime<Utc>>,
+}
+
+/// One thing that eBay was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    /// Its place in the order of things asked; starts at 1.
+    pub seq: u64,
+    /// When, in microseconds since 1970.
+    pub at_us: i64,
+    /// The operation by its published name, `token` for OAuth.
+    pub operation: Box<str>,
+    /// The seller's own key, where the call has one.
+    pub sku: Option<Box<str>>,
+    /// The offer, where the call has one.
+    pub offer_id: Option<Box<str>>,
+    /// The quantity asked for.
+    pub quantity: Option<u32>,
+    /// The price asked for.
+    pub price: Option<Money>,
+    /// Whether it was accepted (for a reading: answered).
+    pub accepted: bool,
+    /// The status code, of the entry for bulk calls.
+    pub status: u16,
+    /// The error's number, if it was refused.
+    pub error_id: Option<u32>,
+    /// The listing's number of accepted writes after this.
+    pub version: Option<u32>,
+    /// The fault that the call met.
+    pub fault: Option<CallFault>,
+}
+
+/// What changes at eBay by someone's hand.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SetListing {
+    /// Which listing.
+    pub sku: String,
+    /// Pieces on sale.
+    pub quantity: Option<u32>,
+    /// The price of one, in the listing's currency.
+    pub price: Option<Decimal>,
+    /// Whether it is on sale at all.
+    pub published: Option<bool>,
+    /// Pieces that a buyer takes now.
+    pub sell: Option<u32>,
+}
+
+/// A call of the Inventory API.
+pub(super) enum Call {
+    Bulk(Value),
+    GetItem(String),
+    PutItem {
+        sku: String,
+        language: bool,
+        body: Value,
+    },
+    GetOffers(Option<String>),
+    GetOffer(String),
+    CreateOffer {
+        language: bool,
+        body: Value,
+    },
+    PutOffer {
+        offer_id: String,
+        language: bool,
+        body: Value,
+    },
+    Publish(String),
+    Withdraw(String),
+}
+
+impl Call {
+    fn operation(&self) -> &'static str {
+        match self {
+            Self::Bulk(_) => "bulkUpdatePriceQuantity",
+            Self::GetItem(_) => "getInventoryItem",
+            Self::PutItem { .. } => "createOrReplaceInventoryItem",
+            Self::GetOffers(_) => "getOffers",
+            Self::GetOffer(_) => "getOffer",
+            Self::CreateOffer { .. } => "createOffer",
+            Self::PutOffer { .. } => "updateOffer",
+            Self::Publish(_) => "publishOffer",
+            Self::Withdraw(_) => "withdrawOffer",
+        }
+    }
+}
+
+struct Listing {
+    sku: Box<str>,
+    offer_id: Box<str>,
+    listing_id: u64,
+    published: bool,
+    /// The inventory item's quantity.
+    inventory: u32,
+    /// The offer's own quantity.
+    available: Option<u32>,
+    price: Option<Money>,
+    version: u32,
+    revised_on: i32,
+    revisions: u32,
+    sold: u32,
+    written_at: Option<Micros>,
+    /// The inventory item and the offer as the seller wrote them, for those that were written here.
+    item_doc: Option<Box<Value>>,
+    offer_doc: Option<Box<Value>>,
+}
+
+impl Listing {
+    fn quantity(&self) -> u32 {
+        self.available.unwrap_or(self.inventory)
+    }
+
+    fn currency(&self) -> Currency {
+        self.price.map_or(Currency::Usd, Money::currency)
+    }
+}
+
+struct Late {
+    at: Micros,
+    listing: usize,
+    change: Change,
+}
+
+/// What one accepted entry sets.
+#[derive(Clone, Copy, Default)]
+struct Change {
+    inventory: Option<u32>,
+    available: Option<u32>,
+    price: Option<Money>,
+}
+
+/// See the module's head.
+pub(super) struct Market {
+    seed: u64,
+    settings: EbaySettings,
+    sale_rate_per_s: f64,
+    stopped: bool,
+    next_sale: Option<Micros>,
+    sales: u64,
+    calls: u64,
+    started: Micros,
+    listings: Vec<Listing>,
+    by_sku: HashMap<Box<str>, usize>,
+    by_offer: HashMap<Box<str>, usize>,
+    next_offer: u64,
+    next_listing: u64,
+    late: Vec<Late>,
+    pub(super) tokens: Tokens,
+    pub(super) ledger: Ring<LedgerEntry>,
+}
+
+const FIRST_OFFER: u64 = 8_200_000_000;
+const FIRST_LISTING: u64 = 155_000_000_000;
+const MARKETPLACE: &str = "EBAY_US";
+
+impl Market {
+    pub(super) fn new(settings: &SimulatorSettings, now: Micros) -> Self {
+        let many = at(settings.listings);
+        let mut market = Self {
+            seed: settings.seed,
+            settings: settings.ebay.clone(),
+            sale_rate_per_s: settings.sale_rate_per_s,
+            stopped: false,
+            next_sale: None,
+            sales: 0,
+            calls: 0,
+            started: now,
+            listings: Vec::with_capacity(many),
+            by_sku: HashMap::with_capacity(many),
+            by_offer: HashMap::with_capacity(many),
+            next_offer: FIRST_OFFER,
+            next_listing: FIRST_LISTING,
+            late: Vec::new(),
+            tokens: Tokens::new(settings.seed, settings.ebay.token_lifetime_s),
+            ledger: Ring::new(settings.ledger_capacity),
+        };
+        for number in 0..settings.listings {
+            let word = mix(settings.seed, 0xeba1, u64::from(number));
+            // Between 20 and 420 dollars: what it was listed for once; the daemon will say what it costs now.
+            let cents = 2_000 + i64::try_from(below(word, 40_000)).unwrap_or(0);
+            let price = Money::new(Decimal::new(cents, 2), Currency::Usd).ok();
+            let sku = format!("ZK-{:06}", number + 1);
+            let at = market.add(sku.into(), true, 1);
+            if let Some(listing) = market.listings.get_mut(at) {
+                listing.price = price;
+            }
+        }
+        market.appoint(now);
+        market
+    }
+
+    /// Adds a listing under a new offer and says where it stands.
+    fn add(&mut self, sku: Box<str>, published: bool, quantity: u32) -> usize {
+        let at = self.listings.len();
+        self.next_offer += 1;
+        let offer_id: Box<str> = self.next_offer.to_string().into();
+        self.by_sku.insert(sku.clone(), at);
+        self.by_offer.insert(offer_id.clone(), at);
+        let listing_id = if published { self.new_listing_id() } else { 0 };
+        self.listings.push(Listing {
+            sku,
+            offer_id,
+            listing_id,
+            published,
+            inventory: quantity,
+            available: Some(quantity),
+            price: None,
+            version: 0,
+            revised_on: 0,
+            revisions: 0,
+            sold: 0,
+            written_at: None,
+            item_doc: None,
+            offer_doc: None,
+        });
+        at
+    }
+
+    fn new_listing_id(&mut self) -> u64 {
+        self.next_listing += 1;
+        self.next_listing
+    }
+
+    /// The listings that exist from the start, in order.
+    pub(super) fn catalogue(&self) -> Vec<CatalogueListing> {
+        let listed = self.listings.iter().filter(|l| !l.offer_id.is_empty());
+        listed
+            .map(|l| CatalogueListing {
+                sku: l.sku.clone(),
+                offer_id: l.offer_id.clone(),
+                listing_id: listing_name(l),
+                marketplace: MARKETPLACE.into(),
+                currency: l.currency(),
+            })
+            .collect()
+    }
+
+    /// What eBay shows for every SKU.
+    pub(super) fn register(&mut self, now: Micros) -> Vec<RegisterEntry> {
+        self.advance(now);
+        let today = pacific_day(now);
+        let entries = self.listings.iter();
+        entries
+            .map(|l| RegisterEntry {
+                sku: l.sku.clone(),
+                offer_id: l.offer_id.clone(),
+                listing_id: listing_name(l),
+                status: if l.published { "PUBLISHED" } else { "UNPUBLISHED" }.into(),
+                quantity: l.quantity(),
+                price: l.price,
+                version: l.version,
+                revisions_today: if l.revised_on == today { l.revisions } else { 0 },
+                sold: l.sold,
+                written_at: l.written_at.map(calendar),
+            })
+            .collect()
+    }
+
+    /// Answers one call of the Inventory API.
+    pub(super) fn call(&mut self, call: &Call, faults: &EbayFaults, now: Micros) -> Answer {
+        self.advance(now);
+        self.calls += 1;
+        let word = mix(self.seed, 0xca11, self.calls);
+        let fault = faults.decide(self.seed, word, now.saturating_sub(self.started));
+        if let Some(answer) = fault.and_then(|f| Answer::of_fault(f, faults)) {
+            self.note(call.operation(), now, |entry| {
+                entry.fault = fault;
+                entry.status = answer.status;
+            });
+            return answer;
+        }
+        let mut answer = match call {
+            Call::Bulk(body) => self.bulk(body, faults, word, now),
+            Call::GetItem(sku) => self.get_item(sku, now),
+            Call::PutItem { sku, language, body } => self.put_item(sku, *language, body, now),
+            Call::GetOffers(sku) => self.get_offers(sku.as_deref(), now),
+            Call::GetOffer(id) => self.get_offer(id, now),
+            Call::CreateOffer { language, body } => self.create_offer(*language, body, now),
+            Call::PutOffer {
+                offer_id,
+                language,
+                body,
+            } => self.put_offer(offer_id, *language, body, now),
+            Call::Publish(id) => self.publish(id, now),
+            Call::Withdraw(id) => self.withdraw(id, now),
+        };
+        answer.fault = fault;
+        answer
+    }
+
+    /// Writes a line of the ledger.
+    fn note(&mut self, operation: &str, now: Micros, fill: impl FnOnce(&mut LedgerEntry)) {
+        let mut entry = LedgerEntry {
+            seq: self.ledger.total() + 1,
+            at_us: now,
+            operation: operation.into(),
+            sku: None,
+            offer_id: None,
+            quantity: None,
+            price: None,
+            accepted: false,
+            status: 0,
+            error_id: None,
+            version: None,
+            fault: None,
+        };
+        fill(&mut entry);
+        self.ledger.push(entry);
+    }
+
+    /// Writes a line about the listing at `at` and the call's outcome.
+    fn note_listing(
+        &mut self,
+        operation: &str,
+        now: Micros,
+        at: Option<usize>,
+        outcome: Result<u16, &Refusal>,
+    ) {
+        let known = at.and_then(|at| self.listings.get(at));
+        let keys = known.map(|l| {
+            (
+                l.sku.clone(),
+                l.offer_id.clone(),
+                l.quantity(),
+                l.price,
+                l.version,
+            )
+        });
+        self.note(operation, now, |entry| {
+            if let Some((sku, offer_id, quantity, price, version)) = keys {
+                entry.sku = Some(sku);
+                entry.offer_id = Some(offer_id);
+                entry.quantity = Some(quantity);
+                entry.price = price;
+                entry.version = Some(version);
+            }
+            match outcome {
+                Ok(status) => {
+                    entry.accepted = true;
+                    entry.status = status;
+                }
+                Err(refusal) => {
+                    entry.status = refusal.status;
+                    entry.error_id = Some(refusal.id);
+                }
+            }
+        });
+    }
+
+    /// Whether the listing at `at` may be revised once more today; counts the revision.
+    fn count_revision(&mut self, at: usize, now: Micros) -> Result<(), Refusal> {
+        let today = pacific_day(now);
+        let most = self.settings.revisions_per_day;
+        let Some(listing) = self.listings.get_mut(at).filter(|l| l.published) else {
+            return Ok(());
+        };
+        if listing.revised_on != today {
+            listing.revised_on = today;
+            listing.revisions = 0;
+        }
+        if listing.revisions >= most {
+            return Err(Refusal::too_many_revisions(most, &listing.sku));
+        }
+        listing.revisions += 1;
+        Ok(())
+    }
+
+    fn apply(&mut self, at: usize, change: Change) {
+        if let Some(listing) = self.listings.get_mut(at) {
+            listing.inventory = change.inventory.unwrap_or(listing.inventory);
+            listing.available = change.available.or(listing.available);
+            listing.price = change.price.or(listing.price);
+        }
+    }
+
+    /// Counts an accepted write.
+    fn written(&mut self, at: usize, now: Micros) {
+        if let Some(listing) = self.listings.get_mut(at) {
+            listing.version += 1;
+            listing.written_at = Some(now);
+        }
+    }
+
+    /// Plays what happens at eBay until `now`: late writes take hold, buyers buy.
+    pub(super) fn advance(&mut self, now: Micros) {
+        if !self.late.is_empty() {
+            let (due, rest): (Vec<Late>, Vec<Late>) = std::mem::take(&mut self.late)
+                .into_iter()
+                .partition(|late| late.at <= now);
+            self.late = rest;
+            for late in due {
+                self.apply(late.listing, late.change);
+            }
+        }
+        for _ in 0..100_000 {
+            let Some(t) = self.next_sale.filter(|t| *t <= now) else {
+                break;
+            };
+            let word = mix(self.seed, 0x5a1e, self.sales);
+            let many = super::draw::count(self.listings.len());
+            let listing = usize::try_from(below(word, many)).unwrap_or(0);
+            self.sell(listing, 1);
+            self.sales += 1;
+            self.appoint(t);
+        }
+    }
+
+    /// A buyer takes up to `pieces` of the listing at `at`.
+    fn sell(&mut self, at: usize, pieces: u32) {
+        let Some(listing) = self.listings.get_mut(at).filter(|l| l.published) else {
+            return;
+        };
+        let sold = pieces.min(listing.quantity());
+        listing.inventory = listing.inventory.saturating_sub(sold);
+        listing.available = listing.available.map(|q| q.saturating_sub(sold));
+        listing.sold += sold;
+    }
+
+    fn appoint(&mut self, after: Micros) {
+        let share = unit(mix(self.seed, 0x5a1f, self.sales));
+        let rate = if self.stopped { 0.0 } else { self.sale_rate_per_s };
+        self.next_sale = waiting(share, rate).map(|gap| after.saturating_add(gap));
+    }
+
+    /// Whether buyers buy.
+    pub(super) fn stop(&mut self, stopped: bool, now: Micros) {
+        self.stopped = stopped;
+        self.appoint(now);
+    }
+
+    /// How many pieces are sold per second from `now` on.
+    pub(super) fn set_rate(&mut self, sale_rate_per_s: f64, now: Micros) {
+        self.sale_rate_per_s = sale_rate_per_s;
+        self.appoint(now);
+    }
+
+    /// Why `order` cannot be carried out, if it cannot.
+    pub(super) fn cannot_set(&self, order: &SetListing) -> Option<String> {
+        let Some(listing) = self.place_of(order).and_then(|at| self.listings.get(at)) else {
+            return Some(format!("`set_listing.sku`: expected a SKU, got {:?}", order.sku));
+        };
+        let price = order.price.map(|price| Money::new(price, listing.currency()))?;
+        price.err().map(|bad| format!("`set_listing.price`: {bad}"))
+    }
+
+    /// Does what someone ordered for one listing, past the API: no write is counted.
+    pub(super) fn set(&mut self, order: &SetListing, now: Micros) {
+        let Some(at) = self.place_of(order) else { return };
+        if order.published == Some(true) && self.listings.get(at).is_some_and(|l| !l.published) {
+            self.put_up(at);
+        }
+        let Some(listing) = self.listings.get_mut(at) else {
+            return;
+        };
+        if let Some(price) = order.price {
+            listing.price = Money::new(price, listing.currency()).ok().or(listing.price);
+        }
+        if let Some(quantity) = order.quantity {
+            listing.inventory = quantity;
+            listing.available = Some(quantity);
+        }
+        listing.published = order.published.unwrap_or(listing.published);
+        if let Some(pieces) = order.sell {
+            self.sell(at, pieces);
+        }
+        self.note_listing("by hand", now, Some(at), Ok(200));
+    }
+
+    fn place_of(&self, order: &SetListing) -> Option<usize> {
+        self.by_sku.get(order.sku.as_str()).copied()
+    }
+
+    /// Makes a new listing of an offer.
+    fn put_up(&mut self, at: usize) {
+        let listing_id = self.new_listing_id();
+        if let Some(listing) = self.listings.get_mut(at) {
+            // A new listing begins with a fresh allowance of revisions.
+            listing.published = true;
+            listing.listing_id = listing_id;
+            listing.revisions = 0;
+            listing.sold = 0;
+        }
+    }
+
+    /// Answers a call without a living access token.
+    pub(super) fn turned_away(&mut self, now: Micros) -> Answer {
+        let answer = Answer::unauthorized();
+        self.note("unauthorized", now, |entry| entry.status = answer.status);
+        answer
+    }
+
+    /// Answers the token endpoint.
+    pub(super) fn grant(
+        &mut self,
+        authorization: Option<&str>,
+        form: &[(String, String)],
+        faults: &EbayFaults,
+        now: Micros,
+    ) -> Answer {
+        let answer = self.tokens.grant(authorization, form, faults, now);
+        self.note("token", now, |entry| {
+            entry.status = answer.status;
+            entry.accepted = answer.status == 200;
+        });
+        answer
+    }
+}
+
+/// The number that buyers see, empty while nothing is published.
+fn listing_name(listing: &Listing) -> Box<str> {
+    if listing.published {
+        listing.listing_id.to_string().into()
+    } else {
+        "".into()
+    }
+}
+
+/// The calendar day on the Pacific coast, where eBay's days begin.
+fn pacific_day(now: Micros) -> i32 {
+    calendar(now)
+        .with_timezone(&chrono_tz::America::Los_Angeles)
+        .num_days_from_ce()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Why a listing is what it is (requirement L7): which observation, which rule, which version, who approved.
+//!
+//! Everything is taken from what was written down when it was decided; nothing is worked out again. So an old number
+//! explains itself by the rules of its own day.
+
+use crate::domain::{ListingId, Version, WatchId};
+use crate::store::history::{self, HistoryRow};
+use crate::store::holds::{self, Hold, HoldFilter};
+use crate::store::listings::{self, Listing};
+use crate::store::sync_log::{self, Push};
+use crate::store::StoreError;
+use diesel_async::AsyncPgConnection;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Pushes shown.
+const PUSHES: u32 = 20;
+/// Rows of history and holds looked through for the ones that belong.
+const ROWS: i64 = 200;
+
+/// The whole story of one listing.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// The row: confirmed, wanted, versions.
+    pub listing: Listing,
+    /// The change of the source behind what is wanted.
+    pub observation: Option<HistoryRow>,
+    /// Who let it through, where somebody had to.
+    pub approved_by: Option<String>,
+    /// Holds of the listing and of the watch behind it, newest first.
+    pub holds: Vec<Hold>,
+    /// The newest pushes, newest first.
+    pub pushes: Vec<Push>,
+    /// The story in sentences, oldest first.
+    pub story: Vec<String>,
+}
+
+/// Assembles the story.
+///
+/// # Errors
+/// [`StoreError::NotFound`] without such a listing; when the database is away or refuses.
+pub async fn explain(
+    conn: &mut AsyncPgConnection,
+    id: ListingId,
+) -> Result<Explanation, StoreError> {
+    let listing = listings::get(conn, id).await?;
+    let product = listing.basis.product_id;
+    let says = |key: &str| listing.wanted_cause.as_ref().and_then(|c| c.get(key));
+    let number = |key: &str| says(key).and_then(Value::as_i64);
+    let source = number("watch_id").map(WatchId).zip(number("version").map(Version));
+    let observation = match source {
+        Some((watch, version)) => history::page(conn, product, None, ROWS)
+            .await?
+            .into_iter()
+            .find(|row| row.watch_id == watch && row.version == version),
+        None => None,
+    };
+    let filter = HoldFilter {
+        product_id: Some(product),
+        ..HoldFilter::default()
+    };
+    let holds: Vec<Hold> = holds::page(conn, &filter, None, ROWS)
+        .await?
+        .into_iter()
+        .filter(|h| h.listing_id == Some(id) || (h.listing_id.is_none() && h.watch_id == source.map(|s| s.0)))
+        .collect();
+    let approved_by = says("approved_by").and_then(Value::as_str).map(str::to_owned);
+    let pushes = sync_log::of_listing(conn, id, PUSHES).await?;
+    let story = tell(&listing, observation.as_ref(), approved_by.as_deref(), &holds, &pushes);
+    Ok(Explanation {
+        listing,
+        observation,
+        approved_by,
+        holds,
+        pushes,
+        story,
+    })
+}
+
+fn tell(
+    listing: &Listing,
+    observation: Option<&HistoryRow>,
+    approved_by: Option<&str>,
+    holds: &[Hold],
+    pushes: &[Push],
+) -> Vec<String> {
+    let mut story = Vec::new();
+    let money = |m: Option<crate::domain::Money>| m.map_or_else(|| "no price".to_owned(), |m| m.to_string());
+    if let Some(seen) = observation {
+        story.push(format!(
+            "{}: watch `{}` showed {} pieces at {} (version {}, {})",
+            seen.fetched_at.unwrap_or(seen.created_at),
+            seen.watch_id,
+            seen.new_stock,
+            money(seen.new_price),
+            seen.version,
+            seen.change_source,
+        ));
+    }
+    if let (Some(wanted), Some(at)) = (listing.basis.wanted, listing.wanted_at) {
+        let cause = listing.wanted_cause.as_ref();
+        let text = |key: &str| cause.and_then(|c| c.get(key)).map(plain);
+        let mut line = format!(
+            "{at}: version {} wants {} pieces at {}, {}: {}",
+            listing.wanted_version,
+            wanted.quantity,
+            wanted.price.map_or_else(|| "the price that stands".to_owned(), |p| p.to_string()),
+            wanted.status,
+            text("rule").unwrap_or_else(|| "by hand".to_owned()),
+        );
+        for (key, words) in [
+            ("cost", "cost"),
+            ("landed", "with shipping"),
+            ("needed", "needed for the margin"),
+            ("limit", "limited by the"),
+            ("shaped_by", "quantity cut by the"),
+            ("held", "because"),
+        ] {
+            if let Some(value) = text(key) {
+                line.push_str(&format!("; {words} {value}"));
+            }
+        }
+        story.push(line);
+    }
+    if let Some(by) = approved_by {
+        story.push(format!("`{by}` let it through"));
+    }
+    for hold in holds.iter().rev().filter(|h| h.listing_id.is_some()) {
+        story.push(format!(
+            "{}: held for {} ({}{})",
+            hold.created_at,
+            hold.reason,
+            hold.status,
+            hold.decided_by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default(),
+        ));
+    }
+    for push in pushes.iter().rev() {
+        story.push(format!(
+            "{}: {} of version {}{}{}: {}",
+            push.sent_at,
+            push.kind,
+            push.wanted_version,
+            push.new_quantity.map(|q| format!(", quantity {q}")).unwrap_or_default(),
+            push.new_price.map(|p| format!(", price {p}")).unwrap_or_default(),
+            push.outcome,
+        ));
+    }
+    story
+}
+
+/// A value of the cause as a person reads it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(money) => match (money.get("amount"), money.get("currency")) {
+            (Some(amount), Some(currency)) => format!("{} {}", plain(amount), plain(currency)),
+            _ => value.to_string(),
+        },
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,113 @@
+//! The way out to one destination, as the syncer sees it.
+//!
+//! A port, so that the syncer knows neither permits nor gates: it asks whether the way is open, hands over a request
+//! with the last moment at which it may still be sent, and gets one answer for each listing. `app` puts the
+//! destination's gateway behind it; the tests put a destination of their own there.
+
+mod gateway;
+
+pub use gateway::{GatewayOutlet, LastMoments, Punctual};
+
+use crate::domain::{ErrorClass, ListingRef, ListingState};
+use crate::platform::{FoundListing, PlatformError, Revision};
+use futures_util::future::BoxFuture;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Who goes first when the destination's rate is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// An offer is taken away.
+    Zero,
+    /// A value moves, or is about to.
+    Change,
+    /// A look afterwards.
+    Check,
+}
+
+/// Why nothing was sent: the destination knows nothing of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotSent {
+    /// The reason, for people.
+    pub why: String,
+    /// When it is worth asking again.
+    pub retry_after: Duration,
+}
+
+/// What became of one write.
+#[derive(Clone, Debug)]
+pub enum Written {
+    /// The destination took it; what it said beside that.
+    Accepted {
+        /// Warnings, kept whole.
+        warnings: Vec<Box<str>>,
+    },
+    /// It was answered, and surely has no effect.
+    Failed(PlatformError),
+    /// It may have had its effect.
+    Unknown(PlatformError),
+    /// It was never sent.
+    NotSent(NotSent),
+}
+
+/// Why a destination was not read.
+#[derive(Clone, Debug)]
+pub enum NotRead {
+    /// It did not answer, or with an error.
+    Failed(PlatformError),
+    /// It was not asked.
+    NotSent(NotSent),
+}
+
+/// One destination, behind whatever guards it.
+pub trait Outlet: Send + Sync + 'static {
+    /// How many listings one [`revise`](Self::revise) may hold.
+    fn batch_size(&self) -> usize;
+
+    /// `None` while requests go through; else how long it is useless to ask. Nothing is taken from the queue meanwhile.
+    fn shut_for(&self) -> Option<Duration>;
+
+    /// Sets quantity and price absolutely; one answer for each, in order. Not sent after `send_before`.
+    fn revise(
+        &self,
+        revisions: Vec<Revision>,
+        urgency: Urgency,
+        send_before: Instant,
+    ) -> BoxFuture<'static, Vec<Written>>;
+
+    /// Ends a listing. Not sent after `send_before`.
+    fn end(&self, listing: ListingRef, urgency: Urgency, send_before: Instant)
+    -> BoxFuture<'static, Written>;
+
+    /// Lists an ended listing again. Not sent after `send_before`.
+    fn relist(
+        &self,
+        listing: ListingRef,
+        urgency: Urgency,
+        send_before: Instant,
+    ) -> BoxFuture<'static, Written>;
+
+    /// Reads what the destination shows now. Not asked after `send_before`.
+    fn read(
+        &self,
+        listing: ListingRef,
+        urgency: Urgency,
+        send_before: Instant,
+    ) -> BoxFuture<'static, Result<ListingState, NotRead>>;
+
+    /// Finds listings by the seller's own key.
+    fn find(&self, sku: Box<str>) -> BoxFuture<'static, Result<Vec<FoundListing>, NotRead>>;
+}
+
+/// Whether a failure says something about the service rather than about the listing: it passes by itself, and no
+/// attempt is used up by it.
+#[must_use]
+pub fn is_outage(class: ErrorClass) -> bool {
+    match class {
+        ErrorClass::Transient
+        | ErrorClass::RateLimited { .. }
+        | ErrorClass::Blocked
+        | ErrorClass::Unauthorized => true,
+        ErrorClass::NotFound | ErrorClass::Rejected | ErrorClass::Protocol => false,
+    }
+}

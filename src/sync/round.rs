@@ -1,0 +1,231 @@
+//! One request: sent, answered, settled.
+//!
+//! A request that waits too long for its turn is not sent any more. An answer is settled in one transaction with all
+//! that came with it; while the database is away the answer is kept and tried again for as long as its lease may stand,
+//! then forgotten: its outcome is unknown from then on, and the listing is read back.
+
+use super::outlet::{NotRead, NotSent, Urgency, Written};
+use super::plan::{ReadWhy, Step};
+use super::settings::SETTLE_WITHIN;
+use super::settle::{Answer, settle};
+use super::shared::Shared;
+use super::take::Work;
+use crate::domain::{ListingId, ListingStatus};
+use crate::platform::Revision;
+use crate::pricing;
+use crate::store::pushes;
+use crate::store::{StoreError, listings, sync_log};
+use chrono::{DateTime, Utc};
+use diesel_async::AsyncPgConnection;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Requests that go out together.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// One call for several listings.
+    Revise(Vec<Work>),
+    /// One call for one listing: end, relist or read.
+    Single(Work),
+}
+
+impl Request {
+    pub(super) fn urgency(&self) -> Urgency {
+        match self {
+            Self::Revise(work) => work.iter().map(Work::urgency).min().unwrap_or(Urgency::Change),
+            Self::Single(work) => work.urgency(),
+        }
+    }
+
+    pub(super) fn listings(&self) -> usize {
+        match self {
+            Self::Revise(work) => work.len(),
+            Self::Single(_) => 1,
+        }
+    }
+}
+
+/// Sorts work into requests: zeros never share a request with what is less urgent, nor listings on sale with those that
+/// are not, which a destination may have to handle one by one.
+pub(super) fn requests(work: Vec<Work>, batch_size: usize) -> Vec<Request> {
+    let mut batches: [Vec<Work>; 3] = Default::default();
+    let [zeros, on_sale, off_sale] = &mut batches;
+    let mut singles = Vec::new();
+    for work in work {
+        let shown = work.listing.basis.confirmed.status;
+        match work.begun.step {
+            Step::Revise { .. } if work.urgency() == Urgency::Zero => zeros.push(work),
+            Step::Revise { .. } if shown == ListingStatus::Active => on_sale.push(work),
+            Step::Revise { .. } => off_sale.push(work),
+            _ => singles.push(work),
+        }
+    }
+    let mut requests = Vec::new();
+    for batch in batches {
+        let mut rest = batch.into_iter().peekable();
+        while rest.peek().is_some() {
+            requests.push(Request::Revise(rest.by_ref().take(batch_size.max(1)).collect()));
+        }
+    }
+    requests.extend(singles.into_iter().map(Request::Single));
+    requests.sort_by_key(Request::urgency);
+    requests
+}
+
+/// Sends one request and settles what came back. `at` is the database's clock and ours, both before the request was
+/// written down.
+pub(super) async fn run(shared: Arc<Shared>, request: Request, at: (DateTime<Utc>, Instant)) {
+    let urgency = request.urgency();
+    let settings = shared.settings;
+    let answered: Vec<(Work, Answer)> = match request {
+        Request::Revise(work) => {
+            let send_before = at.1 + settings.send_within();
+            let revisions: Vec<Revision> = work.iter().filter_map(revision).collect();
+            let written = if Instant::now() < send_before {
+                shared.outlet.revise(revisions, urgency, send_before).await
+            } else {
+                Vec::new()
+            };
+            let mut written = written.into_iter();
+            work.into_iter()
+                .map(|w| {
+                    let answer = written.next().unwrap_or_else(late);
+                    (w, Answer::Written(answer))
+                })
+                .collect()
+        }
+        Request::Single(work) => {
+            let answer = single(&shared, &work, urgency, at.1).await;
+            vec![(work, answer)]
+        }
+    };
+    fail::fail_point!("fp11_answered");
+    shared.count(&answered);
+    keep(&shared, answered, at).await;
+    fail::fail_point!("fp12_confirmed");
+}
+
+fn late() -> Written {
+    Written::NotSent(NotSent {
+        why: "its last moment had passed before it was handed over".to_owned(),
+        retry_after: Duration::ZERO,
+    })
+}
+
+fn revision(work: &Work) -> Option<Revision> {
+    let Step::Revise { quantity, price } = work.begun.step else {
+        return None;
+    };
+    Some(Revision {
+        listing: work.listing.basis.listing.clone(),
+        quantity,
+        price,
+        confirmed: work.listing.basis.confirmed,
+    })
+}
+
+async fn single(shared: &Shared, work: &Work, urgency: Urgency, begun_at: Instant) -> Answer {
+    let listing = work.listing.basis.listing.clone();
+    let send_before = begun_at + shared.settings.send_within();
+    let outlet = &shared.outlet;
+    match work.begun.step {
+        Step::End | Step::Relist if Instant::now() >= send_before => Answer::Written(late()),
+        Step::End => Answer::Written(outlet.end(listing, urgency, send_before).await),
+        Step::Relist => Answer::Written(outlet.relist(listing, urgency, send_before).await),
+        _ => {
+            let read_before = begun_at + shared.settings.read_within();
+            let limit = shared
+                .settings
+                .read_within()
+                .saturating_add(shared.settings.push_limit());
+            let read = outlet.read(listing, urgency, read_before);
+            Answer::Read(tokio::time::timeout(limit, read).await.unwrap_or_else(|_| {
+                Err(NotRead::NotSent(NotSent {
+                    why: "no answer came in time".to_owned(),
+                    retry_after: Duration::from_secs(1),
+                }))
+            }))
+        }
+    }
+}
+
+/// Settles answers, again and again while the database is away, as long as that helps.
+async fn keep(shared: &Arc<Shared>, answered: Vec<(Work, Answer)>, at: (DateTime<Utc>, Instant)) {
+    let answered = Arc::new(answered);
+    let since = Instant::now();
+    let mut tries = 0_u32;
+    loop {
+        let (mine, theirs) = (Arc::clone(shared), Arc::clone(&answered));
+        let result = shared
+            .db
+            .transaction(move |conn| Box::pin(async move { write(conn, &mine, &theirs, at).await }))
+            .await;
+        match result {
+            Ok(()) => return,
+            Err(error) if error.is_retryable() && since.elapsed() < SETTLE_WITHIN => {
+                tracing::warn!(error = %error, "The answer of {} is kept until the database is back", shared.destination);
+                tries = tries.saturating_add(1);
+                let wait = Duration::from_millis(50).saturating_mul(1 << tries.min(5));
+                tokio::time::sleep(wait).await;
+            }
+            Err(error) => {
+                // The push stays open; when its deadline has passed, the listing is read back.
+                tracing::error!(error = %error, "An answer of {} could not be written down", shared.destination);
+                return;
+            }
+        }
+    }
+}
+
+async fn write(
+    conn: &mut AsyncPgConnection,
+    shared: &Shared,
+    answered: &[(Work, Answer)],
+    at: (DateTime<Utc>, Instant),
+) -> Result<(), StoreError> {
+    // Early or late by a moment; a wait that ends too soon finds the deadline still ahead and waits the rest.
+    let now = at.0 + at.1.elapsed();
+    let ids: Vec<ListingId> = answered.iter().map(|(work, _)| work.id()).collect();
+    let unsure: Vec<ListingId> = answered
+        .iter()
+        .filter(|(work, _)| work.begun.step == Step::Read(ReadWhy::Unsure))
+        .map(|(work, _)| work.id())
+        .collect();
+    let rows: HashMap<ListingId, _> = listings::lock_all(conn, &ids)
+        .await?
+        .into_iter()
+        .map(|listing| (listing.id(), listing))
+        .collect();
+    let possible: HashMap<ListingId, _> = if unsure.is_empty() {
+        HashMap::new()
+    } else {
+        sync_log::possible_writes(conn, &unsure)
+            .await?
+            .into_iter()
+            .collect()
+    };
+    let mut settlements = Vec::with_capacity(answered.len());
+    let mut troubles = Vec::new();
+    for (work, answer) in answered {
+        // A listing that is gone took its jobs and log rows along.
+        let Some(listing) = rows.get(&work.id()) else {
+            continue;
+        };
+        let waits = shared.waits(work.id(), work.begun.retries);
+        let settled = settle(
+            listing,
+            &work.begun,
+            answer,
+            possible.get(&work.id()).copied().unwrap_or_default(),
+            waits,
+            now,
+        );
+        shared.learn(&settled, answer);
+        troubles.extend(settled.trouble.map(|trouble| (listing.clone(), trouble)));
+        settlements.push(settled.write);
+    }
+    pushes::settle(conn, &settlements, pricing::day_of(now)).await?;
+    shared.record(conn, &troubles).await
+}

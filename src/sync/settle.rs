@@ -1,0 +1,468 @@
+//! What an answer changes: the pure half of finishing a push.
+//!
+//! Called with the listing's row locked. A push still owns its listing while the row's `last_sync_log_id` is its own;
+//! everybody else's answer is only logged, and makes the listing be read back. What is confirmed is what was sent,
+//! whatever is wanted by now; whether the listing is finished is decided by what is wanted *now*.
+
+use super::outlet::{NotRead, NotSent, Written, is_outage};
+use super::plan::{HELD_ENDED, HELD_NOT_APPLIED, HELD_REFUSED, HELD_SALE, ReadWhy, Step, is_zero, matches};
+use crate::domain::{ErrorClass, ListingState, ListingStatus, SyncLogId, Version};
+use crate::platform::PlatformError;
+use crate::platform::ebay::budget::{Revisions, pacific_day};
+use crate::store::listings::Listing;
+use crate::store::pushes::{JobEnd, ListingHold, PushLease, PushOutcome, Settlement};
+use crate::store::sync_log::PossibleWrites;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The priority of a look afterwards: behind everything that changes something.
+pub const PRIORITY_CHECK: i16 = 8;
+const PRIORITY_ZERO: i16 = 1;
+const PRIORITY_CHANGE: i16 = 5;
+
+/// A request that was begun, as its worker remembers it.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// The job.
+    pub lease: PushLease,
+    /// The job's priority.
+    pub priority: i16,
+    /// Attempts that have failed.
+    pub retries: i32,
+    /// How many may.
+    pub max_retries: i32,
+    /// The fence.
+    pub log: SyncLogId,
+    /// What was wanted when it was begun.
+    pub version: Version,
+    /// What was asked.
+    pub step: Step,
+    /// Whether that version is whole once this is accepted.
+    pub completes: bool,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// To a write.
+    Written(Written),
+    /// To a read.
+    Read(Result<ListingState, NotRead>),
+}
+
+/// Waits that the pure half does not draw itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// After an outage of the destination, jittered.
+    pub outage: Duration,
+    /// After a failed attempt, jittered.
+    pub attempt: Duration,
+    /// From an accepted push that matters to the look afterwards.
+    pub read_back: Duration,
+}
+
+/// A trouble that a person should find among the errors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trouble {
+    /// A stable name.
+    pub code: String,
+    /// What happened, and what happens next.
+    pub message: String,
+    /// Whether a person is needed soon: a listing may be sold from without cover, or many are held.
+    pub critical: bool,
+    /// Whether it is about the destination as a whole, and one row is enough for all listings it hits.
+    pub shared: bool,
+}
+
+/// What to write, what to tell, and what to remember.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// For the tables.
+    pub write: Settlement,
+    /// For the errors.
+    pub trouble: Option<Trouble>,
+    /// The destination was read just now, and what it shows is confirmed.
+    pub fresh: bool,
+    /// A zero was refused: look before saying it again.
+    pub doubted: bool,
+}
+
+/// The parts that differ from answer to answer; the rest follows from the push.
+struct Verdict {
+    confirmed: Option<ListingState>,
+    synced: Option<Version>,
+    over: bool,
+    needs_read_back: bool,
+    hold: Option<ListingHold>,
+    outcome: PushOutcome,
+    error: Option<Value>,
+    job: JobEnd,
+    trouble: Option<Trouble>,
+    fresh: bool,
+    doubted: bool,
+}
+
+/// What `answer` to `begun` changes, given the locked row.
+#[must_use]
+pub fn settle(
+    listing: &Listing,
+    begun: &Begun,
+    answer: &Answer,
+    possible: PossibleWrites,
+    waits: Waits,
+    now: DateTime<Utc>,
+) -> Settled {
+    let mine = listing.last_sync_log_id == Some(begun.log);
+    let verdict = match answer {
+        _ if !mine => overtaken(listing, begun, answer),
+        Answer::Written(Written::Accepted { warnings }) => accepted(listing, begun, warnings, waits),
+        Answer::Written(Written::Unknown(error)) => unknown(listing, begun, error, now),
+        Answer::Written(Written::NotSent(why)) => not_sent(listing, begun, why),
+        Answer::Written(Written::Failed(error)) => failed(listing, begun, error, waits),
+        Answer::Read(Ok(shown)) => read(listing, begun, *shown, possible, waits),
+        Answer::Read(Err(NotRead::NotSent(why))) => not_sent(listing, begun, why),
+        Answer::Read(Err(NotRead::Failed(error))) => failed(listing, begun, error, waits),
+    };
+    // The day's revisions are used up over there, whatever we counted.
+    let exhausted = match answer {
+        Answer::Written(Written::Failed(error)) if &*error.code == crate::platform::ebay::REVISION_LIMIT => {
+            let counted = Revisions {
+                day: listing.revisions_day,
+                used: listing.revisions,
+            };
+            let spent = counted.exhaust(pacific_day(now));
+            spent.day.map(|day| (day, spent.used))
+        }
+        _ => None,
+    };
+    Settled {
+        write: Settlement {
+            listing: listing.id(),
+            confirmed: verdict.confirmed,
+            synced: verdict.synced,
+            over: verdict.over,
+            needs_read_back: verdict.needs_read_back,
+            hold: verdict.hold,
+            exhausted,
+            log: Some((begun.log, verdict.outcome, verdict.error)),
+            job: (begun.lease, verdict.job),
+        },
+        trouble: verdict.trouble,
+        fresh: verdict.fresh,
+        doubted: verdict.doubted,
+    }
+}
+
+/// Priority of the next look, from what is wanted.
+fn urgency(listing: &Listing) -> i16 {
+    if listing.basis.wanted.is_some_and(is_zero) {
+        PRIORITY_ZERO
+    } else {
+        PRIORITY_CHANGE
+    }
+}
+
+fn again(after: Duration, priority: i16) -> JobEnd {
+    JobEnd::Again { after, priority }
+}
+
+impl Verdict {
+    /// Nothing learned and nothing changed but the log.
+    fn of(listing: &Listing, outcome: PushOutcome, job: JobEnd) -> Self {
+        Self {
+            confirmed: None,
+            synced: None,
+            over: false,
+            needs_read_back: listing.needs_read_back,
+            hold: None,
+            outcome,
+            error: None,
+            job,
+            trouble: None,
+            fresh: false,
+            doubted: false,
+        }
+    }
+}
+
+/// The lease was lost: somebody else has pushed or will. The late request may stand over there: look.
+fn overtaken(listing: &Listing, begun: &Begun, answer: &Answer) -> Verdict {
+    let (outcome, harmless) = match answer {
+        Answer::Written(Written::Accepted { .. }) => (PushOutcome::Accepted, false),
+        Answer::Written(Written::Unknown(_)) => (PushOutcome::Unknown, false),
+        Answer::Written(Written::Failed(_) | Written::NotSent(_)) => (PushOutcome::Failed, true),
+        Answer::Read(_) => (PushOutcome::Failed, true),
+    };
+    Verdict {
+        needs_read_back: listing.needs_read_back || !harmless,
+        error: Some(json!({ "overtaken": "another push was begun before this one was settled" })),
+        ..Verdict::of(listing, outcome, again(Duration::ZERO, begun.priority.min(2)))
+    }
+}
+
+fn accepted(listing: &Listing, begun: &Begun, warnings: &[Box<str>], waits: Waits) -> Verdict {
+    let shown = begun.step.applied(listing.basis.confirmed);
+    let newest = listing.wanted_version == begun.version;
+    let whole = listing.basis.wanted.is_some_and(|w| matches(w, shown));
+    let job = match (newest && whole, listing.needs_read_back) {
+        (true, false) => JobEnd::Done,
+        (true, true) => again(waits.read_back, PRIORITY_CHECK),
+        (false, _) => again(Duration::ZERO, urgency(listing)),
+    };
+    Verdict {
+        confirmed: Some(shown),
+        synced: begun
+            .completes
+            .then_some(begun.version.max(listing.synced_version)),
+        over: true,
+        error: (!warnings.is_empty()).then(|| json!({ "warnings": warnings })),
+        ..Verdict::of(listing, PushOutcome::Accepted, job)
+    }
+}
+
+fn unknown(listing: &Listing, begun: &Begun, error: &PlatformError, now: DateTime<Utc>) -> Verdict {
+    // Nothing newer goes out while the request may still act.
+    let wait = listing
+        .pushing
+        .and_then(|p| (p.deadline - now).to_std().ok())
+        .unwrap_or(Duration::ZERO);
+    Verdict {
+        needs_read_back: true,
+        error: serde_json::to_value(error).ok(),
+        trouble: Some(Trouble {
+            code: error.code.to_string(),
+            message: error.message.to_string(),
+            critical: false,
+            shared: true,
+        }),
+        ..Verdict::of(listing, PushOutcome::Unknown, again(wait, begun.priority))
+    }
+}
+
+fn not_sent(listing: &Listing, begun: &Begun, why: &NotSent) -> Verdict {
+    Verdict {
+        // A read ends nothing: the write before it may still be unsettled.
+        over: begun.step.is_write(),
+        error: Some(json!({ "not_sent": why.why })),
+        ..Verdict::of(
+            listing,
+            PushOutcome::Failed,
+            again(why.retry_after, begun.priority),
+        )
+    }
+}
+
+fn failed(listing: &Listing, begun: &Begun, error: &PlatformError, waits: Waits) -> Verdict {
+    let write = begun.step.is_write();
+    let trouble = |critical: bool, message: String| Trouble {
+        code: error.code.to_string(),
+        message,
+        critical,
+        shared: is_outage(error.class),
+    };
+    let base = Verdict {
+        over: write,
+        error: serde_json::to_value(error).ok(),
+        ..Verdict::of(listing, PushOutcome::Failed, JobEnd::Done)
+    };
+    if is_outage(error.class) {
+        let wait = match error.class {
+            ErrorClass::RateLimited {
+                retry_after: Some(told),
+            } => told.max(waits.outage),
+            _ => waits.outage,
+        };
+        return Verdict {
+            trouble: Some(trouble(false, error.message.to_string())),
+            job: again(wait, begun.priority),
+            ..base
+        };
+    }
+    if &*error.code == crate::platform::ebay::REVISION_LIMIT {
+        // The claim finds the budget used up and waits for the next day.
+        return Verdict {
+            trouble: Some(trouble(begun.step.is_zero(), error.message.to_string())),
+            job: again(waits.attempt, begun.priority),
+            ..base
+        };
+    }
+    let last = begun.retries >= begun.max_retries;
+    let gone = write && begun.step.is_zero() && error.class != ErrorClass::Protocol;
+    let again_is_useless = !gone && matches!(error.class, ErrorClass::Rejected | ErrorClass::NotFound);
+    if last || again_is_useless {
+        let id = listing.id();
+        let message = format!(
+            "{}; listing `{id}` is held until its wanted values change or a person releases it",
+            error.message
+        );
+        return Verdict {
+            outcome: PushOutcome::Rejected,
+            hold: Some(ListingHold {
+                reason: HELD_REFUSED,
+                detail: json!({ "error": error, "step": begun.step, "wanted_version": begun.version }),
+            }),
+            trouble: Some(trouble(begun.step.is_zero(), message)),
+            job: JobEnd::Dead {
+                error: error.message.to_string(),
+            },
+            ..base
+        };
+    }
+    Verdict {
+        outcome: PushOutcome::Rejected,
+        // A zero that is refused: perhaps the listing is gone already, so look before saying it again.
+        doubted: gone,
+        needs_read_back: listing.needs_read_back || gone,
+        job: JobEnd::Retry {
+            after: waits.attempt,
+            error: error.message.to_string(),
+        },
+        ..base
+    }
+}
+
+fn read(
+    listing: &Listing,
+    begun: &Begun,
+    shown: ListingState,
+    possible: PossibleWrites,
+    waits: Waits,
+) -> Verdict {
+    let before = listing.basis.confirmed;
+    let wanted = listing.basis.wanted;
+    let unsure = begun.step == Step::Read(ReadWhy::Unsure);
+    let base = Verdict {
+        confirmed: Some(shown),
+        over: true,
+        needs_read_back: false,
+        fresh: true,
+        ..Verdict::of(
+            listing,
+            PushOutcome::Accepted,
+            again(Duration::ZERO, urgency(listing)),
+        )
+    };
+    let Some(wanted) = wanted else {
+        return Verdict {
+            job: JobEnd::Done,
+            ..base
+        };
+    };
+    if matches(wanted, shown) {
+        return Verdict {
+            synced: Some(listing.wanted_version),
+            job: JobEnd::Done,
+            ..base
+        };
+    }
+    if let Some(hold) = surprise(
+        before,
+        shown,
+        if unsure {
+            possible
+        } else {
+            PossibleWrites::default()
+        },
+    ) {
+        if wanted.quantity > shown.quantity && wanted.status == ListingStatus::Active {
+            return Verdict {
+                outcome: PushOutcome::Held,
+                trouble: Some(Trouble {
+                    code: hold.reason.to_owned(),
+                    message: format!(
+                        "Listing `{}` shows {} where {} was confirmed; it is held: nothing is raised before a person \
+                         has looked",
+                        listing.id(),
+                        shown.quantity,
+                        before.quantity
+                    ),
+                    critical: false,
+                    shared: false,
+                }),
+                hold: Some(hold),
+                job: JobEnd::Done,
+                ..base
+            };
+        }
+    }
+    if listing.synced_version < listing.wanted_version {
+        return base;
+    }
+    // It was accepted whole, and is not there.
+    not_applied(listing, begun, shown, waits, base)
+}
+
+/// Less than was confirmed, or ended, without our doing.
+fn surprise(before: ListingState, shown: ListingState, possible: PossibleWrites) -> Option<ListingHold> {
+    let detail = json!({ "confirmed": before, "shown": shown });
+    if before.status != ListingStatus::Active {
+        return None;
+    }
+    if shown.status != ListingStatus::Active {
+        return (!possible.ended).then_some(ListingHold {
+            reason: HELD_ENDED,
+            detail,
+        });
+    }
+    // After an unknown outcome any of the values that were sent may stand.
+    let least = possible.least.unwrap_or(before.quantity).min(before.quantity);
+    (shown.quantity < least).then_some(ListingHold {
+        reason: HELD_SALE,
+        detail,
+    })
+}
+
+fn not_applied(
+    listing: &Listing,
+    begun: &Begun,
+    shown: ListingState,
+    waits: Waits,
+    base: Verdict,
+) -> Verdict {
+    let behind = Version(listing.wanted_version.0.saturating_sub(1));
+    let offered = shown.status == ListingStatus::Active && !shown.quantity.is_zero();
+    let unwanted = listing.basis.wanted.is_some_and(is_zero) && offered;
+    let message = format!(
+        "Listing `{}` took version {} and shows something else ({} at {})",
+        listing.id(),
+        listing.wanted_version,
+        shown.quantity,
+        shown
+            .price
+            .map_or_else(|| "no price".to_owned(), |p| p.to_string()),
+    );
+    let base = Verdict {
+        synced: Some(behind),
+        ..base
+    };
+    if begun.retries >= begun.max_retries {
+        return Verdict {
+            hold: Some(ListingHold {
+                reason: HELD_NOT_APPLIED,
+                detail: json!({ "wanted": listing.basis.wanted, "shown": shown }),
+            }),
+            trouble: Some(Trouble {
+                code: HELD_NOT_APPLIED.to_owned(),
+                message: format!("{message}; it is held after {} tries", begun.retries + 1),
+                critical: unwanted,
+                shared: false,
+            }),
+            job: JobEnd::Dead { error: message },
+            ..base
+        };
+    }
+    // The first time at once: a value that was overwritten by a late request must not stand.
+    let after = if begun.retries == 0 {
+        Duration::ZERO
+    } else {
+        waits.attempt
+    };
+    Verdict {
+        job: JobEnd::Retry {
+            after,
+            error: message,
+        },
+        ..base
+    }
+}

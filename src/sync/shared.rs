@@ -1,0 +1,261 @@
+//! What the parts of one destination's syncer share, and what it remembers beside the tables.
+//!
+//! Everything here may be lost at any moment: it saves a request or a query, never decides alone.
+
+use super::outlet::Outlet;
+use super::outlet::{NotRead, Written, is_outage};
+use super::plan::Known;
+use super::radius::{Radius, Touch};
+use super::settings::{SyncSettings, attempt_backoff, outage_backoff};
+use super::settle::{Answer, Settled, Trouble, Waits};
+use super::syncer::SyncParts;
+use super::take::Work;
+use crate::backoff::Backoff;
+use crate::clock::Clock;
+use crate::domain::{DestinationPlatform, ListingId};
+use crate::pricing::PriceBook;
+use crate::store::listings::{self, Listing};
+use crate::store::{Db, StoreError, sync_log};
+use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
+use diesel_async::AsyncPgConnection;
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a look at the destination counts as fresh: a sale in between is not seen.
+const FRESH: Duration = Duration::from_secs(10);
+/// The window that the blast radius counts.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What happened since the syncer was made, and how it stands.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SyncStatus {
+    /// Jobs taken.
+    pub taken: u64,
+    /// Listings written to the destination, and taken by it.
+    pub accepted: u64,
+    /// Refused or failed for sure.
+    pub failed: u64,
+    /// With an outcome that nobody knows.
+    pub unknown: u64,
+    /// Not sent after all: no turn came in time, or the way out was closed.
+    pub not_sent: u64,
+    /// Looks at the destination.
+    pub read: u64,
+    /// Listings held by this syncer.
+    pub held: u64,
+    /// Listings that were behind without a job, found by a sweep.
+    pub forgotten: u64,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// Listings kept in line.
+    pub listings: u64,
+    /// How long the way out is closed, in milliseconds; `None` while it is open.
+    pub shut_for_ms: Option<u64>,
+    /// The last trouble with the database, while it lasts.
+    pub database: Option<String>,
+    /// The last look at the queue that succeeded.
+    pub last_look_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    fresh: HashMap<ListingId, Instant>,
+    doubted: HashMap<ListingId, Instant>,
+    verify: HashMap<ListingId, Instant>,
+    /// Outages in a row that hit this listing.
+    outages: HashMap<ListingId, u32>,
+}
+
+/// The parts.
+pub(super) struct Shared {
+    pub(super) db: Db,
+    pub(super) outlet: Arc<dyn Outlet>,
+    pub(super) destination: DestinationPlatform,
+    pub(super) settings: SyncSettings,
+    pub(super) clock: Clock,
+    pub(super) worker: String,
+    pub(super) book: Arc<ArcSwap<PriceBook>>,
+    pub(super) radius: Mutex<Radius>,
+    pub(super) status: Mutex<SyncStatus>,
+    memory: Mutex<Memory>,
+    outage: Option<Backoff>,
+    attempt: Option<Backoff>,
+}
+
+impl Shared {
+    pub(super) fn new(parts: &SyncParts) -> Self {
+        Self {
+            db: parts.db.clone(),
+            outlet: Arc::clone(&parts.outlet),
+            destination: parts.destination,
+            clock: parts.clock.clone(),
+            worker: parts.worker.to_string(),
+            book: Arc::clone(&parts.book),
+            radius: Mutex::new(Radius::new(parts.settings.radius)),
+            settings: parts.settings,
+            status: Mutex::new(SyncStatus::default()),
+            memory: Mutex::new(Memory::default()),
+            outage: outage_backoff(),
+            attempt: attempt_backoff(),
+        }
+    }
+
+    /// How it stands.
+    pub(super) fn snapshot(&self) -> SyncStatus {
+        let shut = self.outlet.shut_for();
+        SyncStatus {
+            shut_for_ms: shut.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            ..self.status.lock().clone()
+        }
+    }
+
+    pub(super) fn looked(&self, jobs: usize) {
+        let mut status = self.status.lock();
+        status.taken = status.taken.saturating_add(u64::try_from(jobs).unwrap_or(0));
+        status.last_look_at = Some(self.clock.now());
+    }
+
+    pub(super) fn in_flight(&self, listings: usize) {
+        self.status.lock().in_flight = listings;
+    }
+
+    pub(super) fn database(&self, trouble: Option<String>) {
+        self.status.lock().database = trouble;
+    }
+
+    pub(super) fn swept(&self, found: usize) {
+        let mut status = self.status.lock();
+        status.forgotten = status.forgotten.saturating_add(u64::try_from(found).unwrap_or(0));
+    }
+
+    pub(super) fn has_listings(&self, listings: u64) {
+        self.radius.lock().set_listings(listings);
+        self.status.lock().listings = listings;
+    }
+
+    /// What is remembered of a listing.
+    pub(super) fn known(&self, id: ListingId) -> Known {
+        let memory = self.memory.lock();
+        Known {
+            fresh: memory.fresh.get(&id).is_some_and(|at| at.elapsed() < FRESH),
+            doubted: memory.doubted.contains_key(&id),
+            verify: memory.verify.contains_key(&id),
+        }
+    }
+
+    /// Remembers what an answer taught.
+    pub(super) fn learn(&self, settled: &Settled, answer: &Answer) {
+        let id = settled.write.listing;
+        let now = Instant::now();
+        let mut guard = self.memory.lock();
+        let memory = &mut *guard;
+        let set = |map: &mut HashMap<ListingId, Instant>, on: bool| {
+            if on {
+                map.insert(id, now);
+            } else {
+                map.remove(&id);
+            }
+        };
+        set(&mut memory.fresh, settled.fresh);
+        set(&mut memory.doubted, settled.doubted);
+        match answer {
+            Answer::Written(Written::Unknown(_)) => set(&mut memory.verify, true),
+            // The push that had to be looked after was: `needs_read_back` stands in the row now.
+            Answer::Written(Written::Accepted { .. }) => set(&mut memory.verify, false),
+            _ => {}
+        }
+        let outage = match answer {
+            Answer::Written(Written::Failed(e)) | Answer::Read(Err(NotRead::Failed(e))) => is_outage(e.class),
+            _ => false,
+        };
+        if outage {
+            let row = memory.outages.entry(id).or_default();
+            *row = row.saturating_add(1);
+        } else {
+            memory.outages.remove(&id);
+        }
+        if settled.write.hold.is_some() {
+            let mut status = self.status.lock();
+            status.held = status.held.saturating_add(1);
+        }
+    }
+
+    /// Counts what came back.
+    pub(super) fn count(&self, answered: &[(Work, Answer)]) {
+        let mut s = self.status.lock();
+        for (_, answer) in answered {
+            let counter = match answer {
+                Answer::Written(Written::Accepted { .. }) => &mut s.accepted,
+                Answer::Written(Written::Failed(_)) => &mut s.failed,
+                Answer::Written(Written::Unknown(_)) => &mut s.unknown,
+                Answer::Written(Written::NotSent(_)) | Answer::Read(Err(NotRead::NotSent(_))) => {
+                    &mut s.not_sent
+                }
+                Answer::Read(Ok(_)) => &mut s.read,
+                Answer::Read(Err(NotRead::Failed(_))) => &mut s.failed,
+            };
+            *counter = counter.saturating_add(1);
+        }
+    }
+
+    /// Waits for an answer to this listing.
+    pub(super) fn waits(&self, id: ListingId, retries: i32) -> Waits {
+        let outages = self.memory.lock().outages.get(&id).copied().unwrap_or(0);
+        let draw = |backoff: &Option<Backoff>, attempt: u32| {
+            backoff
+                .as_ref()
+                .map_or(Duration::from_secs(1), |b| b.delay(attempt, &mut rand::rng()))
+        };
+        Waits {
+            outage: draw(&self.outage, outages),
+            attempt: draw(&self.attempt, u32::try_from(retries).unwrap_or(0)),
+            read_back: self.settings.read_back_after(),
+        }
+    }
+
+    /// Forgets what is old.
+    pub(super) fn forget(&self) {
+        let old = |at: &Instant| at.elapsed() > Duration::from_secs(3600);
+        let mut memory = self.memory.lock();
+        memory.fresh.retain(|_, at| at.elapsed() < FRESH);
+        memory.doubted.retain(|_, at| !old(at));
+        memory.verify.retain(|_, at| !old(at));
+        self.radius.lock().forget(self.clock.now());
+    }
+
+    /// Fills the blast radius from the log.
+    pub(super) async fn load_radius(&self) -> Result<(), StoreError> {
+        let mut conn = self.db.conn().await?;
+        let counted = sync_log::counted(&mut conn, self.destination, DAY).await?;
+        let mut radius = Radius::new(self.settings.radius);
+        radius.set_listings(listings::count_active(&mut conn, self.destination).await?);
+        for push in counted {
+            if push.ended {
+                radius.count(push.listing(), Touch::Ended, push.sent_at);
+            }
+            if push.repriced {
+                radius.count(push.listing(), Touch::Repriced, push.sent_at);
+            }
+        }
+        *self.radius.lock() = radius;
+        Ok(())
+    }
+
+    /// Tells of troubles.
+    #[expect(clippy::unused_async, clippy::unnecessary_wraps, reason = "wip")]
+    pub(super) async fn record(
+        &self,
+        _conn: &mut AsyncPgConnection,
+        troubles: &[(Listing, Trouble)],
+    ) -> Result<(), StoreError> {
+        for (listing, trouble) in troubles {
+            tracing::error!(listing.id = %listing.id(), code = %trouble.code, "{}", trouble.message);
+        }
+        Ok(())
+    }
+}

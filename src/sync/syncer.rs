@@ -1,0 +1,349 @@
+//! The actor that keeps one destination in line: the only consumer of its lane of `platform_sync`.
+//!
+//! It is level-triggered. A committed change, a notice from the database, a job that falls due and the end of a request
+//! all mean the same: *look*. A look takes what is due and writes down what will be sent ([`super::take`]); requests run
+//! beside each other ([`super::round`]), each settled as soon as it is answered; a sweep finds what nobody told of.
+//! Nothing here is needed to be correct but the tables: a crash at any line loses requests in flight, whose listings wait
+//! out their deadline and are read back.
+//!
+//! **Rooms in flight.** Zeros, changes and looks are counted apart, so that a thousand restocks waiting to be read never
+//! keep a zero waiting. While the way out is closed nothing is taken: jobs wait where they are and use up no attempt.
+
+use super::outlet::{Outlet, Urgency};
+use super::reprice::{Scope, reprice};
+use super::round::{self, Request};
+use super::settings::SyncSettings;
+use super::shared::{Shared, SyncStatus};
+use super::take::take;
+use crate::clock::Clock;
+use crate::domain::{Committed, CommittedSender, DestinationPlatform};
+use crate::pricing::PriceBook;
+use crate::queue::notifier::Notices;
+use crate::store::jobs::{Lane, WorkerId};
+use crate::store::{Db, StoreError, listings, pushes, wanted};
+use crate::supervision::Life;
+use actix::prelude::*;
+use arc_swap::ArcSwap;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::time::Instant;
+
+/// Jobs taken at one look: four full requests, so that a wave is answered in large bites and a single change in one.
+const LOOK: u32 = 100;
+/// How long the next look waits at least when due jobs could not be taken: their rows are locked, or all is paused.
+const STALLED: Duration = Duration::from_millis(100);
+/// The longest wait after trouble with the database.
+const DATABASE_WAIT: Duration = Duration::from_secs(2);
+/// How many forgotten listings one sweep puts back into the queue.
+const SWEEP: u32 = 500;
+
+/// Every so many sweeps one looks at every listing: once a minute with the default of 5 s.
+const DEEP: u32 = 12;
+
+/// What every syncer is made from.
+#[derive(Clone)]
+pub struct SyncParts {
+    /// The database.
+    pub db: Db,
+    /// The way out.
+    pub outlet: Arc<dyn Outlet>,
+    /// The destination.
+    pub destination: DestinationPlatform,
+    /// How to keep it in line.
+    pub settings: SyncSettings,
+    /// The calendar.
+    pub clock: Clock,
+    /// Who holds the jobs.
+    pub worker: WorkerId,
+    /// Changes that the ledger has committed.
+    pub committed: CommittedSender,
+    /// What the database tells.
+    pub notices: Notices,
+    /// What listings should cost, for those whose step limit opens again.
+    pub book: Arc<ArcSwap<PriceBook>>,
+}
+
+/// The actor.
+pub struct Syncer {
+    parts: SyncParts,
+    life: Life,
+    shared: Arc<Shared>,
+    wake: Arc<Notify>,
+}
+
+/// "Look now": after a person's command. The tables decide what is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct LookNow;
+
+/// Asks how it stands.
+#[derive(Message)]
+#[rtype(result = "SyncStatus")]
+pub struct GetStatus;
+
+impl Syncer {
+    /// A syncer with nothing in flight.
+    #[must_use]
+    pub fn new(parts: SyncParts, life: &Life) -> Self {
+        let shared = Arc::new(Shared::new(&parts));
+        Self {
+            parts,
+            life: life.clone(),
+            shared,
+            wake: Arc::new(Notify::new()),
+        }
+    }
+}
+
+impl Actor for Syncer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let run = run(
+            Arc::clone(&self.shared),
+            self.parts.committed.subscribe(),
+            self.parts.notices.clone(),
+            Arc::clone(&self.wake),
+            self.life.clone(),
+        );
+        ctx.spawn(run.into_actor(self).map(|(), _, ctx| ctx.stop()));
+    }
+}
+
+impl Supervised for Syncer {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        *self = Self::new(self.parts.clone(), &self.life);
+    }
+}
+
+impl Handler<LookNow> for Syncer {
+    type Result = ();
+
+    fn handle(&mut self, _: LookNow, _: &mut Self::Context) {
+        self.wake.notify_one();
+    }
+}
+
+impl Handler<GetStatus> for Syncer {
+    type Result = MessageResult<GetStatus>;
+
+    fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.shared.snapshot())
+    }
+}
+
+/// Listings under way, by urgency.
+#[derive(Default)]
+struct InFlight {
+    zeros: usize,
+    changes: usize,
+    checks: usize,
+}
+
+impl InFlight {
+    fn of(&mut self, urgency: Urgency) -> &mut usize {
+        match urgency {
+            Urgency::Zero => &mut self.zeros,
+            Urgency::Change => &mut self.changes,
+            Urgency::Check => &mut self.checks,
+        }
+    }
+
+    /// The least urgent priority there is room for, and how many; `None` when everything is full.
+    fn room(&self, settings: &SyncSettings) -> Option<(i16, u32)> {
+        let left = |limit: usize, used: usize| {
+            u32::try_from(limit.saturating_sub(used))
+                .unwrap_or(LOOK)
+                .min(LOOK)
+        };
+        let zeros = left(settings.zeros_at_once, self.zeros);
+        let changes = left(settings.changes_at_once, self.changes);
+        let checks = left(settings.checks_at_once, self.checks);
+        // Taken in the order of priority: the room of the least urgent kind that is let in is the bound for all.
+        if checks > 0 && changes > 0 {
+            Some((10, changes))
+        } else if changes > 0 {
+            Some((super::settle::PRIORITY_CHECK - 1, changes))
+        } else if zeros > 0 {
+            Some((1, zeros))
+        } else {
+            None
+        }
+    }
+}
+
+/// Keeps the destination in line until told to stop; then finishes what is under way.
+async fn run(
+    shared: Arc<Shared>,
+    mut committed: Receiver<Arc<Committed>>,
+    notices: Notices,
+    wake: Arc<Notify>,
+    life: Life,
+) {
+    let stopping = life.stopping();
+    let mut notice = notices.subscribe(Lane::sync(shared.destination));
+    let mut under_way = FuturesUnordered::new();
+    let mut in_flight = InFlight::default();
+    let mut started = false;
+    let mut open = true;
+    let mut sweep_at = Instant::now();
+    let mut sweeps = 0_u32;
+    let mut look_at = Instant::now();
+    let mut failures = 0_u32;
+    loop {
+        let turn = Instant::now() + Duration::from_secs(60);
+        life.waiting_until(turn);
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => break,
+            Some((urgency, listings)) = under_way.next(), if !under_way.is_empty() => {
+                let used: &mut usize = in_flight.of(urgency);
+                *used = used.saturating_sub(listings);
+                // What was settled may have put its job back.
+                look_at = Instant::now();
+            }
+            told = committed.recv(), if open => match told {
+                Ok(_) | Err(RecvError::Lagged(_)) => {
+                    gather(&shared, &mut committed).await;
+                    look_at = Instant::now();
+                }
+                // Lives as long as the daemon; without it the notices are left, and the sweep.
+                Err(RecvError::Closed) => open = false,
+            },
+            () = notice.wait(Duration::from_secs(3600)) => look_at = Instant::now(),
+            () = wake.notified() => look_at = Instant::now(),
+            () = tokio::time::sleep_until(look_at.min(sweep_at)) => {}
+        }
+        let now = Instant::now();
+        if let Some(shut) = shared.outlet.shut_for() {
+            look_at = now + shut;
+            sweep_at = sweep_at.max(look_at);
+            continue;
+        }
+        notice.arm();
+        let turned = async {
+            if !started {
+                start(&shared).await?;
+                started = true;
+            }
+            if now >= sweep_at {
+                sweep(&shared, sweeps % DEEP == 0).await?;
+                sweeps = sweeps.wrapping_add(1);
+                sweep_at = now + shared.settings.sweep();
+            }
+            if now < look_at {
+                return Ok(look_at);
+            }
+            let Some((up_to, limit)) = in_flight.room(&shared.settings) else {
+                // The end of a request is what to wait for.
+                return Ok(now + shared.settings.sweep());
+            };
+            let taken = take(&shared, up_to, limit).await?;
+            shared.looked(taken.jobs);
+            let at = taken.at;
+            let none = taken.jobs == 0;
+            let full = u32::try_from(taken.jobs).is_ok_and(|jobs| jobs >= limit);
+            for request in round::requests(taken.work, shared.outlet.batch_size()) {
+                let (urgency, listings) = (request.urgency(), request.listings());
+                *in_flight.of(urgency) = in_flight.of(urgency).saturating_add(listings);
+                under_way.push(finished(Arc::clone(&shared), request, at));
+            }
+            if full {
+                return Ok(Instant::now());
+            }
+            let mut conn = shared.db.conn().await?;
+            let due = pushes::next_due(&mut conn, shared.destination, shared.settings.sweep()).await?;
+            let least = if none { STALLED } else { Duration::ZERO };
+            Ok::<Instant, StoreError>(Instant::now() + due.max(least))
+        }
+        .await;
+        match turned {
+            Ok(next) => {
+                failures = 0;
+                look_at = next;
+                shared.database(None);
+            }
+            Err(error) => {
+                failures = failures.saturating_add(1);
+                let wait = Duration::from_millis(50).saturating_mul(1 << failures.min(6));
+                look_at = Instant::now() + wait.min(DATABASE_WAIT);
+                sweep_at = sweep_at.max(look_at);
+                if failures == 1 {
+                    tracing::warn!(error = %error, "Syncing {} waits for the database", shared.destination);
+                }
+                shared.database(Some(error.to_string()));
+            }
+        }
+        shared.in_flight(in_flight.zeros + in_flight.changes + in_flight.checks);
+    }
+    // What was sent is answered soon, and an answer that is written down saves a wait and a look after the restart.
+    while under_way.next().await.is_some() {
+        life.beat();
+    }
+}
+
+/// Waits a moment for company, so that what comes together goes together.
+async fn gather(shared: &Shared, committed: &mut Receiver<Arc<Committed>>) {
+    if shared.settings.gather_ms > 0 {
+        tokio::time::sleep(shared.settings.gather()).await;
+    }
+    let mut told = VecDeque::new();
+    while let Ok(change) = committed.try_recv() {
+        told.push_back(change);
+    }
+}
+
+async fn finished(
+    shared: Arc<Shared>,
+    request: Request,
+    at: (chrono::DateTime<chrono::Utc>, Instant),
+) -> (Urgency, usize) {
+    let end = (request.urgency(), request.listings());
+    round::run(shared, request, at).await;
+    end
+}
+
+/// Takes over what an earlier life left.
+async fn start(shared: &Shared) -> Result<(), StoreError> {
+    shared.load_radius().await?;
+    let destination = shared.destination;
+    let back = shared
+        .db
+        .transaction(move |conn| Box::pin(async move { pushes::take_over(conn, destination).await }))
+        .await?;
+    if back > 0 {
+        tracing::info!("{back} jobs of {destination} were left in work by an earlier life and wait again");
+    }
+    Ok(())
+}
+
+/// Finds what nobody told of. A `deep` sweep looks at every listing, the others only at those that an index names.
+async fn sweep(shared: &Shared, deep: bool) -> Result<(), StoreError> {
+    shared.forget();
+    let destination = shared.destination;
+    if deep {
+        let book = shared.book.load_full();
+        reprice(&shared.db, &book, &shared.clock, Scope::OpenedAgain).await?;
+        let mut conn = shared.db.conn().await?;
+        shared.has_listings(listings::count_active(&mut conn, destination).await?);
+    }
+    let found = shared
+        .db
+        .transaction(move |conn| {
+            Box::pin(async move {
+                let ids = wanted::find_forgotten(conn, destination, deep, SWEEP).await?;
+                wanted::enqueue_behind(conn, &ids).await
+            })
+        })
+        .await?;
+    if found > 0 {
+        tracing::warn!("{found} listings of {destination} were behind without a job; they are seen to now");
+    }
+    shared.swept(found);
+    Ok(())
+}

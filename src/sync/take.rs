@@ -1,0 +1,298 @@
+//! Taking work: one transaction from "these jobs are due" to "this is what will be sent".
+//!
+//! The row is locked, the next step decided, the allowances looked at (blast radius, the day's revisions), and what is
+//! about to be sent is written down; then COMMIT; only then may a byte leave. What needs no request (nothing differs, held,
+//! waiting) is settled in the same transaction.
+
+use super::outlet::Urgency;
+use super::plan::{self, HELD_RADIUS, Known, LeaveWhy, Step};
+use super::radius::{Reached, Touch};
+use super::settle::{Begun, PRIORITY_CHECK, Trouble};
+use super::shared::Shared;
+use crate::domain::{DestinationPlatform, ListingId, Money, Quantity};
+use crate::platform::ebay::budget::{Kind, Revisions, next_day_begins, pacific_day};
+use crate::pricing;
+use crate::store::StoreError;
+use crate::store::listings::Listing;
+use crate::store::pushes::{
+    self, Begin, Claim, ClaimRequest, Claimed, JobEnd, ListingHold, PushKind, Settlement,
+};
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel_async::AsyncPgConnection;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// One request to be sent for one listing.
+#[derive(Clone, Debug)]
+pub(super) struct Work {
+    pub(super) listing: Listing,
+    pub(super) begun: Begun,
+}
+
+impl Work {
+    pub(super) fn id(&self) -> ListingId {
+        self.listing.id()
+    }
+
+    pub(super) fn urgency(&self) -> Urgency {
+        if self.begun.step.is_zero() {
+            Urgency::Zero
+        } else if self.begun.priority >= PRIORITY_CHECK {
+            Urgency::Check
+        } else {
+            Urgency::Change
+        }
+    }
+}
+
+/// What one look at the queue gave.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// Requests to send, most urgent first.
+    pub(super) work: Vec<Work>,
+    /// Jobs taken, those that needed no request included.
+    pub(super) jobs: usize,
+    /// The database's clock at the claim, and ours a little before it.
+    pub(super) at: (DateTime<Utc>, Instant),
+}
+
+/// What is to be done about one claimed job.
+enum Decision {
+    Send(Begin, Step),
+    Settle(Box<Settlement>, Option<Trouble>),
+}
+
+/// Takes up to `limit` jobs of at most `up_to_priority` and writes down what will be sent.
+///
+/// # Errors
+/// When the database is away or refuses; nothing was taken then, unless COMMIT's outcome is unknown: then the leases
+/// run out.
+pub(super) async fn take(shared: &Arc<Shared>, up_to_priority: i16, limit: u32) -> Result<Taken, StoreError> {
+    let at = Instant::now();
+    let in_transaction = Arc::clone(shared);
+    let (claim, begun) = shared
+        .db
+        .transaction(move |conn| {
+            Box::pin(async move {
+                let shared = &*in_transaction;
+                let request = ClaimRequest {
+                    destination: shared.destination,
+                    up_to_priority,
+                    limit,
+                    lease: shared.settings.job_lease(),
+                    worker: &shared.worker,
+                };
+                let claim = pushes::claim(conn, &request).await?;
+                let begun = write_down(conn, shared, &claim).await?;
+                Ok((claim.now, begun))
+            })
+        })
+        .await?;
+    fail::fail_point!("fp7_leased");
+    Ok(Taken {
+        jobs: begun.1,
+        work: begun.0,
+        at: (claim, at),
+    })
+}
+
+async fn write_down(
+    conn: &mut AsyncPgConnection,
+    shared: &Shared,
+    claim: &Claim,
+) -> Result<(Vec<Work>, usize), StoreError> {
+    let mut begins = Vec::new();
+    let mut steps = Vec::new();
+    let mut settlements = Vec::new();
+    let mut troubles = Vec::new();
+    for claimed in &claim.claimed {
+        let id = claimed.listing.id();
+        let known = shared.known(id);
+        let step = plan::next(&claimed.listing, known, claim.now);
+        match decide(shared, claimed, step, known, claim.now) {
+            Decision::Send(begin, step) => {
+                begins.push(begin);
+                steps.push((claimed, step));
+            }
+            Decision::Settle(settlement, trouble) => {
+                troubles.extend(trouble.map(|t| (claimed.listing.clone(), t)));
+                settlements.push(*settlement);
+            }
+        }
+    }
+    let logs = pushes::begin(conn, &begins, shared.settings.push_limit()).await?;
+    pushes::settle(conn, &settlements, pricing::day_of(claim.now)).await?;
+    shared.record(conn, &troubles).await?;
+    let mut work = Vec::with_capacity(steps.len());
+    for (claimed, step) in steps {
+        let id = claimed.listing.id();
+        let Some((_, log)) = logs.iter().find(|(listing, _)| *listing == id) else {
+            continue;
+        };
+        work.push(Work {
+            begun: Begun {
+                lease: claimed.lease,
+                priority: claimed.priority,
+                retries: claimed.retries,
+                max_retries: claimed.max_retries,
+                log: *log,
+                version: claimed.listing.wanted_version,
+                step,
+                completes: plan::completes(&claimed.listing, step),
+            },
+            listing: claimed.listing.clone(),
+        });
+    }
+    Ok((work, claim.claimed.len()))
+}
+
+fn decide(shared: &Shared, claimed: &Claimed, step: Step, known: Known, now: DateTime<Utc>) -> Decision {
+    let listing = &claimed.listing;
+    let settle = |settlement: Settlement| Decision::Settle(Box::new(settlement), None);
+    match step {
+        Step::Nothing => settle(Settlement {
+            synced: Some(listing.wanted_version),
+            ..plain(claimed, JobEnd::Done)
+        }),
+        Step::Leave(LeaveWhy::Paused | LeaveWhy::Held) => settle(plain(claimed, JobEnd::Done)),
+        Step::Wait { until } => {
+            let after = (until - now).to_std().unwrap_or(Duration::ZERO);
+            settle(plain(claimed, again(after, claimed)))
+        }
+        Step::Read(_) => Decision::Send(begin(listing, step, false, None), step),
+        Step::Revise { .. } | Step::End | Step::Relist => {
+            if let Err(reached) = admit(shared, listing, step, now) {
+                return held(claimed, step, reached);
+            }
+            match spend(listing, step, now) {
+                Ok(revisions) => {
+                    // A zero matters, and so does what follows an outcome that nobody knows.
+                    let read_back = step.is_zero() || listing.pushing.is_some() || known.verify;
+                    Decision::Send(begin(listing, step, read_back, revisions), step)
+                }
+                Err(after) => settle(plain(claimed, again(after, claimed))),
+            }
+        }
+    }
+}
+
+fn again(after: Duration, claimed: &Claimed) -> JobEnd {
+    JobEnd::Again {
+        after,
+        priority: claimed.priority,
+    }
+}
+
+/// Changes nothing but the job.
+fn plain(claimed: &Claimed, job: JobEnd) -> Settlement {
+    Settlement {
+        listing: claimed.listing.id(),
+        confirmed: None,
+        synced: None,
+        over: false,
+        needs_read_back: claimed.listing.needs_read_back,
+        hold: None,
+        exhausted: None,
+        log: None,
+        job: (claimed.lease, job),
+    }
+}
+
+fn begin(listing: &Listing, step: Step, read_back: bool, revisions: Option<(NaiveDate, u32)>) -> Begin {
+    let (kind, quantity, price): (_, Option<Quantity>, Option<Money>) = match step {
+        Step::Revise { quantity, price } => (PushKind::Revise, quantity, price),
+        Step::End => (PushKind::End, None, None),
+        Step::Relist => (PushKind::Relist, None, None),
+        _ => (PushKind::Read, None, None),
+    };
+    Begin {
+        listing: listing.clone(),
+        kind,
+        quantity,
+        price,
+        read_back,
+        revisions,
+    }
+}
+
+/// How `step` counts against the blast radius.
+fn touches(listing: &Listing, step: Step) -> Vec<Touch> {
+    let says = |key: &str| listing.wanted_cause.as_ref().and_then(|c| c.get(key));
+    if says("approved_by").is_some() {
+        return Vec::new();
+    }
+    let explained = says("explained").and_then(Value::as_bool) == Some(true);
+    let mut touches = Vec::new();
+    if step.is_zero() && !explained {
+        touches.push(Touch::Ended);
+    }
+    if matches!(step, Step::Revise { price: Some(_), .. }) && listing.basis.confirmed.price.is_some() {
+        touches.push(Touch::Repriced);
+    }
+    touches
+}
+
+fn admit(shared: &Shared, listing: &Listing, step: Step, now: DateTime<Utc>) -> Result<(), Reached> {
+    let touches = touches(listing, step);
+    let mut radius = shared.radius.lock();
+    for touch in &touches {
+        radius.admit(listing.id(), *touch, now)?;
+    }
+    for touch in touches {
+        radius.count(listing.id(), touch, now);
+    }
+    Ok(())
+}
+
+fn held(claimed: &Claimed, step: Step, reached: Reached) -> Decision {
+    let what = match reached.touch {
+        Touch::Ended => "ended or emptied",
+        Touch::Repriced => "repriced",
+    };
+    let span = if reached.hours == 1 {
+        "hour".to_owned()
+    } else {
+        format!("{} hours", reached.hours)
+    };
+    let message = format!(
+        "{} listings of {} were {what} within the last {span}, as many as allowed; further ones are held: look at them \
+         with `zaikoban holds list`, then accept them or raise `radius`",
+        reached.listings, claimed.listing.basis.listing.destination,
+    );
+    let settlement = Settlement {
+        hold: Some(ListingHold {
+            reason: HELD_RADIUS,
+            detail: json!({ "reached": reached, "step": step }),
+        }),
+        ..plain(claimed, JobEnd::Done)
+    };
+    let trouble = Trouble {
+        code: HELD_RADIUS.to_owned(),
+        message,
+        critical: true,
+        shared: true,
+    };
+    Decision::Settle(Box::new(settlement), Some(trouble))
+}
+
+/// Counts one revision where the destination counts them; says how long to wait when none is left today.
+fn spend(listing: &Listing, step: Step, now: DateTime<Utc>) -> Result<Option<(NaiveDate, u32)>, Duration> {
+    if listing.basis.listing.destination != DestinationPlatform::Ebay {
+        return Ok(None);
+    }
+    let counted = Revisions {
+        day: listing.revisions_day,
+        used: listing.revisions,
+    };
+    let kind = if step.is_zero() { Kind::Zero } else { Kind::Other };
+    let today = pacific_day(now);
+    if !counted.allow(kind, today) {
+        return Err((next_day_begins(now) - now)
+            .to_std()
+            .unwrap_or(Duration::from_secs(60)));
+    }
+    let spent = counted.spend(today);
+    Ok(spent.day.map(|day| (day, spent.used)))
+}
