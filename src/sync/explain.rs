@@ -4,11 +4,11 @@
 //! explains itself by the rules of its own day.
 
 use crate::domain::{ListingId, Version, WatchId};
+use crate::store::StoreError;
 use crate::store::history::{self, HistoryRow};
 use crate::store::holds::{self, Hold, HoldFilter};
 use crate::store::listings::{self, Listing};
 use crate::store::sync_log::{self, Push};
-use crate::store::StoreError;
 use diesel_async::AsyncPgConnection;
 use serde::Serialize;
 use serde_json::Value;
@@ -39,15 +39,14 @@ pub struct Explanation {
 ///
 /// # Errors
 /// [`StoreError::NotFound`] without such a listing; when the database is away or refuses.
-pub async fn explain(
-    conn: &mut AsyncPgConnection,
-    id: ListingId,
-) -> Result<Explanation, StoreError> {
+pub async fn explain(conn: &mut AsyncPgConnection, id: ListingId) -> Result<Explanation, StoreError> {
     let listing = listings::get(conn, id).await?;
     let product = listing.basis.product_id;
     let says = |key: &str| listing.wanted_cause.as_ref().and_then(|c| c.get(key));
     let number = |key: &str| says(key).and_then(Value::as_i64);
-    let source = number("watch_id").map(WatchId).zip(number("version").map(Version));
+    let source = number("watch_id")
+        .map(WatchId)
+        .zip(number("version").map(Version));
     let observation = match source {
         Some((watch, version)) => history::page(conn, product, None, ROWS)
             .await?
@@ -66,7 +65,13 @@ pub async fn explain(
         .collect();
     let approved_by = says("approved_by").and_then(Value::as_str).map(str::to_owned);
     let pushes = sync_log::of_listing(conn, id, PUSHES).await?;
-    let story = tell(&listing, observation.as_ref(), approved_by.as_deref(), &holds, &pushes);
+    let story = tell(
+        &listing,
+        observation.as_ref(),
+        approved_by.as_deref(),
+        &holds,
+        &pushes,
+    );
     Ok(Explanation {
         listing,
         observation,
@@ -104,7 +109,9 @@ fn tell(
             "{at}: version {} wants {} pieces at {}, {}: {}",
             listing.wanted_version,
             wanted.quantity,
-            wanted.price.map_or_else(|| "the price that stands".to_owned(), |p| p.to_string()),
+            wanted
+                .price
+                .map_or_else(|| "the price that stands".to_owned(), |p| p.to_string()),
             wanted.status,
             text("rule").unwrap_or_else(|| "by hand".to_owned()),
         );
@@ -131,7 +138,10 @@ fn tell(
             hold.created_at,
             hold.reason,
             hold.status,
-            hold.decided_by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default(),
+            hold.decided_by
+                .as_ref()
+                .map(|by| format!(" by `{by}`"))
+                .unwrap_or_default(),
         ));
     }
     for push in pushes.iter().rev() {
@@ -140,7 +150,9 @@ fn tell(
             push.sent_at,
             push.kind,
             push.wanted_version,
-            push.new_quantity.map(|q| format!(", quantity {q}")).unwrap_or_default(),
+            push.new_quantity
+                .map(|q| format!(", quantity {q}"))
+                .unwrap_or_default(),
             push.new_price.map(|p| format!(", price {p}")).unwrap_or_default(),
             push.outcome,
         ));

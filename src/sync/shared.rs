@@ -12,8 +12,9 @@ use super::syncer::SyncParts;
 use super::take::Work;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::domain::{DestinationPlatform, ListingId};
+use crate::domain::{DestinationPlatform, ListingId, Platform};
 use crate::pricing::PriceBook;
+use crate::store::errors::{self, ErrorRecord, ErrorType, Severity};
 use crate::store::listings::{self, Listing};
 use crate::store::{Db, StoreError, sync_log};
 use arc_swap::ArcSwap;
@@ -21,6 +22,7 @@ use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -246,16 +248,46 @@ impl Shared {
         Ok(())
     }
 
-    /// Tells of troubles.
-    #[expect(clippy::unused_async, clippy::unnecessary_wraps, reason = "wip")]
+    /// Writes troubles among the errors: one row for a cause, with a count. What hits the whole destination is one cause;
+    /// what a listing's own values brought about is one for each listing.
     pub(super) async fn record(
         &self,
-        _conn: &mut AsyncPgConnection,
+        conn: &mut AsyncPgConnection,
         troubles: &[(Listing, Trouble)],
     ) -> Result<(), StoreError> {
-        for (listing, trouble) in troubles {
-            tracing::error!(listing.id = %listing.id(), code = %trouble.code, "{}", trouble.message);
+        let platform = Platform::from(self.destination);
+        // In one order, so that two transactions that record the same troubles wait for each other.
+        let mut records: Vec<ErrorRecord> = troubles
+            .iter()
+            .map(|(listing, trouble)| error_record(platform, listing, trouble))
+            .collect();
+        records.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+        records.dedup_by(|a, b| a.fingerprint == b.fingerprint);
+        for record in &records {
+            errors::record(conn, record).await?;
         }
         Ok(())
+    }
+}
+
+fn error_record(platform: Platform, listing: &Listing, trouble: &Trouble) -> ErrorRecord {
+    let whose = if trouble.shared {
+        String::new()
+    } else {
+        format!(" listing {}", listing.id())
+    };
+    ErrorRecord {
+        error_type: ErrorType::ApiError,
+        code: Some(trouble.code.clone()),
+        message: trouble.message.clone(),
+        product_id: (!trouble.shared).then_some(listing.basis.product_id),
+        platform: Some(platform),
+        severity: if trouble.critical {
+            Severity::Critical
+        } else {
+            Severity::Medium
+        },
+        fingerprint: format!("sync {platform} {}{whose}", trouble.code),
+        details: Some(json!({ "listing_id": listing.id(), "wanted": listing.basis.wanted })),
     }
 }

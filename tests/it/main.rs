@@ -20,5 +20,7 @@ mod queue;
 mod simulator;
 mod store;
 mod support;
+mod sync;
+mod wanted;
 mod watch;
 mod yahoo;
