@@ -1,108 +1,236 @@
-//! `inventory_errors`: what went wrong, one row for one trouble.
+//! `inventory_errors`: what went wrong, kept for people. One trouble is one row with a count.
 //!
-//! A trouble has a *fingerprint*; while its row is unresolved, meeting it again makes the count larger and the words
-//! newer, and never a second row. So an outage that fails ten thousand checks is one line on a person's screen.
+//! The fingerprint says what counts as the same trouble ("yahoo contract item.bidorbuy"); a resolved row is history, and
+//! the same trouble afterwards is a new row.
 
-use super::{StoreError, hot};
-use crate::domain::UnknownName;
-use crate::domain::{Platform, ProductId, names};
-use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text};
+use super::error::StoreError;
+use super::hot;
+use super::schema::inventory_errors as e;
+use crate::domain::{Platform, ProductId, UnknownName, names};
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{BigInt, Jsonb, Nullable, Text};
+use diesel::{
+    ExpressionMethods as _, QueryDsl as _, Queryable, QueryableByName, Selectable, SelectableHelper as _,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::{fmt, str::FromStr};
 
 names!(
-    /// The `error_type` of `inventory_errors`: the old system's four kinds.
+    /// The kinds of trouble that the tables know.
     ErrorType {
-        /// A watched page is gone or shows something else.
+        /// The source page is gone or is another item's.
         UrlDead = "url_dead",
-        /// A price moved oddly.
+        /// A price moved in a way that needs a person.
         PriceChanged = "price_changed",
-        /// Stock that cannot be had, or cannot be believed.
+        /// The stock could not be told, or ran out against a listing.
         StockUnavailable = "stock_unavailable",
-        /// A call or its answer was wrong, and everything else.
+        /// A platform, or our reading of it, failed.
         ApiError = "api_error",
     }
 );
 names!(
-    /// How much it matters.
+    /// How bad a trouble is, mildest first.
     Severity {
-        /// For the record.
+        /// Seen and kept.
         Low = "low",
-        /// To be looked at some day.
+        /// Should be looked at.
         Medium = "medium",
-        /// To be looked at today.
+        /// Costs money or trust.
         High = "high",
-        /// To be looked at now.
+        /// At once.
         Critical = "critical",
     }
 );
 
-/// One trouble, met [`times`](Self::times) times.
+/// A trouble to be kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ErrorRecord {
     /// Its kind.
     pub error_type: ErrorType,
-    /// A stable, short code.
-    pub code: String,
-    /// What happened, with identifiers.
+    /// Short and stable: `contract`, `ebay_25002`.
+    pub code: Option<String>,
+    /// What was being done, with identifiers, and what happened. Never holds a secret.
     pub message: String,
-    /// The product, where it is about one.
+    /// The product, whose title and page are kept as they are now.
     pub product_id: Option<ProductId>,
-    /// The outside service, where it is about one.
+    /// The platform.
     pub platform: Option<Platform>,
-    /// How much it matters.
+    /// How bad it is.
     pub severity: Severity,
-    /// The same for the same trouble.
+    /// What makes two troubles the same one.
     pub fingerprint: String,
-    /// More, for whoever looks into it.
-    pub details: serde_json::Value,
-    /// How often it was met.
-    pub times: u64,
+    /// Everything else: what was missing, the answer's body.
+    pub details: Option<serde_json::Value>,
 }
 
-/// Records troubles: one that is open already is counted on, with the words of the latest.
+/// Where a trouble was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The row.
+    pub id: i64,
+    /// How often it was seen, this time included: 1 is new.
+    pub count: i64,
+}
+
+/// Keeps a trouble: as a new row, or as one more of an open one, which then takes the later words and the worse severity.
 ///
 /// # Errors
-/// When the database is away or refuses.
-pub async fn record(conn: &mut AsyncPgConnection, errors: &[ErrorRecord]) -> Result<(), StoreError> {
-    // One statement must not meet a fingerprint twice.
-    let mut by_print: HashMap<&str, ErrorRecord> = HashMap::new();
-    for error in errors {
-        let times = by_print.get(error.fingerprint.as_str()).map_or(0, |e| e.times);
-        let mut latest = error.clone();
-        latest.times = latest.times.saturating_add(times);
-        by_print.insert(&error.fingerprint, latest);
-    }
-    let mut errors: Vec<ErrorRecord> = by_print.into_values().collect();
-    if errors.is_empty() {
-        return Ok(());
-    }
-    // Two callers with the same fingerprints in another order would deadlock on the unique index.
-    errors.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
-    let query = diesel::sql_query(
-        "INSERT INTO inventory_errors AS e (error_type, error_code, error_message, product_id, platform, severity, \
-             fingerprint, details, count) \
-         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], \
-             $8::jsonb[], $9::bigint[]) \
-         ON CONFLICT (fingerprint) WHERE NOT resolved DO UPDATE SET count = e.count + excluded.count, \
-             last_seen_at = now(), error_message = excluded.error_message, details = excluded.details, \
-             product_id = excluded.product_id",
-    )
-    .bind::<Array<Text>, _>(column(&errors, |e| e.error_type.as_str()))
-    .bind::<Array<Text>, _>(column(&errors, |e| e.code.clone()))
-    .bind::<Array<Text>, _>(column(&errors, |e| e.message.clone()))
-    .bind::<Array<Nullable<BigInt>>, _>(column(&errors, |e| e.product_id.map(|p| p.0)))
-    .bind::<Array<Nullable<Text>>, _>(column(&errors, |e| e.platform.map(Platform::as_str)))
-    .bind::<Array<Text>, _>(column(&errors, |e| e.severity.as_str()))
-    .bind::<Array<Text>, _>(column(&errors, |e| e.fingerprint.clone()))
-    .bind::<Array<Jsonb>, _>(column(&errors, |e| e.details.clone()))
-    .bind::<Array<BigInt>, _>(column(&errors, |e| i64::try_from(e.times).unwrap_or(i64::MAX)));
-    hot(query).execute(conn).await?;
-    Ok(())
+/// Those of the database.
+pub async fn record(conn: &mut AsyncPgConnection, error: &ErrorRecord) -> Result<Kept, StoreError> {
+    record_times(conn, error, 1).await
 }
 
-fn column<T>(errors: &[ErrorRecord], of: impl Fn(&ErrorRecord) -> T) -> Vec<T> {
-    errors.iter().map(of).collect()
+/// As [`record`], for a trouble that was met `times` times since it was last kept: who meets one thousands of times a
+/// minute counts by itself and writes now and then.
+///
+/// # Errors
+/// Those of the database.
+pub async fn record_times(
+    conn: &mut AsyncPgConnection,
+    error: &ErrorRecord,
+    times: u64,
+) -> Result<Kept, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        id: i64,
+        #[diesel(sql_type = BigInt)]
+        count: i64,
+    }
+    let statement = diesel::sql_query(
+        "INSERT INTO inventory_errors AS e (error_type, error_code, error_message, product_id, product_title, \
+           source_url, platform, severity, fingerprint, details, count) \
+         SELECT $1, $2, $3, $4, p.title, p.source_url, $5, $6, $7, $8, $9 \
+         FROM (SELECT $4::bigint AS id) AS of LEFT JOIN yahoo_scraped_products AS p ON p.id = of.id \
+         ON CONFLICT (fingerprint) WHERE NOT resolved DO UPDATE SET count = e.count + excluded.count, \
+           last_seen_at = clock_timestamp(), error_code = excluded.error_code, \
+           error_message = excluded.error_message, details = COALESCE(excluded.details, e.details), \
+           severity = CASE WHEN array_position(ARRAY['low', 'medium', 'high', 'critical'], excluded.severity) \
+             > array_position(ARRAY['low', 'medium', 'high', 'critical'], e.severity) \
+             THEN excluded.severity ELSE e.severity END \
+         RETURNING e.id, e.count",
+    )
+    .bind::<Text, _>(error.error_type.as_str())
+    .bind::<Nullable<Text>, _>(&error.code)
+    .bind::<Text, _>(&error.message)
+    .bind::<Nullable<BigInt>, _>(error.product_id.map(|id| id.0))
+    .bind::<Nullable<Text>, _>(error.platform.map(Platform::as_str))
+    .bind::<Text, _>(error.severity.as_str())
+    .bind::<Text, _>(&error.fingerprint)
+    .bind::<Nullable<Jsonb>, _>(&error.details)
+    .bind::<BigInt, _>(i64::try_from(times).unwrap_or(i64::MAX));
+    let row: Row = hot(statement).get_result(conn).await?;
+    Ok(Kept {
+        id: row.id,
+        count: row.count,
+    })
+}
+
+/// Which troubles are meant.
+#[derive(Clone, Debug, Default)]
+pub struct ErrorFilter {
+    /// Resolved ones, too.
+    pub with_resolved: bool,
+    /// Only this bad.
+    pub severity: Option<Severity>,
+    /// Only of this kind.
+    pub error_type: Option<ErrorType>,
+    /// Only of this product.
+    pub product_id: Option<ProductId>,
+}
+
+/// A trouble as a person sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Queryable, Selectable)]
+#[diesel(table_name = e)]
+pub struct ErrorRow {
+    /// The row.
+    pub id: i64,
+    /// Its kind.
+    pub error_type: String,
+    /// Short and stable.
+    pub error_code: Option<String>,
+    /// What happened last.
+    pub error_message: String,
+    /// The product.
+    pub product_id: Option<i64>,
+    /// Its title when it was first seen.
+    pub product_title: Option<String>,
+    /// Its page.
+    pub source_url: Option<String>,
+    /// The platform.
+    pub platform: Option<String>,
+    /// How bad it is.
+    pub severity: String,
+    /// How often it was seen.
+    pub count: i64,
+    /// When first.
+    pub created_at: DateTime<Utc>,
+    /// When last.
+    pub last_seen_at: DateTime<Utc>,
+    /// Everything else.
+    pub details: Option<serde_json::Value>,
+    /// Whether a person has dealt with it.
+    pub resolved: bool,
+    /// Who.
+    pub resolved_by: Option<String>,
+    /// When.
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// How.
+    pub resolution_notes: Option<String>,
+}
+
+/// Up to `limit` troubles below `before` (for the next page: the last id seen), newest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    filter: &ErrorFilter,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<ErrorRow>, StoreError> {
+    let mut query = e::table.select(ErrorRow::as_select()).into_boxed();
+    if !filter.with_resolved {
+        query = query.filter(e::resolved.eq(false));
+    }
+    if let Some(severity) = filter.severity {
+        query = query.filter(e::severity.eq(severity.as_str()));
+    }
+    if let Some(kind) = filter.error_type {
+        query = query.filter(e::error_type.eq(kind.as_str()));
+    }
+    if let Some(product) = filter.product_id {
+        query = query.filter(e::product_id.eq(product.0));
+    }
+    if let Some(before) = before {
+        query = query.filter(e::id.lt(before));
+    }
+    Ok(query.order(e::id.desc()).limit(limit).load(conn).await?)
+}
+
+/// Marks open troubles as dealt with; answers those that were open.
+///
+/// # Errors
+/// Those of the database.
+pub async fn resolve(
+    conn: &mut AsyncPgConnection,
+    ids: &[i64],
+    by: &str,
+    note: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Vec<i64>, StoreError> {
+    let resolved = diesel::update(e::table)
+        .filter(e::id.eq_any(ids))
+        .filter(e::resolved.eq(false))
+        .set((
+            e::resolved.eq(true),
+            e::resolved_by.eq(by),
+            e::resolved_at.eq(now),
+            e::resolution_notes.eq(note),
+        ))
+        .returning(e::id)
+        .get_results(conn)
+        .await?;
+    Ok(resolved)
 }

@@ -88,11 +88,11 @@ fn update(a: f64, b: f64, hours: f64, changed: bool) -> (f64, f64) {
     (mean * mean / variance, mean / variance)
 }
 
-/// The index of a product: what one look at it is worth in yen, `w/λ · (1 − (1 + λτ)·e^(−λτ))`, with `weight` yen lost
-/// per hour while its listing is wrong, `per_hour` changes and `age_hours` since the last good look.
+/// The index of a product: what one look at it is worth, in yen.
 ///
-/// It is the Whittle index of the checking problem for a Poisson rate (the price of a request at which looking now is
-/// just worth it).
+/// It is `w/λ · (1 − (1 + λτ)·e^(−λτ))`, with `weight` yen lost per hour while its listing is wrong, `per_hour` changes
+/// and `age_hours` since the last good look: the Whittle index of the checking problem for a Poisson rate, the price of a
+/// request at which looking now is just worth it.
 #[must_use]
 pub fn index(weight: f64, per_hour: f64, age_hours: f64) -> f64 {
     let x = per_hour * age_hours;

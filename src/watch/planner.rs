@@ -1,9 +1,9 @@
 //! Which product to look at next: the one whose look is worth most.
 //!
 //! A source's budget is a stream of permits. Each is spent, in this order, on
-//! 1. an **event** that is due: an auction's end, a confirmation, a person's "check now", a product never seen; among
-//!    those that are due the dearest first, so that 5,000 auctions ending at 22:00 are followed in the order of what is
-//!    lost by being late. An event is never taken early.
+//! 1. an **event** that is due: a person's "check now", then appointments (an auction's end, a confirmation), then products
+//!    never seen; among those of a kind the dearest first, so that 5,000 auctions ending at 22:00 are followed in the order
+//!    of what is lost by being late. An event is never taken early. One that fails is taken again when its back-off ends.
 //! 2. the **floor**: a product not looked at for `max_interval`, however quiet it is. The floor is left out while the
 //!    budget could not even keep it, because then it would eat everything.
 //! 3. the **index** ([`estimator::index`](super::estimator::index)): what a look is worth, from yen lost per hour, the
@@ -14,7 +14,11 @@
 //! that could go stale: after an outage or a change of rate the order is right as it stands.
 //!
 //! A picked product is *in flight* and in no list, so it is never picked twice. A failed check *parks* it for a growing
-//! time and teaches nothing; only good looks feed the estimator, and of those not the ones by appointment.
+//! time and teaches nothing; only good looks feed the estimator, and of those not the ones by appointment nor the first.
+//!
+//! *Time* is the calendar's, because the last looks come from the tables. A clock that goes forward makes everything a
+//! little more urgent, in the same order. One that is set back by more than a minute would make all look fresh and stop
+//! the patrol for as long: the last looks and the back-offs are then moved back with it; appointments stay where they are.
 
 mod lists;
 #[cfg(test)]
@@ -22,8 +26,8 @@ mod tests;
 
 use super::estimator::{Rate, index};
 use crate::domain::WatchId;
-use chrono::{DateTime, TimeDelta, Utc};
-use lists::{Cells, Slots, State};
+use chrono::{DateTime, Utc};
+use lists::{Call, Cells, NEVER, NO_EVENT, Slots, State};
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -36,6 +40,8 @@ const FLOOR_HEADROOM: f64 = 1.2;
 /// How fast the price of a request follows: a hundred picks.
 const PRICE_SMOOTHING: f64 = 0.01;
 const MS_PER_HOUR: f64 = 3_600_000.0;
+/// A clock may be set back by this much (one minute, in milliseconds) without anything being moved.
+const CLOCK_SLACK_MS: i64 = 60_000;
 
 /// The bounds within which the planner chooses.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -121,11 +127,13 @@ pub struct Planner {
     cells: Cells,
     /// Appointments to come.
     future: BinaryHeap<Timed>,
-    /// Appointments that are due: dearest first, then the earliest.
-    due: BinaryHeap<(u32, Reverse<i64>, u32, u32)>,
+    /// Appointments that are due: the most pressing kind, of those the dearest, of those the earliest.
+    due: BinaryHeap<(Call, u32, Reverse<i64>, u32, u32)>,
     /// Ends of back-offs.
     parked: BinaryHeap<Timed>,
     stats: PlannerStats,
+    /// The latest time told, in milliseconds since 1970.
+    latest: i64,
 }
 
 // === impl Planner ===
@@ -142,25 +150,24 @@ impl Planner {
             due: BinaryHeap::new(),
             parked: BinaryHeap::new(),
             stats: PlannerStats::default(),
+            latest: i64::MIN,
         }
     }
 
     /// Takes a product in; one that is there already is taken in anew. Fastest in the order of `last_ok`.
     pub fn insert(&mut self, id: WatchId, item: PlannedItem, now: DateTime<Utc>) {
         self.remove(id);
-        let now_ms = now.timestamp_millis();
+        let now = self.tell(now);
         // A product never seen is as old as can be, so that a failed first look does not make it look fresh.
-        let last_ok = item
-            .last_ok
-            .map_or(i64::MIN / 4, |t| t.timestamp_millis().min(now_ms));
+        let last_ok = item.last_ok.map_or(NEVER, |t| t.timestamp_millis().min(now));
         let at = self
             .slots
             .insert(id, item.weight_jpy_per_hour, item.rate, last_ok);
         self.cells.link(&mut self.slots, at);
         if item.last_ok.is_none() {
-            self.set_event(at, now_ms, Why::Requested);
+            self.set_event(at, now, Call::First);
         } else {
-            self.appoint_end(at, item.ends_at, now_ms);
+            self.appoint_end(at, item.ends_at, now);
         }
     }
 
@@ -175,25 +182,24 @@ impl Planner {
         self.slots.remove(at);
     }
 
-    /// Looks at a product before all that are cheaper, at once.
+    /// Looks at a product before all others.
     pub fn check_now(&mut self, id: WatchId, now: DateTime<Utc>) {
+        let now = self.tell(now);
         if let Some(at) = self.slots.find(id) {
-            self.set_event(at, now.timestamp_millis(), Why::Requested);
+            self.set_event(at, now, Call::Person);
         }
     }
 
-    /// Looks at a product at `when`, not before. The earlier of two appointments stands.
+    /// Looks at a product at `when`, not before. The earlier of two appointments stands; the next good look replaces both.
     pub fn appoint(&mut self, id: WatchId, when: DateTime<Utc>) {
-        let Some(at) = self.slots.find(id) else { return };
-        let when = when.timestamp_millis();
-        if self.slots.get(at).event_at.is_none_or(|earlier| when < earlier) {
-            self.set_event(at, when, Why::Event);
+        if let Some(at) = self.slots.find(id) {
+            self.set_earlier_event(at, when.timestamp_millis(), Call::Appointment);
         }
     }
 
     /// At most `n` products to look at now, the most valuable first; each is in flight from now on.
     pub fn pick(&mut self, now: DateTime<Utc>, n: usize) -> Vec<(WatchId, Why)> {
-        let now = now.timestamp_millis();
+        let now = self.tell(now);
         self.release(now);
         let mut picked = Vec::with_capacity(n.min(64));
         while picked.len() < n {
@@ -212,48 +218,66 @@ impl Planner {
         changed: bool,
         ends_at: Option<DateTime<Utc>>,
     ) -> Option<Rate> {
+        let now = self.tell(now);
         let at = self.slots.find(id)?;
         let why = self.land(at)?;
-        let now = now.timestamp_millis();
         let slot = self.slots.get_mut(at);
-        if matches!(why, Why::Index | Why::Floor) {
+        if matches!(why, Why::Index | Why::Floor) && slot.last_ok != NEVER {
             slot.rate = slot.rate.learnt(hours_between(slot.last_ok, now), changed);
         }
         slot.failures = 0;
         slot.last_ok = now;
+        slot.stamp = slot.stamp.wrapping_add(1);
+        slot.park_written = false;
         let rate = slot.rate;
         self.cells.link(&mut self.slots, at);
-        self.appoint_end(at, ends_at, now);
+        // What this look shows of the end stands in place of what was appointed before.
+        if self.slots.get(at).call == Call::Appointment {
+            let when = ends_at.map_or(NO_EVENT, |end| self.after_end(end, now));
+            self.set_event(at, when, Call::Appointment);
+        } else {
+            self.appoint_end(at, ends_at, now);
+        }
         Some(rate)
     }
 
     /// A check that gave no observation: the product waits, a minute at first; nothing is learnt.
     pub fn on_err(&mut self, id: WatchId, now: DateTime<Utc>) {
+        let now = self.tell(now);
         let Some(at) = self.slots.find(id) else { return };
-        if self.land(at).is_none() {
-            return;
-        }
+        let Some(why) = self.land(at) else { return };
         let first = millis(self.settings.back_off);
         let slot = self.slots.get_mut(at);
         let wait = first.saturating_mul(1_i64.checked_shl(u32::from(slot.failures)).unwrap_or(i64::MAX));
+        let until = now.saturating_add(wait.min(PARK_LONGEST_MS.max(first)));
         slot.failures = slot.failures.saturating_add(1).min(20);
-        slot.state = State::Parked;
         slot.stamp = slot.stamp.wrapping_add(1);
-        let until = now
-            .timestamp_millis()
-            .saturating_add(wait.min(PARK_LONGEST_MS.max(first)));
         self.parked.push(Reverse((until, at, slot.stamp)));
+        slot.park_written = true;
+        slot.state = State::Parked;
         self.stats.parked = self.stats.parked.saturating_add(1);
+        if matches!(why, Why::Event | Why::Requested) {
+            // What was due is still due; a person no longer waits for it.
+            self.set_earlier_event(at, until, slot_call(why));
+        }
         self.wake_event(at);
     }
 
     /// A pick that was not carried out (the gate is shut, the daemon stops): as if it had never been picked.
     pub fn give_back(&mut self, id: WatchId, now: DateTime<Utc>) {
+        let now = self.tell(now);
         let Some(at) = self.slots.find(id) else { return };
         let Some(why) = self.land(at) else { return };
-        self.cells.link(&mut self.slots, at);
+        if self.slots.get(at).park_written {
+            // It had been called for out of a back-off that goes on.
+            self.slots.get_mut(at).state = State::Parked;
+            self.stats.parked = self.stats.parked.saturating_add(1);
+        } else {
+            self.cells.link(&mut self.slots, at);
+        }
         if matches!(why, Why::Event | Why::Requested) {
-            self.set_event(at, now.timestamp_millis(), why);
+            let call = self.slots.get(at).call;
+            self.set_event(at, now, call);
         } else {
             self.wake_event(at);
         }
@@ -284,14 +308,11 @@ impl Planner {
     /// How the plan stands.
     #[must_use]
     pub fn stats(&self, now: DateTime<Utc>) -> PlannerStats {
-        let oldest = self.cells.oldest().map_or(0, |at| {
-            let last_ok = self.slots.get(at).last_ok;
-            if last_ok < 0 {
-                0
-            } else {
-                now.timestamp_millis().saturating_sub(last_ok)
-            }
-        });
+        let heads = self.cells.heads().map(|at| self.slots.get(at).last_ok);
+        let oldest = heads
+            .filter(|last_ok| *last_ok != NEVER)
+            .min()
+            .map_or(0, |last_ok| now.timestamp_millis().saturating_sub(last_ok));
         PlannerStats {
             products: self.slots.len(),
             cells: self.cells.heads().count(),
@@ -305,7 +326,8 @@ impl Planner {
         if let Some(found) = self.next_event(now) {
             return Some(found);
         }
-        if let Some(at) = self.cells.oldest()
+        let oldest = self.cells.heads().min_by_key(|at| self.slots.get(*at).last_ok);
+        if let Some(at) = oldest
             && self.has_floor()
             && now.saturating_sub(self.slots.get(at).last_ok) > millis(self.settings.max_interval)
         {
@@ -315,21 +337,30 @@ impl Planner {
     }
 
     fn next_event(&mut self, now: i64) -> Option<(u32, Why)> {
-        while let Some(Reverse((when, at, stamp))) = self.future.peek().copied() {
+        while let Some(Reverse((when, at, generation))) = self.future.peek().copied() {
             if when > now {
                 break;
             }
             self.future.pop();
-            if self.slots.event_is(at, when, stamp) {
-                let weight = order(self.slots.get(at).weight);
-                self.due.push((weight, Reverse(when), at, stamp));
+            if self.slots.event_is(at, when, generation) {
+                let slot = self.slots.get(at);
+                self.due
+                    .push((slot.call, order(slot.weight), Reverse(when), at, generation));
             }
         }
-        while let Some((_, Reverse(when), at, stamp)) = self.due.pop() {
+        while let Some((_, _, Reverse(when), at, generation)) = self.due.pop() {
+            if !self.slots.event_is(at, when, generation) {
+                continue;
+            }
+            let slot = self.slots.get_mut(at);
+            slot.event_written = false;
             // One in flight is looked at again when it has landed: see `wake_event`.
-            if self.slots.event_is(at, when, stamp) && !matches!(self.slots.get(at).state, State::InFlight(_))
-            {
-                return Some((at, self.slots.get(at).event_why));
+            if !matches!(slot.state, State::InFlight(_)) {
+                let why = match slot.call {
+                    Call::Appointment => Why::Event,
+                    Call::First | Call::Person => Why::Requested,
+                };
+                return Some((at, why));
             }
         }
         None
@@ -377,7 +408,7 @@ impl Planner {
         }
         let slot = self.slots.get_mut(at);
         if matches!(why, Why::Event | Why::Requested) {
-            slot.event_at = None;
+            slot.event_at = NO_EVENT;
         }
         slot.state = State::InFlight(why);
         self.stats.in_flight = self.stats.in_flight.saturating_add(1);
@@ -403,7 +434,7 @@ impl Planner {
         Some(why)
     }
 
-    /// Puts those whose back-off has ended into their lists, in the order of their last good look.
+    /// Puts those whose back-off has ended into their cells, in the order of their last good look.
     fn release(&mut self, now: i64) {
         while let Some(Reverse((until, at, stamp))) = self.parked.peek().copied() {
             if until > now {
@@ -411,7 +442,11 @@ impl Planner {
             }
             self.parked.pop();
             let slot = self.slots.get_mut(at);
-            if slot.stamp == stamp && slot.state == State::Parked {
+            if slot.stamp != stamp {
+                continue;
+            }
+            slot.park_written = false;
+            if slot.state == State::Parked {
                 slot.state = State::Queued;
                 self.stats.parked = self.stats.parked.saturating_sub(1);
                 self.cells.link(&mut self.slots, at);
@@ -419,40 +454,75 @@ impl Planner {
         }
     }
 
-    /// The appointment at an auction's end; a moment from now when the end has passed and the page still says open.
-    fn appoint_end(&mut self, at: u32, ends_at: Option<DateTime<Utc>>, now: i64) {
-        let Some(ends_at) = ends_at else {
-            self.wake_event(at);
-            return;
-        };
-        let delay = TimeDelta::from_std(self.settings.event_delay).unwrap_or(TimeDelta::zero());
-        let after_end = ends_at
-            .checked_add_signed(delay)
-            .unwrap_or(ends_at)
-            .timestamp_millis();
-        let again = now.saturating_add(delay.num_milliseconds().max(1));
-        let when = if after_end > now { after_end } else { again };
-        match self.slots.get(at).event_at {
-            Some(earlier) if earlier <= when && self.slots.get(at).event_why == Why::Requested => {
-                self.wake_event(at);
-            }
-            _ => self.set_event(at, when, Why::Event),
+    /// The time told, in milliseconds; never before one told earlier, unless the clock was set back: then everything that
+    /// was measured by it is moved.
+    fn tell(&mut self, now: DateTime<Utc>) -> i64 {
+        let now = now.timestamp_millis();
+        if now < self.latest.saturating_sub(CLOCK_SLACK_MS) {
+            let back = now.saturating_sub(self.latest);
+            self.slots.shift(back);
+            let parked = std::mem::take(&mut self.parked);
+            self.parked = parked
+                .into_iter()
+                .map(|Reverse((until, at, stamp))| Reverse((until.saturating_add(back), at, stamp)))
+                .collect();
+            self.latest = now;
+        }
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+
+    /// When to look for an auction's end; when it has passed and the page still says open, soon, and then less and less
+    /// soon: each time after a quarter of what has passed since.
+    fn after_end(&self, ends_at: DateTime<Utc>, now: i64) -> i64 {
+        let end = ends_at.timestamp_millis();
+        let delay = millis(self.settings.event_delay).max(1);
+        let after_end = end.saturating_add(delay);
+        if after_end > now {
+            after_end
+        } else {
+            now.saturating_add(delay.max(now.saturating_sub(end) / 4))
         }
     }
 
-    fn set_event(&mut self, at: u32, when: i64, why: Why) {
-        let slot = self.slots.get_mut(at);
-        slot.event_at = Some(when);
-        slot.event_why = why;
+    fn appoint_end(&mut self, at: u32, ends_at: Option<DateTime<Utc>>, now: i64) {
+        if let Some(ends_at) = ends_at {
+            let when = self.after_end(ends_at, now);
+            self.set_earlier_event(at, when, Call::Appointment);
+        }
         self.wake_event(at);
     }
 
-    /// Writes the slot's appointment, if it has one, into the heap: its entry may have been dropped while in flight.
+    fn set_earlier_event(&mut self, at: u32, when: i64, call: Call) {
+        if when < self.slots.get(at).event_at {
+            self.set_event(at, when, call);
+        }
+    }
+
+    fn set_event(&mut self, at: u32, when: i64, call: Call) {
+        let slot = self.slots.get_mut(at);
+        slot.event_written &= slot.event_at == when && slot.call == call;
+        slot.event_at = when;
+        slot.call = call;
+        self.wake_event(at);
+    }
+
+    /// Writes the slot's appointment, if it has one, into the heap, unless it stands there: its entry is dropped when it
+    /// comes due in flight.
     fn wake_event(&mut self, at: u32) {
         let slot = self.slots.get_mut(at);
-        if let Some(when) = slot.event_at {
-            self.future.push(Reverse((when, at, slot.generation)));
+        if slot.event_at != NO_EVENT && !slot.event_written {
+            slot.event_written = true;
+            self.future.push(Reverse((slot.event_at, at, slot.generation)));
         }
+    }
+}
+
+/// As what a failed look is called for again.
+fn slot_call(why: Why) -> Call {
+    match why {
+        Why::Requested => Call::First,
+        Why::Event | Why::Floor | Why::Index => Call::Appointment,
     }
 }
 

@@ -5,7 +5,7 @@
 use super::ledger::{MassHeld, Record};
 use super::patrol::Tallied;
 use crate::domain::{ErrorClass, Platform, SourcePlatform, WatchId};
-use crate::store::errors::{ErrorRecord, ErrorType, Severity, record};
+use crate::store::errors::{ErrorRecord, ErrorType, Severity, record_times};
 use crate::store::watches::{self, BadWatch};
 use crate::store::{Db, StoreError};
 use crate::supervision::Exit;
@@ -23,25 +23,22 @@ pub(super) async fn mass_change(db: &Db, mass: MassHeld) {
     tracing::error!(%platform, gone = mass.gone, of = mass.products, "{message}");
     let error = ErrorRecord {
         error_type: ErrorType::StockUnavailable,
-        code: "mass_change".to_owned(),
+        code: Some("mass_change".to_owned()),
         message,
         product_id: None,
         platform: Some(platform),
         severity: Severity::Critical,
         fingerprint: format!("mass_change:{platform}"),
-        details: json!({ "gone": mass.gone, "of": mass.products }),
-        times: mass.held,
+        details: Some(json!({ "gone": mass.gone, "of": mass.products })),
     };
-    write(db, &[error]).await;
+    write(db, &[(error, mass.held)]).await;
 }
 
 /// A record that the database refuses.
 pub(super) async fn rejected(db: &Db, rejected: &Record, why: &StoreError) {
     let error = ErrorRecord {
         error_type: ErrorType::ApiError,
-        code: why
-            .sqlstate()
-            .map_or_else(|| "unstorable".to_owned(), |s| s.to_string()),
+        code: Some(why.sqlstate().map_or_else(|| "unstorable".to_owned(), |s| s.to_string())),
         message: format!(
             "what was read of watch `{}` cannot be stored: {why}",
             rejected.watch_id
@@ -50,15 +47,14 @@ pub(super) async fn rejected(db: &Db, rejected: &Record, why: &StoreError) {
         platform: Some(Platform::from(rejected.source)),
         severity: Severity::High,
         fingerprint: format!("unstorable:watch:{}", rejected.watch_id),
-        details: json!({ "watch_id": rejected.watch_id, "base_version": rejected.base_version, "fetched_at": rejected.fetched_at }),
-        times: 1,
+        details: Some(json!({ "watch_id": rejected.watch_id, "base_version": rejected.base_version, "fetched_at": rejected.fetched_at })),
     };
-    write(db, &[error]).await;
+    write(db, &[(error, 1)]).await;
 }
 
 /// Things that took effect and that a person should know.
 pub(super) async fn notices(db: &Db, records: &[Record]) {
-    let errors: Vec<ErrorRecord> = records.iter().filter_map(notice).collect();
+    let errors: Vec<_> = records.iter().filter_map(notice).map(|error| (error, 1)).collect();
     if !errors.is_empty() {
         write(db, &errors).await;
     }
@@ -68,20 +64,19 @@ fn notice(of: &Record) -> Option<ErrorRecord> {
     let notice = of.news.as_deref()?.notice.as_ref()?;
     Some(ErrorRecord {
         error_type: ErrorType::PriceChanged,
-        code: notice.code.to_owned(),
+        code: Some(notice.code.to_owned()),
         message: format!("product `{}`: {}", of.product_id, notice.message),
         product_id: Some(of.product_id),
         platform: Some(Platform::from(of.source)),
         severity: Severity::Medium,
         fingerprint: format!("{}:watch:{}", notice.code, of.watch_id),
-        details: notice.detail.clone(),
-        times: 1,
+        details: Some(notice.detail.clone()),
     })
 }
 
 /// Looks that gave nothing, by cause. Answers those that could not be written.
 pub(super) async fn failed_checks(db: &Db, causes: Vec<Tallied>) -> Vec<Tallied> {
-    let errors: Vec<ErrorRecord> = causes.iter().map(failed).collect();
+    let errors: Vec<_> = causes.iter().map(|cause| (failed(cause), cause.count)).collect();
     if write(db, &errors).await {
         Vec::new()
     } else {
@@ -92,7 +87,7 @@ pub(super) async fn failed_checks(db: &Db, causes: Vec<Tallied>) -> Vec<Tallied>
 fn failed(cause: &Tallied) -> ErrorRecord {
     ErrorRecord {
         error_type: ErrorType::ApiError,
-        code: cause.error.code.to_string(),
+        code: Some(cause.error.code.to_string()),
         message: cause.error.message.to_string(),
         product_id: None,
         platform: Some(cause.platform),
@@ -103,8 +98,7 @@ fn failed(cause: &Tallied) -> ErrorRecord {
             ErrorClass::Transient | ErrorClass::RateLimited { .. } | ErrorClass::NotFound => Severity::Low,
         },
         fingerprint: cause.fingerprint.clone(),
-        details: json!({ "class": cause.error.class.as_str(), "missing": cause.error.missing, "latest_watch_id": cause.watch_id }),
-        times: cause.count,
+        details: Some(json!({ "class": cause.error.class.as_str(), "missing": cause.error.missing, "latest_watch_id": cause.watch_id })),
     }
 }
 
@@ -112,16 +106,15 @@ fn failed(cause: &Tallied) -> ErrorRecord {
 pub(super) async fn bad_watch(db: &Db, bad: &BadWatch) {
     let error = ErrorRecord {
         error_type: ErrorType::ApiError,
-        code: "bad_row".to_owned(),
+        code: Some("bad_row".to_owned()),
         message: bad.to_string(),
         product_id: None,
         platform: None,
         severity: Severity::High,
         fingerprint: format!("bad_row:watch:{}", bad.watch_id),
-        details: json!({ "watch_id": bad.watch_id }),
-        times: 1,
+        details: Some(json!({ "watch_id": bad.watch_id })),
     };
-    write(db, &[error]).await;
+    write(db, &[(error, 1)]).await;
 }
 
 /// A watcher that keeps crashing: its row says so, and a person is told.
@@ -135,7 +128,7 @@ pub(super) async fn quarantined(db: &Db, watch: WatchId, source: SourcePlatform,
     }
     let error = ErrorRecord {
         error_type: ErrorType::ApiError,
-        code: "quarantined".to_owned(),
+        code: Some("quarantined".to_owned()),
         message: format!(
             "the watcher of watch `{watch}` crashed {crashes} times and is not watched any more; see the log, then \
              `zaikoban products resume`"
@@ -144,20 +137,24 @@ pub(super) async fn quarantined(db: &Db, watch: WatchId, source: SourcePlatform,
         platform: Some(Platform::from(source)),
         severity: Severity::Critical,
         fingerprint: format!("quarantined:watch:{watch}"),
-        details: json!({ "watch_id": watch, "exit": format!("{exit:?}") }),
-        times: 1,
+        details: Some(json!({ "watch_id": watch, "exit": format!("{exit:?}") })),
     };
-    write(db, &[error]).await;
+    write(db, &[(error, 1)]).await;
 }
 
-/// Whether it could be written.
-async fn write(db: &Db, errors: &[ErrorRecord]) -> bool {
-    let written = match db.conn().await {
-        Ok(mut conn) => record(&mut conn, errors).await,
-        Err(error) => Err(error),
-    };
+/// Whether they could be written; each with how often it was met.
+async fn write(db: &Db, errors: &[(ErrorRecord, u64)]) -> bool {
+    let written = record_all(db, errors).await;
     if let Err(error) = &written {
         tracing::warn!(error = %ErrorChain(error), rows = errors.len(), "Errors could not be recorded");
     }
     written.is_ok()
+}
+
+async fn record_all(db: &Db, errors: &[(ErrorRecord, u64)]) -> Result<(), StoreError> {
+    let mut conn = db.conn().await?;
+    for (error, times) in errors {
+        record_times(&mut conn, error, *times).await?;
+    }
+    Ok(())
 }

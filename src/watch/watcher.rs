@@ -105,6 +105,8 @@ pub enum Looked {
 /// A check that is recorded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Done {
+    /// When the page's last byte was read: from then on what counts may be out of date.
+    pub fetched_at: DateTime<Utc>,
     /// Whether the change rate should learn of a change.
     pub material: bool,
     /// The appointment that lies ahead.
@@ -177,6 +179,7 @@ impl Watcher {
         let mut next = Next {
             known: known.clone(),
             done: Done {
+                fetched_at: at,
                 material: step.is_material(),
                 ends_at: step.ends_at.filter(|_| step.is_open),
                 recheck_at: step.recheck_at,

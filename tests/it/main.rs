@@ -22,4 +22,5 @@ mod store;
 mod support;
 mod sync;
 mod wanted;
+mod watch;
 mod yahoo;

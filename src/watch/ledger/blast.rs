@@ -162,7 +162,6 @@ impl Blast {
         let hold = new_hold(reason, detail, proposed, Meanwhile::Keep, at, &self.holds, None);
         news.hold = HoldStep::Open(Box::new(hold));
         news.change = news.change.and_then(|c| c.without_stock());
-        news.mass_held = true;
     }
 }
 

@@ -157,7 +157,7 @@ impl Outcome {
             let opened = written.opened.and_then(|hold| known(record, hold));
             let listings = self.moved.get(&record.product_id).cloned().unwrap_or_default();
             return match (opened, record.news.as_deref()) {
-                (Some(hold), Some(news)) if news.mass_held => Recorded::MassHeld {
+                (Some(hold), Some(news)) if news.is_mass_held() => Recorded::MassHeld {
                     version: written.version,
                     hold,
                     change: news.change,

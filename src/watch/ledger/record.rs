@@ -1,7 +1,8 @@
 //! What a watcher asks the ledger to record, and what it hears back.
 
 use crate::domain::{
-    ChangeSource, KnownHold, ListingId, ProductId, SourcePlatform, SourceState, TitleHash, Version, WatchId,
+    ChangeSource, HoldReason, KnownHold, ListingId, ProductId, SourcePlatform, SourceState, TitleHash,
+    Version, WatchId,
 };
 use crate::store::ledger::{HoldWrite, StateWrite, Touch};
 use crate::store::watches::WatchRow;
@@ -53,8 +54,6 @@ pub struct News {
     pub passes_radius: bool,
     /// What counts while nothing changes, for listings that move because something waits.
     pub standing: Option<SourceState>,
-    /// Set by the ledger: the blast radius made `change` and `hold` of something larger.
-    pub(super) mass_held: bool,
 }
 
 /// What became of a [`Record`].
@@ -99,7 +98,6 @@ impl News {
     ) -> Self {
         Self {
             standing,
-            mass_held: false,
             change: step.change,
             hold: step.hold,
             title,
@@ -109,6 +107,11 @@ impl News {
             notice: step.notice,
             passes_radius: step.passes_radius,
         }
+    }
+
+    /// Whether the blast radius made `change` and `hold` of something larger: nobody else opens such a hold.
+    pub(super) fn is_mass_held(&self) -> bool {
+        matches!(&self.hold, HoldStep::Open(hold) if hold.reason == HoldReason::MassChange)
     }
 
     /// Whether listings may have to follow.

@@ -1,6 +1,8 @@
-//! The lists of the planner: a slab of slots, a FIFO for each cell, and one list of all by age.
+//! The lists of the planner: a slab of slots, and a FIFO for each cell.
 //!
-//! Links are indices into the slab, so that a product costs about a hundred bytes and no allocation of its own.
+//! Links are indices into the slab, so that a product costs about a hundred bytes and no allocation of its own. There is no
+//! list of all by age: the oldest of all is the oldest of the cells' heads, which are looked through at every pick anyway,
+//! and a product that comes back in the middle need not be walked to in a list of a hundred thousand.
 
 use super::Why;
 use crate::domain::WatchId;
@@ -9,18 +11,33 @@ use std::collections::HashMap;
 
 /// No link.
 pub(super) const NONE: u32 = u32::MAX;
+/// The last good look of a product never seen: as old as can be.
+pub(super) const NEVER: i64 = i64::MIN / 4;
+/// The time of no appointment.
+pub(super) const NO_EVENT: i64 = i64::MAX;
 /// Cells are this factor wide, in weight and in rate: exact to half a percent of the optimum.
 const CELL_FACTOR: f64 = 1.5;
 
 /// Where a product stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// In its cell and in the list of all.
+    /// In its cell.
     Queued,
     /// Picked for this reason, in no list.
     InFlight(Why),
     /// Waiting after a failed check, in no list.
     Parked,
+}
+
+/// Why a product has an appointment. The order is that in which they are served when several are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Call {
+    /// It has never been seen.
+    First,
+    /// Its auction ends, or something about it is to be confirmed.
+    Appointment,
+    /// A person asked, and waits.
+    Person,
 }
 
 /// One product.
@@ -29,10 +46,15 @@ pub(super) struct Slot {
     pub(super) id: WatchId,
     pub(super) weight: f32,
     pub(super) rate: Rate,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970; [`NEVER`] before the first good look.
     pub(super) last_ok: i64,
-    pub(super) event_at: Option<i64>,
-    pub(super) event_why: Why,
+    /// The appointment; [`NO_EVENT`] for none.
+    pub(super) event_at: i64,
+    pub(super) call: Call,
+    /// Whether the heaps hold an entry for the appointment. One that comes due in flight is dropped.
+    pub(super) event_written: bool,
+    /// Whether the heap of the parked holds an entry with the present stamp.
+    pub(super) park_written: bool,
     pub(super) state: State,
     pub(super) failures: u8,
     /// Tells a back-off from an earlier one of the same slot.
@@ -40,8 +62,7 @@ pub(super) struct Slot {
     /// Tells a slot's product from the one that had it before.
     pub(super) generation: u32,
     cell: u32,
-    in_cell: Link,
-    in_all: Link,
+    link: Link,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,15 +122,16 @@ impl Slots {
             weight: if weight.is_finite() { weight.max(0.0) } else { 0.0 },
             rate,
             last_ok,
-            event_at: None,
-            event_why: Why::Event,
+            event_at: NO_EVENT,
+            call: Call::Appointment,
+            event_written: false,
+            park_written: false,
             state: State::Queued,
             failures: 0,
             stamp,
             generation,
             cell: NONE,
-            in_cell: UNLINKED,
-            in_all: UNLINKED,
+            link: UNLINKED,
         };
         match self.slots.get_mut(place(at)) {
             Some(old) => *old = slot,
@@ -121,7 +143,7 @@ impl Slots {
 
     pub(super) fn remove(&mut self, at: u32) {
         let slot = self.get_mut(at);
-        slot.event_at = None;
+        slot.event_at = NO_EVENT;
         slot.stamp = slot.stamp.wrapping_add(1);
         slot.generation = slot.generation.wrapping_add(1);
         let id = slot.id;
@@ -132,7 +154,14 @@ impl Slots {
     /// Whether the slot still has this appointment, and its product is still the one that made it.
     pub(super) fn event_is(&self, at: u32, when: i64, generation: u32) -> bool {
         let slot = self.get(at);
-        slot.generation == generation && slot.event_at == Some(when)
+        slot.generation == generation && slot.event_at == when
+    }
+
+    /// Moves every good look by `ms`, for a clock that was set back.
+    pub(super) fn shift(&mut self, ms: i64) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.last_ok != NEVER) {
+            slot.last_ok = slot.last_ok.saturating_add(ms);
+        }
     }
 }
 
@@ -152,45 +181,11 @@ const EMPTY: List = List {
     last: NONE,
 };
 
-/// Which of a slot's two links a list uses.
-#[derive(Clone, Copy)]
-enum Which {
-    Cell,
-    All,
-}
-
-impl Which {
-    fn of(self, slot: &mut Slot) -> &mut Link {
-        match self {
-            Self::Cell => &mut slot.in_cell,
-            Self::All => &mut slot.in_all,
-        }
-    }
-
-    fn read(self, slot: &Slot) -> Link {
-        match self {
-            Self::Cell => slot.in_cell,
-            Self::All => slot.in_all,
-        }
-    }
-}
-
-/// The cells, and the list of all.
-#[derive(Debug)]
+/// The cells.
+#[derive(Debug, Default)]
 pub(super) struct Cells {
     lists: Vec<List>,
     by_class: HashMap<(i16, i16), u32>,
-    all: List,
-}
-
-impl Default for Cells {
-    fn default() -> Self {
-        Self {
-            lists: Vec::new(),
-            by_class: HashMap::new(),
-            all: EMPTY,
-        }
-    }
 }
 
 impl Cells {
@@ -199,27 +194,20 @@ impl Cells {
         self.lists.iter().map(|l| l.first).filter(|first| *first != NONE)
     }
 
-    /// The one looked at longest ago.
-    pub(super) fn oldest(&self) -> Option<u32> {
-        Some(self.all.first).filter(|first| *first != NONE)
-    }
-
-    /// Puts a slot into its cell and into the list of all, each in the order of age.
+    /// Puts a slot into its cell, in the order of age.
     pub(super) fn link(&mut self, slots: &mut Slots, at: u32) {
         let cell = self.cell_of(slots.get(at));
         slots.get_mut(at).cell = cell;
-        insert(&mut self.all, slots, at, Which::All);
         if let Some(list) = self.lists.get_mut(place(cell)) {
-            insert(list, slots, at, Which::Cell);
+            insert(list, slots, at);
         }
     }
 
-    /// Takes a slot out of both.
+    /// Takes a slot out of its cell.
     pub(super) fn unlink(&mut self, slots: &mut Slots, at: u32) {
         let cell = slots.get(at).cell;
-        take_out(&mut self.all, slots, at, Which::All);
         if let Some(list) = self.lists.get_mut(place(cell)) {
-            take_out(list, slots, at, Which::Cell);
+            take_out(list, slots, at);
         }
         slots.get_mut(at).cell = NONE;
     }
@@ -252,9 +240,9 @@ fn class(number: f64) -> i16 {
     power
 }
 
-/// Puts `at` behind the last one that is not younger. The search goes from both ends: one just looked at belongs at the
-/// end, one whose back-off has ended is often near the front.
-fn insert(list: &mut List, slots: &mut Slots, at: u32, which: Which) {
+/// Puts `at` behind the last one that is not younger, or before the first that is not older. The search goes from both
+/// ends: one just looked at belongs at the end, one that is back from a back-off or was never seen at the front.
+fn insert(list: &mut List, slots: &mut Slots, at: u32) {
     let age = slots.get(at).last_ok;
     let (mut front, mut back) = (list.first, list.last);
     // Behind `before`, in front of `after`.
@@ -263,36 +251,36 @@ fn insert(list: &mut List, slots: &mut Slots, at: u32, which: Which) {
             let after = if back == NONE {
                 list.first
             } else {
-                which.read(slots.get(back)).after
+                slots.get(back).link.after
             };
             break (back, after);
         }
-        if slots.get(front).last_ok > age {
-            break (which.read(slots.get(front)).before, front);
+        if slots.get(front).last_ok >= age {
+            break (slots.get(front).link.before, front);
         }
-        front = which.read(slots.get(front)).after;
-        back = which.read(slots.get(back)).before;
+        front = slots.get(front).link.after;
+        back = slots.get(back).link.before;
     };
-    *which.of(slots.get_mut(at)) = Link { before, after };
+    slots.get_mut(at).link = Link { before, after };
     match before {
         NONE => list.first = at,
-        before => which.of(slots.get_mut(before)).after = at,
+        before => slots.get_mut(before).link.after = at,
     }
     match after {
         NONE => list.last = at,
-        after => which.of(slots.get_mut(after)).before = at,
+        after => slots.get_mut(after).link.before = at,
     }
 }
 
-fn take_out(list: &mut List, slots: &mut Slots, at: u32, which: Which) {
-    let Link { before, after } = which.read(slots.get(at));
+fn take_out(list: &mut List, slots: &mut Slots, at: u32) {
+    let Link { before, after } = slots.get(at).link;
     match before {
         NONE => list.first = after,
-        before => which.of(slots.get_mut(before)).after = after,
+        before => slots.get_mut(before).link.after = after,
     }
     match after {
         NONE => list.last = before,
-        after => which.of(slots.get_mut(after)).before = before,
+        after => slots.get_mut(after).link.before = before,
     }
-    *which.of(slots.get_mut(at)) = UNLINKED;
+    slots.get_mut(at).link = UNLINKED;
 }

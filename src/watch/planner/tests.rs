@@ -187,6 +187,148 @@ fn appointments_teach_nothing_and_looks_do() {
     assert!(learnt.per_hour() > Rate::PRIOR.per_hour());
 }
 
+#[test]
+fn an_appointment_that_fails_is_kept_and_comes_before_all_else() {
+    let mut plan = plan();
+    let ending = PlannedItem {
+        ends_at: Some(at(100)),
+        ..item(1.0, Some(90))
+    };
+    plan.insert(WatchId(1), ending, at(99));
+    plan.insert(WatchId(2), item(1e6, Some(0)), at(99));
+    assert_eq!(plan.pick(at(115), 1), [(WatchId(1), Why::Event)]);
+    plan.on_err(WatchId(1), at(116));
+    assert_eq!(plan.pick(at(175), 1), [(WatchId(2), Why::Index)]);
+    plan.give_back(WatchId(2), at(175));
+    assert_eq!(plan.pick(at(176), 1), [(WatchId(1), Why::Event)]);
+}
+
+#[test]
+fn a_person_goes_before_appointments_and_these_before_products_never_seen() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1e6, None), at(0));
+    plan.insert(WatchId(2), item(1e3, Some(0)), at(0));
+    plan.appoint(WatchId(2), at(10));
+    plan.insert(WatchId(3), item(0.0, Some(0)), at(0));
+    plan.check_now(WatchId(3), at(10));
+    let picked = plan.pick(at(10), 3);
+    let expected = [(3, Why::Requested), (2, Why::Event), (1, Why::Requested)];
+    assert_eq!(picked, expected.map(|(id, why)| (WatchId(id), why)));
+}
+
+#[test]
+fn a_look_that_says_ended_takes_the_appointment_away() {
+    let mut plan = plan();
+    let ending = PlannedItem {
+        ends_at: Some(at(1000)),
+        ..item(1.0, Some(0))
+    };
+    plan.insert(WatchId(1), ending, at(0));
+    assert_eq!(plan.pick(at(990), 1), [(WatchId(1), Why::Index)]);
+    plan.on_ok(WatchId(1), at(990), true, None);
+    assert!(plan.pick(at(1020), 1).is_empty());
+    plan.appoint(WatchId(1), at(1030));
+    assert_eq!(plan.pick(at(1030), 1), [(WatchId(1), Why::Event)]);
+}
+
+#[test]
+fn a_page_that_stays_open_after_its_end_is_asked_less_and_less_often() {
+    let mut plan = Planner::new(PlannerSettings {
+        min_interval: Duration::from_secs(1_000_000),
+        ..PlannerSettings::default()
+    });
+    let ending = PlannedItem {
+        ends_at: Some(at(0)),
+        ..item(0.0, Some(-10))
+    };
+    plan.insert(WatchId(1), ending, at(0));
+    let mut looks = 0;
+    for second in 0..4 * 3600 {
+        for (id, why) in plan.pick(at(second), 1) {
+            looks += i32::from(why == Why::Event);
+            plan.on_ok(id, at(second), false, Some(at(0)));
+        }
+    }
+    assert!((20..50).contains(&looks), "{looks}");
+}
+
+#[test]
+fn looking_again_and_again_writes_an_appointment_once() {
+    let mut plan = plan();
+    let ending = PlannedItem {
+        ends_at: Some(at(1_000_000)),
+        ..item(1.0, Some(-100))
+    };
+    plan.insert(WatchId(1), ending, at(0));
+    for round in 0..1000 {
+        let now = at(round * 100);
+        assert_eq!(plan.pick(now, 1).len(), 1);
+        plan.on_ok(WatchId(1), now, false, Some(at(1_000_000)));
+    }
+    assert_eq!((plan.future.len(), plan.due.len(), plan.parked.len()), (1, 0, 0));
+}
+
+#[test]
+fn a_first_look_teaches_nothing_even_after_a_failure() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1.0, None), at(0));
+    plan.pick(at(0), 1);
+    plan.on_err(WatchId(1), at(0));
+    assert_eq!(plan.pick(at(60), 1).len(), 1);
+    assert_eq!(plan.on_ok(WatchId(1), at(60), true, None), Some(Rate::PRIOR));
+}
+
+#[test]
+fn a_clock_set_back_moves_the_last_looks_with_it() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1.0, Some(7100)), at(7200));
+    plan.insert(WatchId(2), item(1.0, Some(7000)), at(7200));
+    assert_eq!(ids(&plan.pick(at(7200), 1)), [2]);
+    plan.on_err(WatchId(2), at(7200));
+    // Two hours back: the one is 100 s old as before, the other's back-off still has 60 s to go.
+    assert_eq!(ids(&plan.pick(at(0), 2)), [1]);
+    assert!(plan.pick(at(59), 2).is_empty());
+    assert_eq!(ids(&plan.pick(at(60), 2)), [2]);
+    // Half a minute is no jump.
+    plan.on_ok(WatchId(2), at(61), false, None);
+    assert!(plan.pick(at(35), 2).is_empty());
+    assert_eq!(ids(&plan.pick(at(121), 2)), [2]);
+}
+
+#[test]
+fn what_was_called_out_of_a_back_off_goes_back_into_it() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1.0, Some(-7200)), at(0));
+    plan.pick(at(0), 1);
+    plan.on_err(WatchId(1), at(0));
+    plan.check_now(WatchId(1), at(1));
+    assert_eq!(plan.pick(at(1), 1).len(), 1);
+    plan.give_back(WatchId(1), at(2));
+    assert_eq!(plan.stats(at(2)).parked, 1);
+    assert_eq!(plan.pick(at(2), 1), [(WatchId(1), Why::Requested)]);
+    plan.on_ok(WatchId(1), at(2), false, None);
+    assert!(
+        plan.pick(at(61), 1).is_empty(),
+        "the back-off has no say any more"
+    );
+    assert_eq!(ids(&plan.pick(at(62), 1)), [1]);
+}
+
+#[test]
+fn a_hundred_thousand_products_seen_and_unseen_are_taken_in_quickly() {
+    let mut plan = plan();
+    for id in 0..100_000 {
+        // Seen ones in the order of their looks, unseen ones in between.
+        plan.insert(
+            WatchId(id),
+            item(1.0, (id % 2 == 0).then_some(id - 200_000)),
+            at(0),
+        );
+    }
+    assert_eq!(plan.pick(at(0), 60_000).len(), 60_000);
+    assert!(std::mem::size_of::<lists::Slot>() <= 72);
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Insert(i64, f32, bool),
