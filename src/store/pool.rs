@@ -13,7 +13,7 @@ use super::wire;
 use crate::supervision::{TaskError, spawn_owned};
 use diesel::QueryableByName;
 use diesel::sql_types::Text;
-use diesel_async::pooled_connection::deadpool::{Hook, HookError, Object, Pool, PoolError};
+use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{
     AsyncConnection, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _, TransactionManager,
@@ -176,13 +176,6 @@ impl Db {
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config("", manager);
         let pool = AsyncPool::builder(manager)
             .max_size(settings.connections.max(1))
-            .pre_recycle(Hook::sync_fn(|conn: &mut AsyncPgConnection, _| {
-                if wire::has_ended(conn) {
-                    Err(HookError::message("the connection has ended"))
-                } else {
-                    Ok(())
-                }
-            }))
             .build()
             .map_err(|e| StoreError::unavailable(e.to_string()))?;
         Ok(Self {

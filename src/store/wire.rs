@@ -12,21 +12,17 @@
 //! peer), and the connection is ended here. Without that a caller would hang for as long as the other side likes.
 //!
 //! Cost: per message a few additions; per byte nothing. Opening the connection ourselves also gives the socket's time
-//! limits, the end of a connection as a flag (so that the pool throws dead ones away before anybody asks), and
-//! notifications.
+//! limits, and notifications.
 
 use super::error::SqlState;
 use diesel::ConnectionResult;
-use diesel::connection::{Instrumentation, InstrumentationEvent};
 use diesel::result::{ConnectionError, DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
-use diesel_async::{AsyncConnection as _, AsyncPgConnection};
+use diesel_async::AsyncPgConnection;
 use nix::sys::socket::{setsockopt, sockopt};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{fmt, io};
@@ -241,31 +237,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-// === a connection's end ===
-
-/// Rides on a connection as its instrumentation, to answer whether it still lives.
-pub(super) struct Pulse {
-    ended: Arc<AtomicBool>,
-}
-
-impl Instrumentation for Pulse {
-    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        if let InstrumentationEvent::FinishQuery {
-            error: Some(DieselError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, _)),
-            ..
-        } = event
-        {
-            self.ended.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Whether the connection has ended, by the server's word or the socket's.
-pub(super) fn has_ended(conn: &mut AsyncPgConnection) -> bool {
-    conn.instrumentation()
-        .downcast_mut::<Pulse>()
-        .is_some_and(|pulse| pulse.ended.load(Ordering::Relaxed))
-}
+// === opening ===
 
 /// A notification, as the server sent it.
 #[derive(Debug)]
@@ -358,10 +330,6 @@ where
         .connect_raw(watched, NoTls)
         .await
         .map_err(|e| failure(e.as_db_error().map_or(&*e.to_string(), |db| db.message())))?;
-    let ended = Arc::new(AtomicBool::new(false));
-    let pulse = Pulse {
-        ended: Arc::clone(&ended),
-    };
     let driver = async move {
         while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
             if let (AsyncMessage::Notification(n), Some(told)) = (message, &told) {
@@ -372,7 +340,6 @@ where
                 });
             }
         }
-        ended.store(true, Ordering::Relaxed);
     };
     #[expect(
         clippy::disallowed_methods,
@@ -380,7 +347,6 @@ where
     )]
     tokio::spawn(driver);
     let mut conn = AsyncPgConnection::try_from(client).await?;
-    conn.set_instrumentation(pulse);
     if config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
         refuse_standby(&mut conn).await?;
     }

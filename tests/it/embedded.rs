@@ -470,7 +470,7 @@ fn list(all: &[i64]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// A small disk of memory, mounted over a folder. `None` where that is not allowed.
+/// A small disk of memory, mounted over a folder. `None` where that is not allowed: it needs root.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -482,7 +482,6 @@ impl SmallDisk {
         if mounted.is_ok_and(|status| status.success()) {
             return Some(Self(folder.to_owned()));
         }
-        println!("not tried: mounting a small disk needs root");
         None
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use zaikoban::domain::{DestinationPlatform, JobId, ProductId};
 use zaikoban::queue::rescuer::{self, Rescued, Whose};
 use zaikoban::queue::{
-    Finished, JobError, Notices, Outcome, Policy, finish_in, finish_many_in, notifier, pruner,
+    Finished, JobError, Notice, Notices, Outcome, Policy, finish_in, finish_many_in, notifier, pruner,
 };
 use zaikoban::store::jobs::{
     self, ClaimedJob, JobFilter, JobStatus, Lane, NewJob, QueueName, WorkerId, claim, enqueue,
@@ -53,6 +53,12 @@ async fn end(t: &TestDb, claimed: &ClaimedJob, outcome: Outcome) -> Finished {
 
 fn keys(t: &[ClaimedJob]) -> Vec<i16> {
     t.iter().map(|j| j.priority).collect()
+}
+
+/// Must be told; no poll comes first.
+async fn is_told(notice: &mut Notice) {
+    let told = tokio::time::timeout(Duration::from_secs(30), notice.wait(60 * MINUTE)).await;
+    told.expect("nothing was told");
 }
 
 fn trouble() -> JobError {
@@ -549,7 +555,7 @@ async fn a_consumer_is_told_of_work_and_not_of_idle_claims() {
     let listening = notifier::listen(t.db(), &notices, move || up.try_send(()).unwrap());
     let consumer = async {
         is_up.recv().await.unwrap();
-        notice.wait(Duration::from_secs(30)).await;
+        is_told(&mut notice).await;
         // an idle claim, and a finished job, tell nobody
         notice.arm();
         other.arm();
@@ -563,12 +569,12 @@ async fn a_consumer_is_told_of_work_and_not_of_idle_claims() {
         )
         .await;
         put(&t, &[job("a", 5)]).await;
-        notice.wait(Duration::from_secs(30)).await;
+        is_told(&mut notice).await;
         notice.arm();
         let claimed = take(&t, 1).await;
         end(&t, &claimed[0], Outcome::Done(json!(null))).await;
         put(&t, &[NewJob::new(Lane::sync(DestinationPlatform::Mercari))]).await;
-        other.wait(Duration::from_secs(30)).await;
+        is_told(&mut other).await;
         let began = tokio::time::Instant::now();
         notice.wait(Duration::from_millis(1)).await;
         assert!(
@@ -604,7 +610,7 @@ async fn a_broken_link_is_seen_and_every_lane_is_told_when_it_is_back() {
     put(&t, &[job("told to nobody", 5)]).await;
     tokio::select! {
         ended = notifier::listen(t.db(), &notices, || ()) => panic!("{ended:?}"),
-        () = notice.wait(Duration::from_secs(30)) => {}
+        () = is_told(&mut notice) => {}
     }
     assert_eq!(take(&t, 1).await.len(), 1);
 }
@@ -661,7 +667,7 @@ fn the_queues_children_put_back_a_killed_daemons_work_and_keep_their_link() {
             before = t.text(session).await;
             notice.arm();
             put(&t, &[job(round, 5)]).await;
-            notice.wait(Duration::from_secs(30)).await;
+            is_told(&mut notice).await;
             assert_eq!(take(&t, 1).await.len(), 1, "{round}");
             t.run(&format!("SELECT pg_terminate_backend({before})")).await;
         }

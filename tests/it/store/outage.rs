@@ -72,12 +72,11 @@ async fn a_connection_on_which_nothing_comes_is_given_up_and_replaced() {
     settings.statement_limit = Duration::from_millis(100);
     let db = Db::connect(&settings).await.unwrap();
     proxy.hold(true);
-    let began = tokio::time::Instant::now();
     let mut conn = db.conn().await.unwrap();
-    let error = conn.batch_execute("SELECT 1").await.unwrap_err();
+    let answer = tokio::time::timeout(Duration::from_secs(30), conn.batch_execute("SELECT 1")).await;
+    let error = answer.expect("it hangs").unwrap_err();
     let error = zaikoban::store::StoreError::from(error);
     assert!(error.is_outage(), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     drop(conn);
     proxy.hold(false);
     db.conn().await.unwrap().batch_execute("SELECT 1").await.unwrap();
