@@ -29,7 +29,9 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = arguments()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let figures = runtime.block_on(measure(&arguments))?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&figures)?);
@@ -42,10 +44,20 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn arguments() -> anyhow::Result<Arguments> {
-    let mut parsed = Arguments { json: false, seconds: 20, products: 5_000, start_products: 100_000 };
+    let mut parsed = Arguments {
+        json: false,
+        seconds: 20,
+        products: 5_000,
+        start_products: 100_000,
+    };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
-        let mut number = || given.next().and_then(|v| v.parse().ok()).context("a number is missing");
+        let mut number = || {
+            given
+                .next()
+                .and_then(|v| v.parse().ok())
+                .context("a number is missing")
+        };
         match name.as_str() {
             "--json" => parsed.json = true,
             "--seconds" => parsed.seconds = number()?,
@@ -89,23 +101,30 @@ struct Checks {
 
 /// Unchanged pages as fast as they go.
 async fn checks(arguments: &Arguments, door: Door) -> anyhow::Result<Checks> {
-    let name = if door == Door::Plain { "plain" } else { "TLS and gzip" };
+    let name = if door == Door::Plain {
+        "plain"
+    } else {
+        "TLS and gzip"
+    };
     eprintln!("unchanged checks, {name} …");
     let mut world = World::open(arguments.products, 0.0, door, 4_000.0).await?;
     world.register().await?;
     // Every page once, so that what is measured is unchanged checks only.
-    world.until("every product is verified", Duration::from_secs(240), |s| {
-        number(s, "/watch/yahoo/checks") >= f64::from(arguments.products) * 1.2
-    })
-    .await?;
+    world
+        .until("every product is verified", Duration::from_secs(240), |s| {
+            number(s, "/watch/yahoo/checks") >= f64::from(arguments.products) * 1.2
+        })
+        .await?;
     let (before, used) = (world.status().await?, world.daemon.usage()?);
     let began = Instant::now();
     sleep(Duration::from_secs(arguments.seconds)).await;
     let (after, using) = (world.status().await?, world.daemon.usage()?);
     let done = number(&after, "/watch/yahoo/checks") - number(&before, "/watch/checks");
     let cpu = using.cpu.saturating_sub(used.cpu).as_secs_f64();
-    let figures =
-        Checks { per_s: round(done / began.elapsed().as_secs_f64()), cpu_us: round(cpu * 1e6 / done.max(1.0)) };
+    let figures = Checks {
+        per_s: round(done / began.elapsed().as_secs_f64()),
+        cpu_us: round(cpu * 1e6 / done.max(1.0)),
+    };
     world.close().await?;
     Ok(figures)
 }
@@ -115,10 +134,11 @@ async fn delay(arguments: &Arguments) -> anyhow::Result<Value> {
     eprintln!("delay at 500 checks/s …");
     let mut world = World::open(arguments.products, 10.0, Door::Plain, 500.0).await?;
     world.register().await?;
-    world.until("every product is verified", Duration::from_secs(240), |s| {
-        number(s, "/watch/yahoo/checks") >= f64::from(arguments.products) * 1.2
-    })
-    .await?;
+    world
+        .until("every product is verified", Duration::from_secs(240), |s| {
+            number(s, "/watch/yahoo/checks") >= f64::from(arguments.products) * 1.2
+        })
+        .await?;
     let first = world.last_push().await?;
     sleep(Duration::from_secs(arguments.seconds.max(20))).await;
     let mut delays = world.delays(first).await?;
@@ -126,7 +146,10 @@ async fn delay(arguments: &Arguments) -> anyhow::Result<Value> {
     delays.sort_by(f64::total_cmp);
     let at = |percent: usize| {
         let last = delays.len().saturating_sub(1);
-        delays.get(last.saturating_mul(percent).div_ceil(100)).copied().map(round)
+        delays
+            .get(last.saturating_mul(percent).div_ceil(100))
+            .copied()
+            .map(round)
     };
     Ok(json!({ "p50": at(50), "p95": at(95), "p99": at(99), "count": delays.len() }))
 }
@@ -146,9 +169,15 @@ async fn start(arguments: &Arguments) -> anyhow::Result<Start> {
     let mut list = String::from("source_url\n");
     for i in 0..arguments.start_products {
         use std::fmt::Write as _;
-        writeln!(list, "https://auctions.yahoo.co.jp/jp/auction/b{:010}", 1_000_000 + u64::from(i))?;
+        writeln!(
+            list,
+            "https://auctions.yahoo.co.jp/jp/auction/b{:010}",
+            1_000_000 + u64::from(i)
+        )?;
     }
-    client.post_text("/v1/products/import", "text/csv", list.into_bytes()).await?;
+    client
+        .post_text("/v1/products/import", "text/csv", list.into_bytes())
+        .await?;
     world.daemon.stop(Duration::from_secs(60)).await?;
     let began = Instant::now();
     world.daemon.start()?;
@@ -181,22 +210,47 @@ impl World {
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let simulated = folder.path().join("simulator");
         let simulator = Command::new(&program)
-            .args(["simulate", "--calm", "--listen", "127.0.0.1:0", "--listen-tls", "127.0.0.1:0"])
+            .args([
+                "simulate",
+                "--calm",
+                "--listen",
+                "127.0.0.1:0",
+                "--listen-tls",
+                "127.0.0.1:0",
+            ])
             .arg("--dir")
             .arg(&simulated)
-            .args(["--products", &products.to_string(), "--changes-per-s", &changes_per_s.to_string()])
+            .args([
+                "--products",
+                &products.to_string(),
+                "--changes-per-s",
+                &changes_per_s.to_string(),
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
         let urls = addresses(&simulated).await?;
-        let text = |key: &str| urls.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |key: &str| {
+            urls.get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let tls = door == Door::TlsGzip;
-        let key = |name: &str| urls.pointer(&format!("/credentials/{name}")).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let key = |name: &str| {
+            urls.pointer(&format!("/credentials/{name}"))
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let rate_text = rate.to_string();
         let environment = [
-            ("ZAIKOBAN_PLATFORMS__YAHOO_AUCTION__REQUESTS_PER_SECOND", rate_text.as_str()),
+            (
+                "ZAIKOBAN_PLATFORMS__YAHOO_AUCTION__REQUESTS_PER_SECOND",
+                rate_text.as_str(),
+            ),
             ("ZAIKOBAN_PLATFORMS__YAHOO_AUCTION__OPEN_REQUESTS", "16"),
             ("ZAIKOBAN_PLATFORMS__EBAY__REQUESTS_PER_SECOND", "200"),
             ("ZAIKOBAN_WATCH__MIN_INTERVAL_MS", "1"),
@@ -217,13 +271,20 @@ impl World {
         })?;
         daemon.start()?;
         daemon.ready(Duration::from_secs(60), |_| {}).await?;
-        Ok(Self { simulator, daemon, folder })
+        Ok(Self {
+            simulator,
+            daemon,
+            folder,
+        })
     }
 
     /// Imports what the simulator offers.
     async fn register(&self) -> anyhow::Result<()> {
         let list = std::fs::read(self.folder.path().join("simulator/products.csv"))?;
-        self.daemon.client()?.post_text("/v1/products/import", "text/csv", list).await?;
+        self.daemon
+            .client()?
+            .post_text("/v1/products/import", "text/csv", list)
+            .await?;
         Ok(())
     }
 
@@ -236,7 +297,11 @@ impl World {
         let began = Instant::now();
         while !holds(&self.status().await?) {
             if began.elapsed() > limit {
-                bail!("{what}: not within {limit:?}: {:#}\n{}", self.status().await?, self.daemon.log_tail());
+                bail!(
+                    "{what}: not within {limit:?}: {:#}\n{}",
+                    self.status().await?,
+                    self.daemon.log_tail()
+                );
             }
             sleep(Duration::from_millis(100)).await;
         }
@@ -256,8 +321,16 @@ impl World {
     }
 
     async fn pushes(&self, after: i64) -> anyhow::Result<Vec<Value>> {
-        let page = self.daemon.client()?.get(&format!("/v1/syncs?limit=1000&after={after}")).await?;
-        Ok(page.get("items").and_then(Value::as_array).cloned().unwrap_or_default())
+        let page = self
+            .daemon
+            .client()?
+            .get(&format!("/v1/syncs?limit=1000&after={after}"))
+            .await?;
+        Ok(page
+            .get("items")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default())
     }
 
     /// The delays of accepted pushes behind number `after`, in milliseconds.
@@ -301,7 +374,11 @@ async fn addresses(folder: &Path) -> anyhow::Result<Value> {
 
 fn beside_the_bench() -> anyhow::Result<PathBuf> {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/zaikoban");
-    if program.exists() { Ok(program) } else { bail!("build first: cargo build --release") }
+    if program.exists() {
+        Ok(program)
+    } else {
+        bail!("build first: cargo build --release")
+    }
 }
 
 fn number(status: &Value, path: &str) -> f64 {

@@ -5,9 +5,9 @@
 //! does not end it.
 
 mod build;
+mod database;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
-mod database;
 mod ports;
 pub mod rehearsal;
 
@@ -43,13 +43,20 @@ pub enum Ended {
 /// When it cannot start: no runtime, no socket, no endpoint that can be used, a database newer than this program.
 pub fn run(settings: Settings) -> anyhow::Result<Ended> {
     telemetry::init(&telemetry::TelemetrySettings {
-        format: if settings.log.json { telemetry::LogFormat::Json } else { telemetry::LogFormat::Text },
+        format: if settings.log.json {
+            telemetry::LogFormat::Json
+        } else {
+            telemetry::LogFormat::Text
+        },
         filter: settings.log.filter.clone(),
         ansi: false,
     })
     .context("the log cannot be set up; see `log.filter`")?;
     #[cfg(feature = "failpoints")]
-    if let Some((_, plan)) = crate::config::environment().into_iter().find(|(n, _)| n == "ZAIKOBAN_FAILPOINTS") {
+    if let Some((_, plan)) = crate::config::environment()
+        .into_iter()
+        .find(|(n, _)| n == "ZAIKOBAN_FAILPOINTS")
+    {
         failpoints::arm(&plan).context("ZAIKOBAN_FAILPOINTS cannot be read")?;
     }
     let runtime = Arc::new(
@@ -74,14 +81,17 @@ pub fn install_tls() {
 /// # Errors
 /// When the database cannot be reached or refuses.
 pub fn migrate(settings: &Settings, dry_run: bool) -> anyhow::Result<Vec<String>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     runtime.block_on(database::migrate(settings, dry_run))
 }
 
 async fn life(settings: Settings, runtime: Arc<Runtime>) -> anyhow::Result<Ended> {
     let clock = Clock::system();
     let mut end = Signals::listen()?;
-    let ops = Ops::starting(clock.clone());
+    let ops = Ops::starting();
     let door = DoorSettings {
         socket: settings.daemon.socket.clone(),
         group: settings.daemon.socket_group.clone(),
@@ -107,7 +117,11 @@ async fn life(settings: Settings, runtime: Arc<Runtime>) -> anyhow::Result<Ended
         Some(Err(error)) => Err(error),
         Some(Ok(None)) => Ok(Ended::Busy("another daemon uses this database".to_owned())),
         Some(Ok(Some(database))) => {
-            let doors = build::Doors { settings: door, state, slot: Arc::clone(&slot) };
+            let doors = build::Doors {
+                settings: door,
+                state,
+                slot: Arc::clone(&slot),
+            };
             serve(&settings, &runtime, clock, &ops, database, doors, &mut end).await
         }
     };
@@ -132,13 +146,19 @@ async fn serve(
         let _on = runtime.enter();
         build::build(settings, clock, &database, doors).await?
     };
-    let mut watchdog = Watchdog::new(|| {}, |arbiter| {
-        // A blocked thread cannot be ended; the process can, and its supervisor starts it anew.
-        tracing::error!(arbiter, "Ending the process: arbiter `{arbiter}` is blocked");
-        std::process::exit(70);
-    });
+    let mut watchdog = Watchdog::new(
+        || {},
+        |arbiter| {
+            // A blocked thread cannot be ended; the process can, and its supervisor starts it anew.
+            tracing::error!(arbiter, "Ending the process: arbiter `{arbiter}` is blocked");
+            std::process::exit(70);
+        },
+    );
     watchdog.limit = settings.daemon.blocked;
-    let options = TreeOptions { runtime: Some(Arc::clone(runtime)), watchdog: Some(watchdog) };
+    let options = TreeOptions {
+        runtime: Some(Arc::clone(runtime)),
+        watchdog: Some(watchdog),
+    };
     let tree = Tree::start(spec, options)?;
     ops.set_phase("starting the watchers");
     let opened = tokio::select! {

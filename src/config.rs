@@ -11,8 +11,8 @@ mod resolve;
 
 pub use reader::{Place, Problem};
 pub use resolve::{
-    DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings, PaceSettings, Settings, SyncSettings,
-    WatchSettings, YahooSettings,
+    DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings, PaceSettings, Settings,
+    SyncSettings, WatchSettings, YahooSettings,
 };
 
 use std::path::Path;

@@ -19,13 +19,12 @@ pub use listings::{LinkOrder, ListingFilter, ListingsSwitch};
 pub use products::{NewProductOrder, ProductFilter};
 pub use queue::JobFilter;
 
-use crate::clock::Clock;
 use crate::domain::{DestinationPlatform, SourcePlatform};
 use crate::pricing::PriceBook;
 use crate::resilience::Registry;
+use crate::store::status::StatusBoard;
 use crate::store::views::Window;
 use crate::store::{Conn, Db, StoreError};
-use crate::store::status::StatusBoard;
 use crate::supervision::{Handle, SendError, Tree};
 use crate::sync::{Outlet, Syncer};
 use crate::watch::holds::HoldsEnv;
@@ -42,7 +41,6 @@ use tokio::time::Instant;
 pub struct Ops(Arc<Inner>);
 
 struct Inner {
-    clock: Clock,
     started: Instant,
     /// What the start waits for, until `parts` is there.
     phase: ArcSwap<String>,
@@ -100,27 +98,35 @@ impl Page {
     /// At most 1,000 rows (50 unless said) behind the row `after`.
     #[must_use]
     pub fn new(limit: Option<u16>, after: Option<i64>) -> Self {
-        Self { limit: limit.unwrap_or(50).clamp(1, 1000), after: after.unwrap_or(0) }
+        Self {
+            limit: limit.unwrap_or(50).clamp(1, 1000),
+            after: after.unwrap_or(0),
+        }
     }
 
     fn window(self) -> Window {
-        Window { after: self.after, limit: i64::from(self.limit) }
+        Window {
+            after: self.after,
+            limit: i64::from(self.limit),
+        }
     }
 
     /// The rows of this page; a full page may have another behind it.
     fn rows(self, items: Vec<Value>) -> Rows {
         let full = items.len() >= usize::from(self.limit);
         let last = items.last().and_then(|i| i.get("id")).and_then(Value::as_i64);
-        Rows { items, next: last.filter(|_| full) }
+        Rows {
+            items,
+            next: last.filter(|_| full),
+        }
     }
 }
 
 impl Ops {
     /// The orders of a daemon that has just begun to start.
     #[must_use]
-    pub fn starting(clock: Clock) -> Self {
+    pub fn starting() -> Self {
         Self(Arc::new(Inner {
-            clock,
             started: Instant::now(),
             phase: ArcSwap::from_pointee("starting".to_owned()),
             parts: OnceLock::new(),
@@ -163,7 +169,10 @@ impl From<StoreError> for OpsError {
         match source {
             StoreError::Unavailable { .. } => Self::Away { source },
             StoreError::Conflict { what } => Self::Conflict { message: what },
-            StoreError::NotFound { what } => Self::NotFound { what: "row", id: what },
+            StoreError::NotFound { what } => Self::NotFound {
+                what: "row",
+                id: what,
+            },
             other => {
                 tracing::error!(error = %crate::telemetry::ErrorChain(&other), "An order failed in the database");
                 Self::Internal { source: other }
@@ -174,13 +183,20 @@ impl From<StoreError> for OpsError {
 
 /// An actor that did not take the order.
 fn unsent(what: &'static str) -> impl Fn(SendError) -> OpsError {
-    move |error| OpsError::NotReady { what, why: error.to_string() }
+    move |error| OpsError::NotReady {
+        what,
+        why: error.to_string(),
+    }
 }
 
 /// Numbers as a request gives them: at least one, at most 1,000.
 fn checked_ids(ids: &[i64]) -> Result<(), OpsError> {
     if ids.is_empty() || ids.len() > 1000 {
-        return Err(OpsError::invalid("ids", "1 to 1000 numbers", &ids.len().to_string()));
+        return Err(OpsError::invalid(
+            "ids",
+            "1 to 1000 numbers",
+            &ids.len().to_string(),
+        ));
     }
     Ok(())
 }

@@ -44,6 +44,6 @@ mod registry;
 
 pub use guard::{CallError, Guard, Permit};
 pub use permits::Priority;
-pub use policy::{BadPolicy, Policy, Rate};
+pub use policy::{BadPolicy, Opening, Policy, Rate};
 pub use record::{Counts, GateRecord, GateStore, GateView, GuardStatus, LastError};
 pub use registry::Registry;

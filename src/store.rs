@@ -10,7 +10,6 @@
 pub mod embedded;
 pub mod error;
 pub mod errors;
-pub mod executions;
 pub mod history;
 pub mod holds;
 mod hot;

@@ -1,7 +1,7 @@
 //! One envelope for every answer: `{"data": …}` or `{"error": {code, message, problems}}`.
 
-use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use crate::ops::OpsError;
+use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use serde::Serialize;
 use serde_json::json;
 use std::fmt;

@@ -66,11 +66,25 @@ impl FromRequest for Caller {
 /// Adds every route.
 pub fn configure(config: &mut ServiceConfig) {
     config
-        .app_data(web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(|error, _| {
-            ApiError(OpsError::invalid("body", "a JSON object as documented", &error.to_string())).into()
-        }))
+        .app_data(
+            web::JsonConfig::default()
+                .limit(MAX_JSON_BYTES)
+                .error_handler(|error, _| {
+                    ApiError(OpsError::invalid(
+                        "body",
+                        "a JSON object as documented",
+                        &error.to_string(),
+                    ))
+                    .into()
+                }),
+        )
         .app_data(web::QueryConfig::default().error_handler(|error, _| {
-            ApiError(OpsError::invalid("query", "the documented parameters", &error.to_string())).into()
+            ApiError(OpsError::invalid(
+                "query",
+                "the documented parameters",
+                &error.to_string(),
+            ))
+            .into()
         }))
         .app_data(web::PathConfig::default().error_handler(|error, _| {
             ApiError(OpsError::invalid("path", "a number", &error.to_string())).into()
@@ -84,7 +98,10 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route("/products", web::get().to(products))
                 .route("/products", web::post().to(add_product))
                 .route("/products/import", web::post().to(import))
-                .route("/products/{verb:pause|resume|check}", web::post().to(act_on_products))
+                .route(
+                    "/products/{verb:pause|resume|check}",
+                    web::post().to(act_on_products),
+                )
                 .route("/products/{id}", web::get().to(product))
                 .route("/products/{id}", web::delete().to(remove_product))
                 .route("/listings", web::get().to(listings))
@@ -98,7 +115,10 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route("/holds/{verb:accept|reject}", web::post().to(decide))
                 .route("/holds/edit", web::post().to(edit_hold))
                 .route("/platforms", web::get().to(platforms))
-                .route("/platforms/{name}/{verb:pause|resume|reset}", web::post().to(switch_platform))
+                .route(
+                    "/platforms/{name}/{verb:pause|resume|reset}",
+                    web::post().to(switch_platform),
+                )
                 .route("/queue", web::get().to(queue))
                 .route("/queue/{verb:retry|discard}", web::post().to(mend_jobs))
                 .route("/queue/{id}", web::get().to(job))
@@ -144,49 +164,89 @@ async fn tree(state: Data<State>) -> Answer {
 
 async fn syncs(state: Data<State>, page: Query<PageQuery>) -> Answer {
     let page = page.page();
-    data(state.ask(move |ops| async move { ops.recent_syncs(page).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.recent_syncs(page).await })
+            .await?,
+    )
 }
 
 async fn products(state: Data<State>, page: Query<PageQuery>, filter: Query<ops::ProductFilter>) -> Answer {
     let (page, filter) = (page.page(), filter.into_inner());
-    data(state.ask(move |ops| async move { ops.products(page, filter).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.products(page, filter).await })
+            .await?,
+    )
 }
 
 async fn add_product(state: Data<State>, caller: Caller, body: Json<ops::NewProductOrder>) -> Answer {
     let order = body.into_inner();
-    data(state.ask(move |ops| async move { ops.add_product(order, &caller.0).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.add_product(order, &caller.0).await })
+            .await?,
+    )
 }
 
 async fn import(state: Data<State>, caller: Caller, body: web::Bytes) -> Answer {
-    data(state.ask(move |ops| async move { ops.import(body, &caller.0).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.import(body, &caller.0).await })
+            .await?,
+    )
 }
 
 async fn act_on_products(state: Data<State>, caller: Caller, verb: Path<String>, body: Json<Ids>) -> Answer {
     let (verb, ids) = (verb.into_inner(), body.into_inner().ids);
-    data(state.ask(move |ops| async move { ops.act_on_products(&verb, &ids, &caller.0).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.act_on_products(&verb, &ids, &caller.0).await })
+            .await?,
+    )
 }
 
 async fn product(state: Data<State>, id: Path<i64>) -> Answer {
-    data(state.ask(move |ops| async move { ops.product(*id).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.product(*id).await })
+            .await?,
+    )
 }
 
 async fn remove_product(state: Data<State>, caller: Caller, id: Path<i64>) -> Answer {
-    data(state.ask(move |ops| async move { ops.remove_product(*id, &caller.0).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.remove_product(*id, &caller.0).await })
+            .await?,
+    )
 }
 
 async fn listings(state: Data<State>, page: Query<PageQuery>, filter: Query<ops::ListingFilter>) -> Answer {
     let (page, filter) = (page.page(), filter.into_inner());
-    data(state.ask(move |ops| async move { ops.listings(page, filter).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.listings(page, filter).await })
+            .await?,
+    )
 }
 
 async fn link(state: Data<State>, caller: Caller, body: Json<ops::LinkOrder>) -> Answer {
     let order = body.into_inner();
-    data(state.ask(move |ops| async move { ops.link(order, &caller.0).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.link(order, &caller.0).await })
+            .await?,
+    )
 }
 
 async fn push(state: Data<State>, caller: Caller, body: Json<Ids>) -> Answer {
     let ids = body.into_inner().ids;
-    data(state.ask(move |ops| async move { ops.push(&ids, &caller.0).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.push(&ids, &caller.0).await })
+            .await?,
+    )
 }
 
 async fn switch_listings(
@@ -196,15 +256,27 @@ async fn switch_listings(
     body: Json<ops::ListingsSwitch>,
 ) -> Answer {
     let (verb, order) = (verb.into_inner(), body.into_inner());
-    data(state.ask(move |ops| async move { ops.switch_listings(&verb, order, &caller.0).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.switch_listings(&verb, order, &caller.0).await })
+            .await?,
+    )
 }
 
 async fn listing(state: Data<State>, id: Path<i64>) -> Answer {
-    data(state.ask(move |ops| async move { ops.listing(*id).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.listing(*id).await })
+            .await?,
+    )
 }
 
 async fn explain(state: Data<State>, id: Path<i64>) -> Answer {
-    data(state.ask(move |ops| async move { ops.explain(*id).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.explain(*id).await })
+            .await?,
+    )
 }
 
 #[derive(Debug, Deserialize)]
@@ -214,7 +286,11 @@ struct PlanQuery {
 
 async fn plan(state: Data<State>, page: Query<PageQuery>, only: Query<PlanQuery>) -> Answer {
     let (page, id) = (page.page(), only.id);
-    data(state.ask(move |ops| async move { ops.plan(page, id).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.plan(page, id).await })
+            .await?,
+    )
 }
 
 async fn holds(state: Data<State>, page: Query<PageQuery>) -> Answer {
@@ -229,31 +305,51 @@ async fn decide(
     body: Json<ops::HoldsDecision>,
 ) -> Answer {
     let (verb, order) = (verb.into_inner(), body.into_inner());
-    data(state.ask(move |ops| async move { ops.decide_holds(&verb, order, &caller.0).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.decide_holds(&verb, order, &caller.0).await })
+            .await?,
+    )
 }
 
 async fn edit_hold(state: Data<State>, caller: Caller, body: Json<ops::HoldEdit>) -> Answer {
     let order = body.into_inner();
-    data(state.ask(move |ops| async move { ops.edit_hold(order, &caller.0).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.edit_hold(order, &caller.0).await })
+            .await?,
+    )
 }
 
 async fn platforms(state: Data<State>) -> Answer {
-    data(state.ask(|ops| async move { ops.platforms().await }).await?)
+    data(state.ops.platforms().map_err(ApiError)?)
 }
 
 async fn switch_platform(state: Data<State>, caller: Caller, path: Path<(String, String)>) -> Answer {
     let (name, verb) = path.into_inner();
-    data(state.ask(move |ops| async move { ops.switch_platform(&name, &verb, &caller.0).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.switch_platform(&name, &verb, &caller.0).await })
+            .await?,
+    )
 }
 
 async fn queue(state: Data<State>, page: Query<PageQuery>, filter: Query<ops::JobFilter>) -> Answer {
     let (page, filter) = (page.page(), filter.into_inner());
-    data(state.ask(move |ops| async move { ops.jobs(page, filter).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.jobs(page, filter).await })
+            .await?,
+    )
 }
 
 async fn mend_jobs(state: Data<State>, caller: Caller, verb: Path<String>, body: Json<Ids>) -> Answer {
     let (verb, ids) = (verb.into_inner(), body.into_inner().ids);
-    data(state.ask(move |ops| async move { ops.mend_jobs(&verb, &ids, &caller.0).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.mend_jobs(&verb, &ids, &caller.0).await })
+            .await?,
+    )
 }
 
 async fn job(state: Data<State>, id: Path<i64>) -> Answer {
@@ -262,12 +358,20 @@ async fn job(state: Data<State>, id: Path<i64>) -> Answer {
 
 async fn errors(state: Data<State>, page: Query<PageQuery>) -> Answer {
     let page = page.page();
-    data(state.ask(move |ops| async move { ops.errors(page).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.errors(page).await })
+            .await?,
+    )
 }
 
 async fn stop_all(state: Data<State>, caller: Caller, verb: Path<String>) -> Answer {
     let stop = verb.as_str() == "stop-all";
-    data(state.ask(move |ops| async move { ops.emergency_stop(stop, &caller.0).await }).await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.emergency_stop(stop, &caller.0).await })
+            .await?,
+    )
 }
 
 /// What to break.

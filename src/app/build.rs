@@ -3,9 +3,9 @@
 //! The order of the groups is the order of the start; the stop goes the other way: first nothing new is looked at, then
 //! what is known is pushed, then committed work has nobody left to tell.
 
+use super::DoorSlot;
 use super::database::Database;
 use super::ports::Gates;
-use super::DoorSlot;
 use crate::api;
 use crate::clock::Clock;
 use crate::config::{PaceSettings, Settings};
@@ -19,7 +19,7 @@ use crate::platform::oauth::TokenFile;
 use crate::platform::yahoo::{YahooSettings, YahooSource};
 use crate::platform::{Destination, Source};
 use crate::queue::{self, Notices};
-use crate::resilience::{Guard, Policy, Rate, Registry};
+use crate::resilience::{Guard, Opening, Policy, Rate, Registry};
 use crate::store::jobs::WorkerId;
 use crate::store::looping::{child, pause};
 use crate::store::{embedded, partitions, platform_state, status};
@@ -32,13 +32,14 @@ use crate::sync::{Outlet, SyncParts, SyncSettings, Syncer};
 use crate::watch::holds::HoldsEnv;
 use crate::watch::planner::PlannerSettings;
 use crate::watch::{
-    AnomalyRules, Counters, HoldRules, Ledger, LedgerEnv, Patrol, PatrolEnv, PatrolSettings, RadiusRules, Roster,
-    RosterEnv, Rules, WatcherEnv,
+    AnomalyRules, Counters, HoldRules, Ledger, LedgerEnv, Patrol, PatrolEnv, PatrolSettings, RadiusRules,
+    Roster, RosterEnv, Rules, WatcherEnv,
 };
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use chrono::TimeDelta;
 use std::collections::HashMap;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
@@ -92,7 +93,10 @@ pub(super) async fn build(
         notices: Notices::default(),
         worker: WorkerId::new(&node_name()),
     };
-    let counters = Arc::new(HashMap::from([(SourcePlatform::Yahoo, Arc::new(Counters::default()))]));
+    let counters = Arc::new(HashMap::from([(
+        SourcePlatform::Yahoo,
+        Arc::new(Counters::default()),
+    )]));
     let holds = HoldsEnv {
         db: db.clone(),
         book: Arc::clone(&common.book),
@@ -116,7 +120,10 @@ pub(super) async fn build(
     let watchers = WatcherEnv {
         rules: rules(settings),
         ledger: ledger_handle,
-        counters: counters.get(&SourcePlatform::Yahoo).map(Arc::clone).unwrap_or_default(),
+        counters: counters
+            .get(&SourcePlatform::Yahoo)
+            .map(Arc::clone)
+            .unwrap_or_default(),
     };
     let (roster, roster_handle) = {
         let env = Arc::new(RosterEnv {
@@ -134,7 +141,8 @@ pub(super) async fn build(
     let mut syncers = Vec::new();
     let mut destinations = HashMap::new();
     if settings.yahoo.enabled {
-        let (gateway, patrol) = yahoo(settings, &common, database, &counters, &roster_handle, commits).await?;
+        let (gateway, patrol) =
+            yahoo(settings, &common, database, &counters, &roster_handle, commits).await?;
         platforms.push(gateway);
         patrols.push(patrol);
     }
@@ -152,19 +160,56 @@ pub(super) async fn build(
     let mut watching = vec![roster];
     watching.extend(patrols);
     let groups = vec![
-        group("control", Strategy::OneForOne, (5, 60), GiveUp::Escalate, vec![control(doors)]),
-        group("store", Strategy::OneForOne, (5, 60), GiveUp::Escalate, store(database, &clock)),
-        group("platforms", Strategy::OneForOne, (20, 60), GiveUp::Park, platforms),
-        group("queue", Strategy::RestForOne, (5, 60), GiveUp::Escalate, queue::children(db, &common.notices, &common.worker, queue::Policy::default())),
-        group("ledger", Strategy::OneForOne, (5, 60), GiveUp::Escalate, vec![ledger.capacity(10_000)]),
+        group(
+            "control",
+            Strategy::OneForOne,
+            (5, 60),
+            GiveUp::Escalate,
+            vec![control(doors)],
+        ),
+        group(
+            "store",
+            Strategy::OneForOne,
+            (5, 60),
+            GiveUp::Escalate,
+            store(database, &clock),
+        ),
+        group(
+            "platforms",
+            Strategy::OneForOne,
+            (20, 60),
+            GiveUp::Park,
+            platforms,
+        ),
+        group(
+            "queue",
+            Strategy::RestForOne,
+            (5, 60),
+            GiveUp::Escalate,
+            queue::children(db, &common.notices, &common.worker, queue::Policy::default()),
+        ),
+        group(
+            "ledger",
+            Strategy::OneForOne,
+            (5, 60),
+            GiveUp::Escalate,
+            vec![ledger.capacity(10_000)],
+        ),
         group("sync", Strategy::OneForOne, (5, 60), GiveUp::Park, syncers),
         group("watch", Strategy::RestForOne, (5, 60), GiveUp::Park, watching),
     ];
-    let children = groups.into_iter().filter(|g| !g.children.is_empty()).map(ChildSpec::group).collect();
+    let children = groups
+        .into_iter()
+        .filter(|g| !g.children.is_empty())
+        .map(ChildSpec::group)
+        .collect();
     let root = GroupSpec {
         name: "root".to_owned(),
         strategy: Strategy::RestForOne,
-        intensity: Intensity { restarts: 3, within: Duration::from_secs(600) },
+        intensity: Intensity {
+            restarts: 3,
+            within: Duration::from_secs(600),
+        },
         give_up: GiveUp::Escalate,
         children,
     };
@@ -189,8 +234,17 @@ fn group(
     give_up: GiveUp,
     children: Vec<ChildSpec>,
 ) -> GroupSpec {
-    let intensity = Intensity { restarts, within: Duration::from_secs(seconds) };
-    GroupSpec { name: name.to_owned(), strategy, intensity, give_up, children }
+    let intensity = Intensity {
+        restarts,
+        within: Duration::from_secs(seconds),
+    };
+    GroupSpec {
+        name: name.to_owned(),
+        strategy,
+        intensity,
+        give_up,
+        children,
+    }
 }
 
 /// Services whose endpoint is this machine: `status` says SIMULATOR.
@@ -200,7 +254,11 @@ fn simulated(settings: &Settings) -> Vec<String> {
         (Platform::YahooAuction, &settings.yahoo.endpoint),
         (Platform::Ebay, &settings.ebay.endpoint),
     ];
-    named.into_iter().filter(|(_, url)| local(url)).map(|(p, _)| p.to_string()).collect()
+    named
+        .into_iter()
+        .filter(|(_, url)| local(url))
+        .map(|(p, _)| p.to_string())
+        .collect()
 }
 
 fn node_name() -> String {
@@ -220,6 +278,11 @@ async fn guard(platform: Platform, pace: PaceSettings, common: &Common) -> anyho
         rate: Rate::per_second(pace.requests_per_second)?,
         concurrency: pace.open_requests,
         time_limit: pace.time_limit,
+        opening: Opening {
+            first: pace.breaker_open,
+            longest: pace.breaker_open.saturating_mul(10),
+            ..Opening::default()
+        },
         ..Policy::default()
     };
     let gates = Arc::clone(&common.gates);
@@ -262,7 +325,10 @@ async fn yahoo(
         roster: roster.clone(),
         db: database.db.clone(),
         clock: common.clock.clone(),
-        counters: counters.get(&SourcePlatform::Yahoo).map(Arc::clone).unwrap_or_default(),
+        counters: counters
+            .get(&SourcePlatform::Yahoo)
+            .map(Arc::clone)
+            .unwrap_or_default(),
         can_commit,
         ready,
         settings: PatrolSettings {
@@ -271,14 +337,23 @@ async fn yahoo(
                 max_interval: settings.watch.max_interval,
                 min_interval: settings.watch.min_interval,
                 event_delay: settings.watch.event_delay,
-                back_off: settings.watch.min_interval.max(Duration::from_secs(1)).min(Duration::from_secs(60)),
+                back_off: settings
+                    .watch
+                    .min_interval
+                    .max(Duration::from_secs(1))
+                    .min(Duration::from_secs(60)),
                 requests_per_hour: per_hour(own.pace),
             },
         },
     });
     let (patrol, _) = ChildSpec::actor("yahoo", move |life| Patrol::new(Arc::clone(&env), life));
-    let patrol = patrol.placement(Placement::Named("patrol")).shutdown(Shutdown::After(settings.daemon.drain));
-    Ok((gateway.capacity(own.pace.open_requests.saturating_mul(8).max(256)), patrol))
+    let patrol = patrol
+        .placement(Placement::Named("patrol"))
+        .shutdown(Shutdown::After(settings.daemon.drain));
+    Ok((
+        gateway.capacity(own.pace.open_requests.saturating_mul(8).max(256)),
+        patrol,
+    ))
 }
 
 async fn ebay(
@@ -292,10 +367,19 @@ async fn ebay(
         user_agent: format!("zaikoban/{}", env!("CARGO_PKG_VERSION")),
         ca_file: own.ca_file.clone(),
         gzip: true,
-        limits: http::Limits { total: own.pace.time_limit, ..http::Limits::default() },
+        limits: http::Limits {
+            total: own.pace.time_limit,
+            ..http::Limits::default()
+        },
     })
     .context("platforms.ebay")?;
-    let tokens = Arc::new(TokenFile::new(settings.daemon.state_dir.join("tokens")));
+    let folder = settings.daemon.state_dir.join("tokens");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .with_context(|| format!("cannot make `{}`", folder.display()))?;
+    let tokens = Arc::new(TokenFile::new(folder));
     let account = EbaySettings {
         endpoint: own.endpoint.clone(),
         content_language: own.content_language.clone(),
@@ -303,8 +387,9 @@ async fn ebay(
         client_secret: own.client_secret.clone(),
         refresh_token: own.refresh_token.clone(),
     };
-    let adapter: Arc<dyn Destination> =
-        Arc::new(Ebay::new(account, client, tokens, common.clock.clone()).context("platforms.ebay.endpoint")?);
+    let adapter: Arc<dyn Destination> = Arc::new(
+        Ebay::new(account, client, tokens, common.clock.clone()).context("platforms.ebay.endpoint")?,
+    );
     let (punctual, moments) = Punctual::new(Arc::clone(&adapter));
     let guard = guard(Platform::Ebay, own.pace, common).await?;
     let gateway = DestinationGateway::new(Arc::new(punctual), guard.clone());
@@ -338,12 +423,23 @@ async fn ebay(
     };
     let (syncer, handle) = ChildSpec::actor("ebay", move |life| Syncer::new(parts.clone(), life));
     let syncer = syncer.shutdown(Shutdown::After(settings.daemon.drain));
-    Ok((gateway.capacity(1_024), syncer, Selling { syncer: handle, outlet }))
+    Ok((
+        gateway.capacity(1_024),
+        syncer,
+        Selling {
+            syncer: handle,
+            outlet,
+        },
+    ))
 }
 
 /// Keeps the door open: a thread that ended is this child's crash.
 fn control(doors: Doors) -> ChildSpec {
-    let Doors { settings, state, slot } = doors;
+    let Doors {
+        settings,
+        state,
+        slot,
+    } = doors;
     child("socket", move |life| {
         let (settings, state, slot) = (settings.clone(), state.clone(), Arc::clone(&slot));
         async move {
@@ -373,7 +469,11 @@ fn store(database: &Database, clock: &Clock) -> Vec<ChildSpec> {
     if let Some(own) = &database.embedded {
         children.push(embedded::child("server", Arc::clone(own)));
     }
-    children.push(status::child("watch", database.db.clone(), database.board.clone()));
+    children.push(status::child(
+        "watch",
+        database.db.clone(),
+        database.board.clone(),
+    ));
     let (db, clock) = (database.db.clone(), clock.clone());
     children.push(child("partitions", move |life| {
         let (db, clock) = (db.clone(), clock.clone());

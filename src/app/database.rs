@@ -34,7 +34,10 @@ impl Database {
 }
 
 /// The server and how to reach it; its first start may have failed.
-async fn server(settings: &Settings, board: &StatusBoard) -> anyhow::Result<(Option<Arc<Embedded>>, PoolSettings)> {
+async fn server(
+    settings: &Settings,
+    board: &StatusBoard,
+) -> anyhow::Result<(Option<Arc<Embedded>>, PoolSettings)> {
     let (embedded, mut pool) = match &settings.database.url {
         Some(url) => (None, PoolSettings::new(url.expose_secret())),
         None => {
@@ -42,7 +45,9 @@ async fn server(settings: &Settings, board: &StatusBoard) -> anyhow::Result<(Opt
             own.binaries.clone_from(&settings.database.binaries);
             own.search = crate::config::search_path();
             own.run_as = vec![settings.database.user.clone()];
-            let embedded = Embedded::start(own, board.clone()).await.context("the private database cannot run")?;
+            let embedded = Embedded::start(own, board.clone())
+                .await
+                .context("the private database cannot run")?;
             let pool = embedded.pool_settings();
             (Some(Arc::new(embedded)), pool)
         }
@@ -83,7 +88,9 @@ async fn tell(board: &StatusBoard, ops: &Ops) {
     let mut status = board.watch();
     loop {
         if let DatabaseStatus::Away { reason, tries, .. } = &*status.borrow_and_update() {
-            ops.set_phase(format!("waiting for the database, {tries} tries so far: {reason}"));
+            ops.set_phase(format!(
+                "waiting for the database, {tries} tries so far: {reason}"
+            ));
         }
         if status.changed().await.is_err() {
             return;
@@ -96,7 +103,11 @@ pub(super) async fn migrate(settings: &Settings, dry_run: bool) -> anyhow::Resul
     let board = StatusBoard::new(Clock::system());
     let (embedded, pool) = server(settings, &board).await?;
     let db = Db::connect(&pool).await?;
-    let done = if dry_run { migrate::status(&db).await?.pending } else { migrate::up(&db).await? };
+    let done = if dry_run {
+        migrate::status(&db).await?.pending
+    } else {
+        migrate::up(&db).await?
+    };
     Database { db, board, embedded }.close().await;
     Ok(done)
 }

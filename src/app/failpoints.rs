@@ -31,12 +31,19 @@ pub const PLACES: [&str; 12] = [
 /// When a place is unknown or an action cannot be read.
 pub fn arm(plan: &str) -> anyhow::Result<()> {
     for part in plan.split(';').filter(|p| !p.trim().is_empty()) {
-        let (place, action) = part.trim().split_once('=').with_context(|| format!("`{part}`: expected place=action"))?;
+        let (place, action) = part
+            .trim()
+            .split_once('=')
+            .with_context(|| format!("`{part}`: expected place=action"))?;
         if !PLACES.contains(&place) {
             bail!("`{place}`: expected one of {}", PLACES.join(", "));
         }
         match action.strip_prefix("kill:") {
-            Some(nth) => arm_kill(place, nth.parse().with_context(|| format!("`{action}`: expected kill:N"))?)?,
+            Some(nth) => arm_kill(
+                place,
+                nth.parse()
+                    .with_context(|| format!("`{action}`: expected kill:N"))?,
+            )?,
             None => fail::cfg(place, action).map_err(|e| anyhow::anyhow!("`{action}`: {e}"))?,
         }
     }

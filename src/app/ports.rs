@@ -29,21 +29,30 @@ impl Gates {
         drop(conn);
         let (told, hear) = mpsc::unbounded_channel();
         let writer = spawn_owned("gate records", write(db, hear));
-        Ok(Arc::new(Self { kept, told, _writer: writer }))
+        Ok(Arc::new(Self {
+            kept,
+            told,
+            _writer: writer,
+        }))
     }
 }
 
 async fn write(db: Db, mut hear: mpsc::UnboundedReceiver<(String, GateRecord)>) {
     while let Some((service, record)) = hear.recv().await {
         let saved = async {
-            let platform = service.parse().map_err(|e: crate::domain::UnknownName| anyhow::anyhow!(e))?;
+            let platform = service
+                .parse()
+                .map_err(|e: crate::domain::UnknownName| anyhow::anyhow!(e))?;
             let value = serde_json::to_value(&record)?;
             let mut conn = db.conn().await?;
             platform_state::save_gate(&mut conn, platform, &value).await?;
             anyhow::Ok(())
         };
         if let Err(error) = saved.await {
-            tracing::warn!(platform = service, "The breaker's state of `{service}` was not kept: {error:#}");
+            tracing::warn!(
+                platform = service,
+                "The breaker's state of `{service}` was not kept: {error:#}"
+            );
         }
     }
 }

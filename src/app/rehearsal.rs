@@ -57,7 +57,10 @@ impl Rehearsal {
     pub fn new(settings: RehearsalSettings) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&settings.state_dir)
             .with_context(|| format!("cannot make `{}`", settings.state_dir.display()))?;
-        Ok(Self { settings, child: None })
+        Ok(Self {
+            settings,
+            child: None,
+        })
     }
 
     /// The control socket.
@@ -148,7 +151,11 @@ impl Rehearsal {
                 bail!("the daemon ended with {status}:\n{}", self.log_tail());
             }
             if let Ok(status) = client.get("/v1/status").await {
-                let state = status.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
+                let state = status
+                    .get("state")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned();
                 if state == "running" {
                     return Ok(status);
                 }
@@ -158,7 +165,10 @@ impl Rehearsal {
                 }
             }
             if Instant::now() > deadline {
-                bail!("the daemon was not ready within {limit:?} (last: {last}):\n{}", self.log_tail());
+                bail!(
+                    "the daemon was not ready within {limit:?} (last: {last}):\n{}",
+                    self.log_tail()
+                );
             }
             sleep(LOOK).await;
         }
@@ -262,7 +272,10 @@ impl Usage {
             .and_then(|n| n.parse::<u64>().ok())
             .unwrap_or(0);
         // Linux counts in hundredths of a second on every machine of today.
-        Ok(Self { cpu: Duration::from_millis(ticks.saturating_mul(10)), rss_bytes: kib.saturating_mul(1024) })
+        Ok(Self {
+            cpu: Duration::from_millis(ticks.saturating_mul(10)),
+            rss_bytes: kib.saturating_mul(1024),
+        })
     }
 }
 
@@ -275,7 +288,11 @@ fn deadline(limit: Duration) -> Instant {
 #[must_use]
 pub fn keys(simulator: &Running) -> [String; 3] {
     let keys = simulator.catalogue().credentials;
-    [keys.client_id.into(), keys.client_secret.into(), keys.refresh_token.into()]
+    [
+        keys.client_id.into(),
+        keys.client_secret.into(),
+        keys.refresh_token.into(),
+    ]
 }
 
 /// The simulator's products as a list for `products import`, each with its first listing, kept in line at once.
@@ -285,7 +302,7 @@ pub fn csv(catalogue: &Catalogue) -> Vec<u8> {
     for product in &catalogue.products {
         let sku = product.listings.first().map_or("", |l| &l.sku);
         // Writing into a String cannot fail.
-        drop(writeln!(text, "{},{},{sku},true", product.url, product.cost_rule));
+        let _written = writeln!(text, "{},{},{sku},true", product.url, product.cost_rule);
     }
     text.into_bytes()
 }

@@ -5,7 +5,12 @@ use std::path::PathBuf;
 
 /// Watches the stock and price of goods at Japanese sources and keeps the listings on other shops in line.
 #[derive(Debug, Parser)]
-#[command(name = "zaikoban", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "zaikoban",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -99,7 +104,7 @@ pub(crate) struct PageArgs {
 pub(crate) enum Products {
     /// Register one product by its source's address
     Add {
-        /// The item's page, for example https://auctions.yahoo.co.jp/jp/auction/s1238539612
+        /// The item's page, for example `https://auctions.yahoo.co.jp/jp/auction/s1238539612`
         source_url: String,
         /// A title to know it by until its page was read
         #[arg(long)]
@@ -111,8 +116,8 @@ pub(crate) enum Products {
         #[arg(long, value_name = "YEN", default_value_t = 1.0)]
         value_at_risk: f32,
     },
-    /// Register many from a CSV file (columns: source_url, title, cost_rule, value_at_risk, destination, sku,
-    /// platform_product_id, auto_sync); all problems are named by line, and nothing is changed when there are any
+    /// Register many from a CSV file (columns: `source_url`, `title`, `cost_rule`, `value_at_risk`,
+    /// `destination`, `sku`, `auto_sync`); all problems are named by line, and nothing is changed when there are any
     Import {
         /// The file; `-` is standard input
         file: PathBuf,
@@ -121,7 +126,7 @@ pub(crate) enum Products {
     List {
         #[command(flatten)]
         page: PageArgs,
-        /// Only these: in_stock, out_of_stock, held, dead, changed, paused
+        /// Only these: `in_stock`, `out_of_stock`, `held`, `dead`, `changed`, `paused`
         #[arg(long)]
         state: Option<String>,
         /// Only titles that hold this text

@@ -13,7 +13,9 @@ use super::output::{self, Exit};
 use crate::app::rehearsal::{self, Rehearsal, RehearsalSettings};
 use crate::config::Settings;
 use crate::pricing::PriceBook;
-use crate::simulator::{AuctionSettings, CallFault, FaultPlan, Order, Running, Simulator, SimulatorSettings, Storm};
+use crate::simulator::{
+    AuctionSettings, CallFault, FaultPlan, Order, Running, Simulator, SimulatorSettings, Storm,
+};
 use anyhow::Context;
 use compare::Comparison;
 use live::Live;
@@ -44,7 +46,11 @@ pub(super) fn run(arguments: &DemoArgs, as_json: bool) -> Exit {
     match runtime.block_on(demo(arguments, &settings)) {
         Ok(summary) => {
             summary.show(as_json);
-            if summary.holds_up() { Exit::Done } else { Exit::Failed }
+            if summary.holds_up() {
+                Exit::Done
+            } else {
+                Exit::Failed
+            }
         }
         Err(error) => {
             output::talk(&format!("error: {error:#}"));
@@ -59,7 +65,8 @@ async fn demo(arguments: &DemoArgs, settings: &Settings) -> anyhow::Result<Summa
         Some(named) => std::path::absolute(named)?,
         None => own.clone(),
     };
-    let simulator = Simulator::start(simulated(arguments, settings)).context("the simulator did not start")?;
+    let simulator =
+        Simulator::start(simulated(arguments, settings)).context("the simulator did not start")?;
     let mut daemon = Rehearsal::new(RehearsalSettings {
         program: rehearsal::program()?,
         state_dir: state_dir.clone(),
@@ -100,7 +107,11 @@ fn simulated(arguments: &DemoArgs, settings: &Settings) -> SimulatorSettings {
             extension_s: 5.0,
             ..AuctionSettings::default()
         },
-        faults: if settings.demo.faults { lively() } else { FaultPlan::default() },
+        faults: if settings.demo.faults {
+            lively()
+        } else {
+            FaultPlan::default()
+        },
         ..SimulatorSettings::default()
     }
 }
@@ -119,7 +130,11 @@ pub(super) fn lively() -> FaultPlan {
     plan.ebay.p_cut = 0.01;
     plan.ebay.p_delay = 0.02;
     plan.ebay.p_entry_fails = 0.01;
-    plan.ebay.storm = vec![Storm { fault: CallFault::Http503, every_s: 40.0, lasts_s: 3.0 }];
+    plan.ebay.storm = vec![Storm {
+        fault: CallFault::Http503,
+        every_s: 40.0,
+        lasts_s: 3.0,
+    }];
     plan
 }
 
@@ -136,12 +151,17 @@ async fn watch(
     daemon.start()?;
     let began = Instant::now();
     daemon
-        .ready(READY_LIMIT, |waits_for| output::talk(&format!("daemon: {waits_for}")))
+        .ready(READY_LIMIT, |waits_for| {
+            output::talk(&format!("daemon: {waits_for}"))
+        })
         .await?;
-    output::talk(&format!("daemon: running after {:.1} s", began.elapsed().as_secs_f64()));
+    output::talk(&format!(
+        "daemon: running after {:.1} s",
+        began.elapsed().as_secs_f64()
+    ));
     let client = daemon.client()?;
     live::register(&client, simulator).await?;
-    let mut live = Live::begin(client.clone()).await?;
+    let mut live = Live::begin(client.clone());
     let stop = stop_signal(arguments.duration)?;
     tokio::pin!(stop);
     let mut look = interval(LOOK);

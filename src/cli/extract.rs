@@ -13,7 +13,10 @@ pub(super) fn run(arguments: &ExtractArgs, as_json: bool) -> Exit {
     let path = &arguments.page;
     let size = std::fs::metadata(path).map_or(0, |m| m.len());
     if size > MAX_PAGE_BYTES {
-        output::talk(&format!("error: `{}` has {size} bytes; a page has at most 16 MiB", path.display()));
+        output::talk(&format!(
+            "error: `{}` has {size} bytes; a page has at most 16 MiB",
+            path.display()
+        ));
         return Exit::Failed;
     }
     let body = match std::fs::read(path) {

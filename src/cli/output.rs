@@ -140,7 +140,16 @@ fn plain(value: &Value) -> String {
 
 /// Says what went wrong, with every problem and what to do, and gives the exit code.
 pub(crate) fn complain(error: &ControlError, as_json: bool) -> Exit {
-    if let (true, ControlError::Refused { code, message, problems, .. }) = (as_json, error) {
+    if let (
+        true,
+        ControlError::Refused {
+            code,
+            message,
+            problems,
+            ..
+        },
+    ) = (as_json, error)
+    {
         json(&serde_json::json!({ "error": { "code": code, "message": message, "problems": problems } }));
     }
     talk(&format!("error: {error}"));

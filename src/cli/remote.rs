@@ -127,7 +127,12 @@ fn tree(node: &Value, depth: usize) {
         number("mailbox"),
         text("last_exit"),
     ));
-    for child in node.get("children").and_then(Value::as_array).into_iter().flatten() {
+    for child in node
+        .get("children")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         tree(child, depth.saturating_add(1));
     }
 }
@@ -242,10 +247,18 @@ const ERRORS: &[Column] = &[
 fn products(order: Products) -> (Ask, Show) {
     let act = |verb: &str, ids: Vec<i64>| {
         let said = format!("{verb}: {} product(s)", ids.len());
-        (Ask::Post(format!("/v1/products/{verb}"), json!({ "ids": ids })), Show::Said(said))
+        (
+            Ask::Post(format!("/v1/products/{verb}"), json!({ "ids": ids })),
+            Show::Said(said),
+        )
     };
     match order {
-        Products::Add { source_url, title, cost_rule, value_at_risk } => (
+        Products::Add {
+            source_url,
+            title,
+            cost_rule,
+            value_at_risk,
+        } => (
             Ask::Post(
                 "/v1/products".into(),
                 json!({ "source_url": source_url, "title": title, "cost_rule": cost_rule,
@@ -279,25 +292,40 @@ fn listings(order: Listings) -> (Ask, Show) {
         (Ask::Post(format!("/v1/listings/{verb}"), body), Show::Card)
     };
     match order {
-        Listings::Link { product, destination, sku, auto_sync } => (
+        Listings::Link {
+            product,
+            destination,
+            sku,
+            auto_sync,
+        } => (
             Ask::Post(
                 "/v1/listings".into(),
                 json!({ "product_id": product, "destination": destination, "sku": sku, "auto_sync": auto_sync }),
             ),
             Show::Card,
         ),
-        Listings::List { page, destination, state } => (
+        Listings::List {
+            page,
+            destination,
+            state,
+        } => (
             Ask::Get(paged(
                 "/v1/listings",
                 &page,
-                &[("destination", destination.as_deref()), ("state", state.as_deref())],
+                &[
+                    ("destination", destination.as_deref()),
+                    ("state", state.as_deref()),
+                ],
             )),
             Show::Table(LISTINGS),
         ),
         Listings::Show { id } => (Ask::Get(format!("/v1/listings/{id}")), Show::Card),
         Listings::Plan { page, id } => {
             let id = id.map(|i| i.to_string());
-            (Ask::Get(paged("/v1/plan", &page, &[("id", id.as_deref())])), Show::Table(PLAN))
+            (
+                Ask::Get(paged("/v1/plan", &page, &[("id", id.as_deref())])),
+                Show::Table(PLAN),
+            )
         }
         Listings::Push { ids } => act("push", ids, None),
         Listings::Explain { id } => (Ask::Get(format!("/v1/listings/{id}/explain")), Show::Card),
@@ -308,13 +336,21 @@ fn listings(order: Listings) -> (Ask, Show) {
 
 fn holds(order: Holds) -> (Ask, Show) {
     let decide = |verb: &str, ids: Vec<i64>, note: Option<String>| {
-        (Ask::Post(format!("/v1/holds/{verb}"), json!({ "ids": ids, "note": note })), Show::Card)
+        (
+            Ask::Post(format!("/v1/holds/{verb}"), json!({ "ids": ids, "note": note })),
+            Show::Card,
+        )
     };
     match order {
         Holds::List(page) => (Ask::Get(paged("/v1/holds", &page, &[])), Show::Table(HOLDS)),
         Holds::Accept { ids, note } => decide("accept", ids, note),
         Holds::Reject { ids, note } => decide("reject", ids, note),
-        Holds::Edit { id, stock, price, note } => (
+        Holds::Edit {
+            id,
+            stock,
+            price,
+            note,
+        } => (
             Ask::Post(
                 "/v1/holds/edit".into(),
                 json!({ "id": id, "stock": stock, "price": price, "note": note }),
@@ -351,8 +387,14 @@ fn queue(order: Queue) -> (Ask, Show) {
             Show::Table(QUEUE),
         ),
         Queue::Show { id } => (Ask::Get(format!("/v1/queue/{id}")), Show::Card),
-        Queue::Retry { ids } => (Ask::Post("/v1/queue/retry".into(), json!({ "ids": ids })), Show::Card),
-        Queue::Discard { ids } => (Ask::Post("/v1/queue/discard".into(), json!({ "ids": ids })), Show::Card),
+        Queue::Retry { ids } => (
+            Ask::Post("/v1/queue/retry".into(), json!({ "ids": ids })),
+            Show::Card,
+        ),
+        Queue::Discard { ids } => (
+            Ask::Post("/v1/queue/discard".into(), json!({ "ids": ids })),
+            Show::Card,
+        ),
     }
 }
 

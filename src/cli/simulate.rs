@@ -43,7 +43,11 @@ async fn simulate(arguments: &SimulateArgs) -> anyhow::Result<()> {
         products: arguments.products,
         listings: arguments.products,
         change_rate_per_s: arguments.changes_per_s,
-        faults: if arguments.calm { FaultPlan::default() } else { super::demo::lively() },
+        faults: if arguments.calm {
+            FaultPlan::default()
+        } else {
+            super::demo::lively()
+        },
         ..SimulatorSettings::default()
     })?;
     write_down(&simulator, &directory)?;
@@ -65,7 +69,11 @@ async fn simulate(arguments: &SimulateArgs) -> anyhow::Result<()> {
 
 /// eBay's door is one port further; a free port is taken for each when none was named.
 fn ports(first: u16) -> (u16, u16) {
-    if first == 0 { (0, 0) } else { (first, first.saturating_add(1)) }
+    if first == 0 {
+        (0, 0)
+    } else {
+        (first, first.saturating_add(1))
+    }
 }
 
 /// Addresses, keys and a product list, for whoever sets up a daemon against it. The list is written first: whoever finds
@@ -77,7 +85,10 @@ fn write_down(simulator: &Running, directory: &std::path::Path) -> anyhow::Resul
     if let Some(fields) = found.as_object_mut() {
         fields.insert("credentials".to_owned(), json!(catalogue.credentials));
     }
-    let (whole, draft) = (directory.join("simulator.json"), directory.join("simulator.json.new"));
+    let (whole, draft) = (
+        directory.join("simulator.json"),
+        directory.join("simulator.json.new"),
+    );
     std::fs::write(&draft, serde_json::to_vec_pretty(&found)?)?;
     std::fs::rename(draft, whole)?;
     Ok(())

@@ -34,13 +34,12 @@ impl Typed {
         use serde_json::Value;
         match self {
             Self::Text(s) => Value::String(s.clone()),
-            Self::Number(s) => serde_json::from_str(&s.replace('_', ""))
-                .unwrap_or_else(|_not_json| Value::String(s.clone())),
+            Self::Number(s) => {
+                serde_json::from_str(&s.replace('_', "")).unwrap_or_else(|_not_json| Value::String(s.clone()))
+            }
             Self::Bool(b) => Value::Bool(*b),
             Self::List(items) => Value::from(items.clone()),
-            Self::Untyped(s) => {
-                serde_json::from_str(s).unwrap_or_else(|_not_json| Value::String(s.clone()))
-            }
+            Self::Untyped(s) => serde_json::from_str(s).unwrap_or_else(|_not_json| Value::String(s.clone())),
             Self::Other(what) => Value::String(format!("({what})")),
         }
     }
@@ -69,7 +68,7 @@ impl Document {
         if let Some(path) = path {
             match read_text(path) {
                 Ok(text) => document.take_toml(path, &text, &mut problems),
-                Err(problem) => problems.push(problem),
+                Err(problem) => problems.push(*problem),
             }
         }
         for (name, value) in environment {
@@ -125,13 +124,15 @@ impl Document {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, Problem> {
-    let problem = |expected: &str, got: String| Problem {
-        place: Place::File(path.to_path_buf(), 0, 0),
-        key: String::new(),
-        got,
-        expected: expected.to_owned(),
-        hint: Some("`zaikoban config check --config FILE` reads it without starting anything".to_owned()),
+fn read_text(path: &Path) -> Result<String, Box<Problem>> {
+    let problem = |expected: &str, got: String| {
+        Box::new(Problem {
+            place: Place::File(path.to_path_buf(), 0, 0),
+            key: String::new(),
+            got,
+            expected: expected.to_owned(),
+            hint: Some("`zaikoban config check --config FILE` reads it without starting anything".to_owned()),
+        })
     };
     let readable = "a readable settings file";
     let meta = std::fs::metadata(path).map_err(|e| problem(readable, e.to_string()))?;

@@ -163,31 +163,16 @@ impl Reader {
     }
 
     /// Whole seconds.
-    pub(super) fn seconds(
-        &mut self,
-        key: &str,
-        range: RangeInclusive<u64>,
-        default: u64,
-    ) -> Duration {
+    pub(super) fn seconds(&mut self, key: &str, range: RangeInclusive<u64>, default: u64) -> Duration {
         Duration::from_secs(self.whole(key, range, default))
     }
 
     /// Whole milliseconds.
-    pub(super) fn millis(
-        &mut self,
-        key: &str,
-        range: RangeInclusive<u64>,
-        default: u64,
-    ) -> Duration {
+    pub(super) fn millis(&mut self, key: &str, range: RangeInclusive<u64>, default: u64) -> Duration {
         Duration::from_millis(self.whole(key, range, default))
     }
 
-    fn number<T: FromStr>(
-        &mut self,
-        key: &str,
-        expected: &str,
-        fits: impl Fn(&T) -> bool,
-    ) -> Option<T> {
+    fn number<T: FromStr>(&mut self, key: &str, expected: &str, fits: impl Fn(&T) -> bool) -> Option<T> {
         let value = self.entry(key)?.value;
         let text = match &value {
             Typed::Number(s) | Typed::Untyped(s) => s.replace('_', ""),

@@ -81,6 +81,8 @@ pub struct PaceSettings {
     pub open_requests: usize,
     /// One request's time limit.
     pub time_limit: Duration,
+    /// How long a tripped breaker leaves the service alone at first; it doubles up to ten times that.
+    pub breaker_open: Duration,
 }
 
 /// Yahoo! Auctions.
@@ -175,7 +177,9 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
     let daemon = daemon(r);
     let log = LogSettings {
         json: r.flag("log.json", false),
-        filter: r.text("log.filter").unwrap_or_else(|| "info,actix_server=warn".to_owned()),
+        filter: r
+            .text("log.filter")
+            .unwrap_or_else(|| "info,actix_server=warn".to_owned()),
     };
     let database = DatabaseSettings {
         url: r.secret("database.url"),
@@ -198,13 +202,27 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         faults: r.flag("demo.faults", true),
     };
     let pricing = pricing(r);
-    Some(Settings { daemon, log, database, yahoo: yahoo?, ebay: ebay?, watch, sync, pricing: pricing?, demo })
+    Some(Settings {
+        daemon,
+        log,
+        database,
+        yahoo: yahoo?,
+        ebay: ebay?,
+        watch,
+        sync,
+        pricing: pricing?,
+        demo,
+    })
 }
 
 fn daemon(r: &mut Reader) -> DaemonSettings {
-    let state_dir = r.path("daemon.state_dir").unwrap_or_else(|| PathBuf::from("/var/lib/zaikoban"));
+    let state_dir = r
+        .path("daemon.state_dir")
+        .unwrap_or_else(|| PathBuf::from("/var/lib/zaikoban"));
     DaemonSettings {
-        socket: r.path("daemon.socket").unwrap_or_else(|| PathBuf::from("/run/zaikoban/control.sock")),
+        socket: r
+            .path("daemon.socket")
+            .unwrap_or_else(|| PathBuf::from("/run/zaikoban/control.sock")),
         socket_group: r.text("daemon.socket_group"),
         drain: r.seconds("daemon.drain_s", 1..=600, 20),
         worker_threads: r.whole("daemon.worker_threads", 1..=256, 2),
@@ -221,7 +239,11 @@ fn yahoo(r: &mut Reader) -> Option<YahooSettings> {
     }
     Some(YahooSettings {
         enabled: r.flag("platforms.yahoo_auction.enabled", true),
-        endpoint: endpoint(r, "platforms.yahoo_auction.endpoint", "https://auctions.yahoo.co.jp")?,
+        endpoint: endpoint(
+            r,
+            "platforms.yahoo_auction.endpoint",
+            "https://auctions.yahoo.co.jp",
+        )?,
         ca_file: ca_file(r, "platforms.yahoo_auction.ca_file"),
         pace: pace(r, "platforms.yahoo_auction", 1.0, 4, 15),
         contact,
@@ -234,21 +256,44 @@ fn ebay(r: &mut Reader) -> Option<EbaySettings> {
     let client_secret = r.secret("platforms.ebay.client_secret");
     let refresh_token = r.secret("platforms.ebay.refresh_token");
     if enabled {
-        let hint = Some("eBay's developer pages give the keys; set `platforms.ebay.enabled = false` without them");
+        let hint =
+            Some("eBay's developer pages give the keys; set `platforms.ebay.enabled = false` without them");
         if client_id.is_none() {
-            r.complain("platforms.ebay.client_id", "", "the application's client id", hint);
+            r.complain(
+                "platforms.ebay.client_id",
+                "",
+                "the application's client id",
+                hint,
+            );
         }
         if client_secret.is_none() {
-            r.complain("platforms.ebay.client_secret", "", "the application's secret, or `client_secret_file`", hint);
+            r.complain(
+                "platforms.ebay.client_secret",
+                "",
+                "the application's secret, or `client_secret_file`",
+                hint,
+            );
         }
         if refresh_token.is_none() {
-            r.complain("platforms.ebay.refresh_token", "", "the seller's refresh token, or `refresh_token_file`", hint);
+            r.complain(
+                "platforms.ebay.refresh_token",
+                "",
+                "the seller's refresh token, or `refresh_token_file`",
+                hint,
+            );
         }
     }
-    let marketplace = r.text("platforms.ebay.marketplace").unwrap_or_else(|| "EBAY_US".to_owned());
+    let marketplace = r
+        .text("platforms.ebay.marketplace")
+        .unwrap_or_else(|| "EBAY_US".to_owned());
     if !marketplace.starts_with("EBAY_") || marketplace.len() > 20 {
         let got = format!("`{marketplace}`");
-        r.complain("platforms.ebay.marketplace", &got, "a marketplace id such as \"EBAY_US\"", None);
+        r.complain(
+            "platforms.ebay.marketplace",
+            &got,
+            "a marketplace id such as \"EBAY_US\"",
+            None,
+        );
     }
     Some(EbaySettings {
         enabled,
@@ -259,7 +304,9 @@ fn ebay(r: &mut Reader) -> Option<EbaySettings> {
         client_secret: client_secret.unwrap_or_default(),
         refresh_token: refresh_token.unwrap_or_default(),
         marketplace,
-        content_language: r.text("platforms.ebay.content_language").unwrap_or_else(|| "en-US".to_owned()),
+        content_language: r
+            .text("platforms.ebay.content_language")
+            .unwrap_or_else(|| "en-US".to_owned()),
     })
 }
 
@@ -278,7 +325,12 @@ fn watch(r: &mut Reader) -> WatchSettings {
     };
     if settings.min_interval > settings.max_interval {
         let got = format!("{} ms", settings.min_interval.as_millis());
-        r.complain("watch.min_interval_ms", &got, "at most `watch.max_interval_s`", None);
+        r.complain(
+            "watch.min_interval_ms",
+            &got,
+            "at most `watch.max_interval_s`",
+            None,
+        );
     }
     settings
 }
@@ -288,6 +340,7 @@ fn pace(r: &mut Reader, section: &str, per_s: f64, open: usize, limit_s: u64) ->
         requests_per_second: r.share(&format!("{section}.requests_per_second"), 0.001..=10_000.0, per_s),
         open_requests: r.whole(&format!("{section}.open_requests"), 1..=1_000, open),
         time_limit: r.seconds(&format!("{section}.time_limit_s"), 1..=300, limit_s),
+        breaker_open: r.seconds(&format!("{section}.breaker_open_s"), 1..=900, 30),
     }
 }
 
@@ -325,7 +378,12 @@ fn pricing(r: &mut Reader) -> Option<PriceBook> {
     let settings = match pricing::Settings::deserialize(typed) {
         Ok(settings) => settings,
         Err(error) => {
-            r.complain("pricing", &error.to_string(), "tables `exchange_rates` and `destinations`", None);
+            r.complain(
+                "pricing",
+                &error.to_string(),
+                "tables `exchange_rates` and `destinations`",
+                None,
+            );
             return None;
         }
     };
@@ -373,7 +431,8 @@ mod tests {
         for key in reader.known() {
             let name = key.rsplit('.').next().unwrap();
             assert!(
-                text.lines().any(|l| l.trim_start_matches("# ").starts_with(&format!("{name} ="))),
+                text.lines()
+                    .any(|l| l.trim_start_matches("# ").starts_with(&format!("{name} ="))),
                 "config/zaikoban.toml does not explain `{key}`"
             );
         }
@@ -392,9 +451,12 @@ mod tests {
             "[daemon]\nsocket_grop = 'x'\ndrain_s = \"long\"\n[platforms.yahoo_auction]\nrequests_per_second = 0\n\
              endpoint = 'http://example.com'\n[pricing.destinations.ebay]\nmargin_bp = -1\n",
         );
-        let problems = load(Some(file.path()), [("ZAIKOBAN_DATABASE__POOL_SIZE".into(), "x".into())])
-            .unwrap_err()
-            .problems;
+        let problems = load(
+            Some(file.path()),
+            [("ZAIKOBAN_DATABASE__POOL_SIZE".into(), "x".into())],
+        )
+        .unwrap_err()
+        .problems;
         let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
         let all = told.join("\n");
         assert_eq!(problems.len(), 6, "{all}");

@@ -1,7 +1,7 @@
 //! The listening side: who may come in, and a thread of its own.
 
 use crate::api::{self, Caller};
-use actix_web::dev::{Extensions, Service, ServerHandle};
+use actix_web::dev::{Extensions, ServerHandle, Service};
 use actix_web::{App, HttpMessage, HttpResponse, HttpServer, web};
 use futures_util::future::{Either, ready};
 use nix::unistd::{Gid, Group, Uid, User};
@@ -83,7 +83,10 @@ impl Door {
         let admitted = Admitted::new(settings.group.as_deref())?;
         let listener = listen(&settings.socket, admitted.group)?;
         let path = settings.socket.clone();
-        let failed = move |source| DoorError::Io { path: path.clone(), source };
+        let failed = move |source| DoorError::Io {
+            path: path.clone(),
+            source,
+        };
         let (opened, opening) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
@@ -93,7 +96,11 @@ impl Door {
             .recv()
             .map_err(|_ended| failed(std::io::Error::other("the door's thread ended")))?
             .map_err(&failed)?;
-        Ok(Self { server, thread: Some(thread), socket: settings.socket.clone() })
+        Ok(Self {
+            server,
+            thread: Some(thread),
+            socket: settings.socket.clone(),
+        })
     }
 
     /// Whether its thread still serves.
@@ -126,8 +133,12 @@ impl Admitted {
         };
         let found = Group::from_name(name).ok().flatten();
         match found {
-            Some(group) => Ok(Self { group: Some(group.gid) }),
-            None => Err(DoorError::NoSuchGroup { name: name.to_owned() }),
+            Some(group) => Ok(Self {
+                group: Some(group.gid),
+            }),
+            None => Err(DoorError::NoSuchGroup {
+                name: name.to_owned(),
+            }),
         }
     }
 
@@ -148,17 +159,27 @@ impl Admitted {
 }
 
 fn listen(path: &Path, group: Option<Gid>) -> Result<UnixListener, DoorError> {
-    let io = |source| DoorError::Io { path: path.to_path_buf(), source };
+    let io = |source| DoorError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
     let bytes = path.as_os_str().len();
     if bytes > MAX_PATH_BYTES {
-        return Err(DoorError::PathTooLong { path: path.to_path_buf(), got: bytes });
+        return Err(DoorError::PathTooLong {
+            path: path.to_path_buf(),
+            got: bytes,
+        });
     }
     if let Ok(meta) = fs::symlink_metadata(path) {
         if !meta.file_type().is_socket() {
-            return Err(DoorError::NotASocket { path: path.to_path_buf() });
+            return Err(DoorError::NotASocket {
+                path: path.to_path_buf(),
+            });
         }
         if UnixStream::connect(path).is_ok() {
-            return Err(DoorError::InUse { path: path.to_path_buf() });
+            return Err(DoorError::InUse {
+                path: path.to_path_buf(),
+            });
         }
         fs::remove_file(path).map_err(io)?;
     }

@@ -53,27 +53,44 @@ impl Ops {
         let accept = verb == "accept";
         let (mut decided, mut failed) = (Vec::new(), Vec::new());
         for id in order.ids {
-            match self.decide_one(HoldId(id), accept, by, order.note.as_deref()).await {
+            match self
+                .decide_one(HoldId(id), accept, by, order.note.as_deref())
+                .await
+            {
                 Ok(()) => decided.push(id),
                 Err(error @ OpsError::Away { .. }) => return Err(error),
                 Err(error) => failed.push(json!({ "id": id, "why": error.to_string() })),
             }
         }
         self.look_now()?;
-        if decided.is_empty() && let Some(why) = failed.first() {
+        if decided.is_empty()
+            && let Some(why) = failed.first()
+        {
             let why = why.get("why").and_then(Value::as_str).unwrap_or_default();
-            return Err(OpsError::Conflict { message: format!("no hold was decided: {why}") });
+            return Err(OpsError::Conflict {
+                message: format!("no hold was decided: {why}"),
+            });
         }
         Ok(json!({ "decided": decided, "not_decided": failed }))
     }
 
-    async fn decide_one(&self, id: HoldId, accept: bool, by: &str, note: Option<&str>) -> Result<(), OpsError> {
+    async fn decide_one(
+        &self,
+        id: HoldId,
+        accept: bool,
+        by: &str,
+        note: Option<&str>,
+    ) -> Result<(), OpsError> {
         let mut conn = self.conn().await?;
         let hold = rows::get(&mut conn, id).await?;
         match (hold.watch_id, hold.listing_id) {
             (Some(watch), _) => {
                 drop(conn);
-                let decision = if accept { Decision::Accept } else { Decision::Reject };
+                let decision = if accept {
+                    Decision::Accept
+                } else {
+                    Decision::Reject
+                };
                 let parts = self.parts()?;
                 holds::decide(&parts.holds, id, decision, by, note).await?;
                 // The watcher hears of the decision with its next look.
@@ -82,7 +99,12 @@ impl Ops {
             }
             (None, Some(listing)) if accept => listings::release(&mut conn, listing, by, note).await?,
             (None, Some(listing)) => listings::reject_hold(&mut conn, listing, by, note).await?,
-            (None, None) => return Err(OpsError::NotFound { what: "hold", id: id.to_string() }),
+            (None, None) => {
+                return Err(OpsError::NotFound {
+                    what: "hold",
+                    id: id.to_string(),
+                });
+            }
         }
         Ok(())
     }
@@ -99,16 +121,31 @@ impl Ops {
         let mut problems = Vec::new();
         let stock = order.stock.map(|n| Quantity::new(n.into()));
         if let Some(Err(error)) = &stock {
-            problems.push(InputProblem::new("stock", "pieces from 0 to 1000000", &error.0.to_string()));
+            problems.push(InputProblem::new(
+                "stock",
+                "pieces from 0 to 1000000",
+                &error.0.to_string(),
+            ));
         }
         let price = order.price.as_deref().map(|text| {
-            text.parse::<Decimal>().ok().and_then(|amount| Money::new(amount, currency).ok()).ok_or(text)
+            text.parse::<Decimal>()
+                .ok()
+                .and_then(|amount| Money::new(amount, currency).ok())
+                .ok_or(text)
         });
         if let Some(Err(text)) = price {
-            problems.push(InputProblem::new("price", format!("an amount in {currency}"), text));
+            problems.push(InputProblem::new(
+                "price",
+                format!("an amount in {currency}"),
+                text,
+            ));
         }
         if stock.is_none() && price.is_none() {
-            problems.push(InputProblem::new("stock, price", "at least one of them", "neither"));
+            problems.push(InputProblem::new(
+                "stock, price",
+                "at least one of them",
+                "neither",
+            ));
         }
         if !problems.is_empty() {
             return Err(OpsError::Invalid { problems });
@@ -119,7 +156,9 @@ impl Ops {
         };
         let parts = self.parts()?;
         let decided = holds::decide(&parts.holds, hold.id, decision, by, order.note.as_deref()).await?;
-        let look = CheckNow { watches: vec![decided.watch_id] };
+        let look = CheckNow {
+            watches: vec![decided.watch_id],
+        };
         parts.roster.send(look).await.map_err(unsent("the roster"))?;
         self.look_now()?;
         Ok(json!(decided))

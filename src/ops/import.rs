@@ -28,41 +28,41 @@ const MAX_SKU_CHARS: usize = 50;
 
 /// One line, understood.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ImportRow {
+pub(super) struct ImportRow {
     /// The line in the file, from 1.
-    pub line: u64,
+    pub(super) line: u64,
     /// Where it is bought.
-    pub source: SourcePlatform,
+    pub(super) source: SourcePlatform,
     /// The item there.
-    pub source_product_id: SourceProductId,
+    pub(super) source_product_id: SourceProductId,
     /// The canonical address.
-    pub source_url: String,
+    pub(super) source_url: String,
     /// A title to know it by until its page was read.
-    pub title: String,
+    pub(super) title: String,
     /// What it costs.
-    pub cost_rule: CostRule,
+    pub(super) cost_rule: CostRule,
     /// Yen lost per hour while its listing is wrong.
-    pub value_at_risk: f32,
+    pub(super) value_at_risk: f32,
     /// The offer to link, if any.
-    pub listing: Option<ImportListing>,
+    pub(super) listing: Option<ImportListing>,
 }
 
 /// An offer to link.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImportListing {
+pub(super) struct ImportListing {
     /// Where.
-    pub destination: DestinationPlatform,
+    pub(super) destination: DestinationPlatform,
     /// The seller's own key there.
-    pub sku: String,
+    pub(super) sku: String,
     /// Whether it is kept in line at once.
-    pub auto_sync: bool,
+    pub(super) auto_sync: bool,
 }
 
 /// Reads a whole file.
 ///
 /// # Errors
 /// Every problem, at most 100 of them.
-pub fn parse(body: &[u8]) -> Result<Vec<ImportRow>, Vec<InputProblem>> {
+pub(super) fn parse(body: &[u8]) -> Result<Vec<ImportRow>, Vec<InputProblem>> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if let Err(error) = std::str::from_utf8(body) {
         let before = body.get(..error.valid_up_to()).unwrap_or_default();
@@ -71,7 +71,10 @@ pub fn parse(body: &[u8]) -> Result<Vec<ImportRow>, Vec<InputProblem>> {
         problem.hint = Some("convert it first: `iconv -f CP932 -t UTF-8 FILE`".to_owned());
         return Err(vec![problem]);
     }
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(body);
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .flexible(true)
+        .from_reader(body);
     let columns = header(&mut reader)?;
     let mut rows = Vec::new();
     let mut problems = Vec::new();
@@ -84,12 +87,20 @@ pub fn parse(body: &[u8]) -> Result<Vec<ImportRow>, Vec<InputProblem>> {
             Ok(record) => record,
             Err(error) => {
                 let line = error.position().map_or(0, csv::Position::line);
-                problems.push(InputProblem::new(format!("line {line}"), "a CSV row", &error.to_string()));
+                problems.push(InputProblem::new(
+                    format!("line {line}"),
+                    "a CSV row",
+                    &error.to_string(),
+                ));
                 continue;
             }
         };
         let line = record.position().map_or(0, csv::Position::line);
-        let fields = Fields { columns: &columns, record: &record, line };
+        let fields = Fields {
+            columns: &columns,
+            record: &record,
+            line,
+        };
         if let Some(row) = fields.row(&mut problems) {
             if let Some(first) = seen.insert((row.source, row.source_product_id.clone()), line) {
                 let expected = format!("an item that the file has once; line {first} has it too");
@@ -101,13 +112,21 @@ pub fn parse(body: &[u8]) -> Result<Vec<ImportRow>, Vec<InputProblem>> {
     if rows.is_empty() && problems.is_empty() {
         problems.push(InputProblem::new("line 2", "at least one product", "nothing"));
     }
-    if problems.is_empty() { Ok(rows) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(rows)
+    } else {
+        Err(problems)
+    }
 }
 
 fn header(reader: &mut csv::Reader<&[u8]>) -> Result<HashMap<String, usize>, Vec<InputProblem>> {
-    let headers = reader
-        .headers()
-        .map_err(|e| vec![InputProblem::new("line 1", "the names of the columns", &e.to_string())])?;
+    let headers = reader.headers().map_err(|e| {
+        vec![InputProblem::new(
+            "line 1",
+            "the names of the columns",
+            &e.to_string(),
+        )]
+    })?;
     let mut columns = HashMap::new();
     let mut problems = Vec::new();
     for (at, name) in headers.iter().enumerate() {
@@ -124,7 +143,11 @@ fn header(reader: &mut csv::Reader<&[u8]>) -> Result<HashMap<String, usize>, Vec
     if !columns.contains_key("source_url") {
         problems.push(InputProblem::new("line 1", "a column `source_url`", "none"));
     }
-    if problems.is_empty() { Ok(columns) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(columns)
+    } else {
+        Err(problems)
+    }
 }
 
 /// One line with its columns' names.
@@ -136,7 +159,10 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn get(&self, column: &str) -> &str {
-        self.columns.get(column).and_then(|at| self.record.get(*at)).unwrap_or_default()
+        self.columns
+            .get(column)
+            .and_then(|at| self.record.get(*at))
+            .unwrap_or_default()
     }
 
     fn problem(&self, column: &str, expected: &str) -> InputProblem {
@@ -209,7 +235,11 @@ impl Fields<'_> {
         if sku.is_empty() {
             return None;
         }
-        Some(ImportListing { destination: destination?, sku: sku.to_owned(), auto_sync: auto_sync? })
+        Some(ImportListing {
+            destination: destination?,
+            sku: sku.to_owned(),
+            auto_sync: auto_sync?,
+        })
     }
 }
 

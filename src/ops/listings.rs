@@ -3,8 +3,8 @@
 use super::import::ImportRow;
 use super::{Ops, OpsError, Page, Rows, checked_ids};
 use crate::domain::{DestinationPlatform, ListingId, ProductId};
-use crate::store::watches::Added;
 use crate::store::listings::{self, Filter, Listing};
+use crate::store::watches::Added;
 use crate::store::{views, wanted};
 use crate::sync::dry_run::dry_run;
 use crate::sync::explain::explain;
@@ -61,13 +61,18 @@ impl From<LinkError> for OpsError {
         match error {
             LinkError::BadSku(got) => Self::invalid("sku", "1 to 50 characters", &got),
             LinkError::Store(error) => error.into(),
-            other => Self::Conflict { message: other.to_string() },
+            other => Self::Conflict {
+                message: other.to_string(),
+            },
         }
     }
 }
 
 fn no_listing(id: i64) -> OpsError {
-    OpsError::NotFound { what: "listing", id: id.to_string() }
+    OpsError::NotFound {
+        what: "listing",
+        id: id.to_string(),
+    }
 }
 
 impl Ops {
@@ -140,7 +145,9 @@ impl Ops {
     /// it is linked already.
     pub async fn link(&self, order: LinkOrder, by: &str) -> Result<Value, OpsError> {
         let at = destination(&order.destination)?;
-        let listing = self.link_one(at, ProductId(order.product_id), order.sku, order.auto_sync).await?;
+        let listing = self
+            .link_one(at, ProductId(order.product_id), order.sku, order.auto_sync)
+            .await?;
         tracing::info!(listing.id = %listing.id(), by, "Listing `{}` was linked", listing.id());
         self.listing(listing.id().0).await
     }
@@ -157,7 +164,14 @@ impl Ops {
             let expected = "a destination that is enabled in the settings";
             OpsError::invalid("destination", expected, destination.as_str())
         })?;
-        let request = LinkRequest { product, destination, sku, platform_product_id: None, rules: None, auto_sync };
+        let request = LinkRequest {
+            product,
+            destination,
+            sku,
+            platform_product_id: None,
+            rules: None,
+            auto_sync,
+        };
         let book = parts.book.load_full();
         Ok(link(&parts.db, &*selling.outlet, &book, &parts.holds.clock, request).await?)
     }
@@ -177,7 +191,9 @@ impl Ops {
         }
         let outcomes: Vec<(u64, Result<Listing, OpsError>)> = stream::iter(pairs)
             .map(|(line, product, listing)| async move {
-                let linked = self.link_one(listing.destination, product, listing.sku, listing.auto_sync).await;
+                let linked = self
+                    .link_one(listing.destination, product, listing.sku, listing.auto_sync)
+                    .await;
                 (line, linked)
             })
             .buffered(LINKED_AT_ONCE)
@@ -201,13 +217,23 @@ impl Ops {
         let parts = self.parts()?;
         let (book, now) = (parts.book.load_full(), parts.holds.clock.now());
         let window = match id {
-            Some(id) => Page { limit: 1, after: id.saturating_sub(1) },
+            Some(id) => Page {
+                limit: 1,
+                after: id.saturating_sub(1),
+            },
             None => page,
         };
         let mut conn = self.conn().await?;
         let after = Some(ListingId(window.after));
-        let planned =
-            dry_run(&mut conn, &book, &Filter::default(), after, u32::from(window.limit), now).await?;
+        let planned = dry_run(
+            &mut conn,
+            &book,
+            &Filter::default(),
+            after,
+            u32::from(window.limit),
+            now,
+        )
+        .await?;
         let items: Vec<Value> = planned
             .into_iter()
             .filter(|p| id.is_none_or(|id| p.listing_id.0 == id))

@@ -11,14 +11,17 @@ impl Ops {
     ///
     /// # Errors
     /// While the daemon starts.
-    pub async fn platforms(&self) -> Result<Rows, OpsError> {
-        Ok(Rows { items: self.platform_rows()?, next: None })
+    pub fn platforms(&self) -> Result<Rows, OpsError> {
+        Ok(Rows {
+            items: self.platform_rows()?,
+            next: None,
+        })
     }
 
     pub(super) fn platform_rows(&self) -> Result<Vec<Value>, OpsError> {
         let parts = self.parts()?;
         let rows = parts.guards.statuses().into_iter().map(|status| {
-            let simulator = parts.simulated.iter().any(|s| *s == status.service);
+            let simulator = parts.simulated.contains(&status.service);
             let mut row = serde_json::to_value(&status).unwrap_or_default();
             if let Some(fields) = row.as_object_mut() {
                 fields.insert("name".to_owned(), json!(status.service));
@@ -37,7 +40,12 @@ impl Ops {
         let mut conn = self.conn().await?;
         let changed = platform_state::set_paused(&mut conn, Scope::Everything, stop, by).await?;
         drop(conn);
-        tracing::warn!(by, changed, "The emergency stop is {}", if stop { "on" } else { "off" });
+        tracing::warn!(
+            by,
+            changed,
+            "The emergency stop is {}",
+            if stop { "on" } else { "off" }
+        );
         self.look_now()?;
         Ok(json!({ "emergency_stop": stop, "changed": changed }))
     }
@@ -45,7 +53,7 @@ impl Ops {
     /// Makes every syncer look at the queue at once. One that is restarting looks by itself.
     pub(super) fn look_now(&self) -> Result<(), OpsError> {
         for selling in self.parts()?.destinations.values() {
-            drop(selling.syncer.tell(LookNow));
+            let _busy_or_restarting = selling.syncer.tell(LookNow);
         }
         Ok(())
     }
@@ -55,7 +63,10 @@ impl Ops {
     /// # Errors
     /// [`OpsError::NotFound`] for a service that does not run here.
     pub async fn switch_platform(&self, name: &str, verb: &str, by: &str) -> Result<Value, OpsError> {
-        let unknown = || OpsError::NotFound { what: "platform", id: name.chars().take(40).collect() };
+        let unknown = || OpsError::NotFound {
+            what: "platform",
+            id: name.chars().take(40).collect(),
+        };
         let platform: Platform = name.parse().map_err(|_not_ours| unknown())?;
         let parts = self.parts()?;
         let guard = parts.guards.get(name).ok_or_else(unknown)?;
@@ -64,7 +75,11 @@ impl Ops {
                 // Kept first: a switch that a restart forgets would be worse than one that failed.
                 let mut conn = self.conn().await?;
                 platform_state::set_paused(&mut conn, Scope::One(platform), verb == "pause", by).await?;
-                if verb == "pause" { guard.pause() } else { guard.resume() }
+                if verb == "pause" {
+                    guard.pause()
+                } else {
+                    guard.resume()
+                }
             }
             _ => guard.reset(),
         }

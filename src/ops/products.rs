@@ -4,9 +4,9 @@ use super::import::{self, ImportRow};
 use super::{InputProblem, Ops, OpsError, Page, Rows, checked_ids, unsent};
 use crate::domain::{CostRule, ProductId, SourcePlatform, SourceProductId, WatchId};
 use crate::platform::yahoo;
+use crate::store::views;
 use crate::store::watches::{self, Added, NewWatch};
 use crate::watch::{CheckNow, Refresh};
-use crate::store::views;
 use futures_util::FutureExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -58,15 +58,28 @@ impl Ops {
     /// See [`OpsError`].
     pub async fn products(&self, page: Page, filter: ProductFilter) -> Result<Rows, OpsError> {
         if let Some(state) = &filter.state {
-            let known = ["in_stock", "out_of_stock", "held", "dead", "changed", "active", "paused"];
+            let known = [
+                "in_stock",
+                "out_of_stock",
+                "held",
+                "dead",
+                "changed",
+                "active",
+                "paused",
+            ];
             if !known.contains(&state.as_str()) {
                 return Err(OpsError::invalid("state", known.join(", "), state));
             }
         }
         let mut conn = self.conn().await?;
         let window = page.window();
-        let rows =
-            views::products(&mut conn, window, filter.state.as_deref(), filter.search.as_deref()).await?;
+        let rows = views::products(
+            &mut conn,
+            window,
+            filter.state.as_deref(),
+            filter.search.as_deref(),
+        )
+        .await?;
         Ok(page.rows(rows))
     }
 
@@ -96,7 +109,11 @@ impl Ops {
         let value_at_risk = order.value_at_risk.unwrap_or(1.0);
         if !(0.0..=1e9).contains(&value_at_risk) {
             let expected = "yen per hour, from 0 to 1000000000";
-            problems.push(InputProblem::new("value_at_risk", expected, &value_at_risk.to_string()));
+            problems.push(InputProblem::new(
+                "value_at_risk",
+                expected,
+                &value_at_risk.to_string(),
+            ));
         }
         let (Ok((source, source_product_id, source_url)), true) = (source, problems.is_empty()) else {
             return Err(OpsError::Invalid { problems });
@@ -114,12 +131,16 @@ impl Ops {
             Some(Added::New { watch_id, product_id }) => {
                 self.refresh(vec![*watch_id]).await?;
                 tracing::info!(product.id = %product_id, by, "Product `{product_id}` was registered");
-                Ok(json!({ "product_id": product_id, "watch_id": watch_id, "source_product_id": source_product_id }))
+                Ok(
+                    json!({ "product_id": product_id, "watch_id": watch_id, "source_product_id": source_product_id }),
+                )
             }
             Some(Added::Duplicate { product_id, .. }) => Err(OpsError::Conflict {
                 message: format!("item `{source_product_id}` is watched already, as product {product_id}"),
             }),
-            None => Err(OpsError::Conflict { message: "the product was not inserted".to_owned() }),
+            None => Err(OpsError::Conflict {
+                message: "the product was not inserted".to_owned(),
+            }),
         }
     }
 
@@ -134,7 +155,10 @@ impl Ops {
             Ok(Ok(rows)) => rows,
             Ok(Err(problems)) => return Err(OpsError::Invalid { problems }),
             Err(panicked) => {
-                return Err(OpsError::NotReady { what: "the import", why: panicked.to_string() });
+                return Err(OpsError::NotReady {
+                    what: "the import",
+                    why: panicked.to_string(),
+                });
             }
         };
         let new = rows.iter().map(as_watch).collect();
@@ -150,7 +174,12 @@ impl Ops {
         for chunk in fresh.chunks(CHUNK) {
             self.refresh(chunk.to_vec()).await?;
         }
-        tracing::info!(by, products = fresh.len(), "A list of {} products was imported", rows.len());
+        tracing::info!(
+            by,
+            products = fresh.len(),
+            "A list of {} products was imported",
+            rows.len()
+        );
         Ok(json!({
             "rows": rows.len(),
             "added": fresh.len(),
@@ -186,8 +215,14 @@ impl Ops {
         checked_ids(ids)?;
         let found = self.watches_of(ids).await?;
         let moved = if verb == "check" {
-            let order = CheckNow { watches: found.clone() };
-            self.parts()?.roster.send(order).await.map_err(unsent("the roster"))?;
+            let order = CheckNow {
+                watches: found.clone(),
+            };
+            self.parts()?
+                .roster
+                .send(order)
+                .await
+                .map_err(unsent("the roster"))?;
             found.len()
         } else {
             let mut conn = self.conn().await?;
@@ -217,7 +252,10 @@ impl Ops {
     /// Makes the roster see what the tables say of these watches now.
     async fn refresh(&self, watches: Vec<WatchId>) -> Result<(), OpsError> {
         let roster = &self.parts()?.roster;
-        Ok(roster.send(Refresh { watches }).await.map_err(unsent("the roster"))??)
+        Ok(roster
+            .send(Refresh { watches })
+            .await
+            .map_err(unsent("the roster"))??)
     }
 
     /// The watches of products that must all be there.
@@ -233,7 +271,10 @@ impl Ops {
 }
 
 fn no_product(id: i64) -> OpsError {
-    OpsError::NotFound { what: "product", id: id.to_string() }
+    OpsError::NotFound {
+        what: "product",
+        id: id.to_string(),
+    }
 }
 
 fn as_watch(row: &ImportRow) -> NewWatch {

@@ -28,8 +28,13 @@ impl Ops {
             }
         }
         let mut conn = self.conn().await?;
-        let jobs =
-            views::jobs(&mut conn, page.window(), filter.status.as_deref(), filter.queue.as_deref()).await?;
+        let jobs = views::jobs(
+            &mut conn,
+            page.window(),
+            filter.status.as_deref(),
+            filter.queue.as_deref(),
+        )
+        .await?;
         Ok(page.rows(jobs))
     }
 
@@ -60,6 +65,9 @@ impl Ops {
         let mut conn = self.conn().await?;
         views::job(&mut conn, id)
             .await?
-            .ok_or_else(|| OpsError::NotFound { what: "job", id: id.to_string() })
+            .ok_or_else(|| OpsError::NotFound {
+                what: "job",
+                id: id.to_string(),
+            })
     }
 }

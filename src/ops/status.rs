@@ -47,7 +47,10 @@ impl Ops {
             "platforms": self.platform_rows()?,
         });
         if let (false, Some(fields)) = (parts.simulated.is_empty(), status.as_object_mut()) {
-            fields.insert("simulator".to_owned(), json!(format!("SIMULATOR: {}", parts.simulated.join(", "))));
+            fields.insert(
+                "simulator".to_owned(),
+                json!(format!("SIMULATOR: {}", parts.simulated.join(", "))),
+            );
         }
         Ok(status)
     }
@@ -97,7 +100,6 @@ impl Ops {
     ///
     /// # Errors
     /// [`OpsError::NotFound`] in other builds, or when there is no such child.
-    #[cfg_attr(not(feature = "failpoints"), expect(clippy::unused_self, reason = "the other build uses it"))]
     pub fn fault(&self, kind: &str, child: &str) -> Result<(), OpsError> {
         #[cfg(feature = "failpoints")]
         {
@@ -112,12 +114,18 @@ impl Ops {
                 what: "the tree",
                 why: self.0.phase.load().to_string(),
             })?;
-            tree.fault(child, fault).map_err(|_unknown| OpsError::NotFound { what: "child", id: child.to_owned() })
+            tree.fault(child, fault).map_err(|_unknown| OpsError::NotFound {
+                what: "child",
+                id: child.to_owned(),
+            })
         }
         #[cfg(not(feature = "failpoints"))]
         {
             let _ = kind;
-            Err(OpsError::NotFound { what: "child that this build can break", id: child.to_owned() })
+            Err(OpsError::NotFound {
+                what: "child that this build can break",
+                id: child.to_owned(),
+            })
         }
     }
 }

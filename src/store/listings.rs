@@ -507,7 +507,9 @@ pub async fn reject_hold(
     .execute(conn)
     .await?;
     if decided == 0 {
-        return Err(StoreError::conflict(format!("nothing of listing `{id}` waits for a person")));
+        return Err(StoreError::conflict(format!(
+            "nothing of listing `{id}` waits for a person"
+        )));
     }
     Ok(())
 }

@@ -118,7 +118,7 @@ pub async fn products(
 /// When the database is away or refuses.
 pub async fn product(conn: &mut AsyncPgConnection, id: i64) -> Result<Option<Value>, StoreError> {
     let watches = by_key(conn, PRODUCT, "p.id = $1 ORDER BY w.id", id).await?;
-    let Some(first) = watches.iter().next() else {
+    let Some(first) = watches.as_slice().first() else {
         return Ok(None);
     };
     let title = first.get("title").cloned().unwrap_or_default();
@@ -183,7 +183,13 @@ pub async fn listing(conn: &mut AsyncPgConnection, id: i64) -> Result<Option<Val
 /// # Errors
 /// When the database is away or refuses.
 pub async fn holds(conn: &mut AsyncPgConnection, window: Window) -> Result<Vec<Value>, StoreError> {
-    paged(conn, HOLD, "h.id > $1 AND h.status = 'open' ORDER BY h.id LIMIT $2", window).await
+    paged(
+        conn,
+        HOLD,
+        "h.id > $1 AND h.status = 'open' ORDER BY h.id LIMIT $2",
+        window,
+    )
+    .await
 }
 
 /// Jobs in the order of their ids.
@@ -231,7 +237,13 @@ pub async fn pushes(conn: &mut AsyncPgConnection, window: Window) -> Result<Vec<
 /// # Errors
 /// When the database is away or refuses.
 pub async fn errors(conn: &mut AsyncPgConnection, window: Window) -> Result<Vec<Value>, StoreError> {
-    paged(conn, ERROR, "e.id > $1 AND NOT e.resolved ORDER BY e.id LIMIT $2", window).await
+    paged(
+        conn,
+        ERROR,
+        "e.id > $1 AND NOT e.resolved ORDER BY e.id LIMIT $2",
+        window,
+    )
+    .await
 }
 
 /// The counts of `status`: products, listings behind, holds, jobs by status, errors by severity.

@@ -270,12 +270,16 @@ pub async fn of_products(
     conn: &mut AsyncPgConnection,
     products: &[ProductId],
 ) -> Result<Vec<(WatchId, ProductId)>, StoreError> {
-    let rows: Vec<OfProduct> =
-        diesel::sql_query("SELECT id, product_id FROM inventory_management WHERE product_id = ANY($1) ORDER BY id")
-            .bind::<Array<BigInt>, _>(products.iter().map(|p| p.0).collect::<Vec<_>>())
-            .load(conn)
-            .await?;
-    Ok(rows.into_iter().map(|r| (WatchId(r.id), ProductId(r.product_id))).collect())
+    let rows: Vec<OfProduct> = diesel::sql_query(
+        "SELECT id, product_id FROM inventory_management WHERE product_id = ANY($1) ORDER BY id",
+    )
+    .bind::<Array<BigInt>, _>(products.iter().map(|p| p.0).collect::<Vec<_>>())
+    .load(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| (WatchId(r.id), ProductId(r.product_id)))
+        .collect())
 }
 
 /// Forgets a product with its watches and listings; its history stays.

@@ -3,8 +3,9 @@
 //! Two things can stand still in an actor that has not crashed. Its **mailbox**: a `ctx.wait` that never ends, so that
 //! messages wait while nothing is taken. And a **loop** that runs as a future on its context: it hangs in an await
 //! while the mailbox is served happily. The first is seen without the actor's help. For the second the loop must beat:
-//! an actor that has called [`Life::beat`] or [`Life::waiting_until`] once has a loop, and must go on beating until it
-//! ends. Waiting on something outside *with a deadline* counts as beating until then: an outage is not a crash.
+//! an actor that has called [`Life::beat`] has a loop, and must go on beating until it says that it is
+//! [idle](Life::idle). Waiting on something outside *with a deadline* counts for both until then: an outage is not a
+//! crash.
 
 use parking_lot::Mutex;
 use std::fmt;
@@ -71,18 +72,23 @@ impl Life {
         &self.inner.name
     }
 
-    /// "I make progress." To be called by a loop on every turn, at least once per `stuck_after`.
+    /// "I make progress." To be called by a loop on every turn, at least once per `stuck_after`. From the first beat on
+    /// the next one is expected; an actor that only handles messages need not beat.
     pub fn beat(&self) {
         let mut pulse = self.inner.pulse.lock();
         pulse.beat = Some(Instant::now());
         pulse.waiting_until = None;
     }
 
-    /// "I wait on something outside, until then at the latest." Counts as beating until the deadline.
+    /// "I wait on something outside, until then at the latest." Nothing is expected before the deadline.
     pub fn waiting_until(&self, deadline: Instant) {
+        self.inner.pulse.lock().waiting_until = Some(deadline);
+    }
+
+    /// "My loop is over": no more beats are expected, until the next one.
+    pub fn idle(&self) {
         let mut pulse = self.inner.pulse.lock();
-        pulse.beat = Some(Instant::now());
-        pulse.waiting_until = Some(deadline);
+        (pulse.beat, pulse.waiting_until) = (None, None);
     }
 
     /// Cancelled when this child is asked to stop.
@@ -175,14 +181,10 @@ fn silence(heart: &Heart, mailbox: Mailbox, stuck_after: Duration) -> Option<Sil
     // What the child itself said counts for both; an awaited deadline that is past does not help any more.
     let said = [heart.beat, heart.waiting_until, Some(heart.began)];
     let said = said.into_iter().flatten().max()?;
-    let queue = mailbox
-        .oldest
-        .map(|oldest| oldest.max(mailbox.last_taken).max(said));
-    let paced = heart.beat.map(|_| said);
-    // Whichever stands still longer.
-    let since = match (queue, paced) {
-        (Some(queue), Some(paced)) => queue.min(paced),
-        (one, other) => one.or(other)?,
+    // A loop that beats shows that the context is polled, and so that the mailbox is served.
+    let since = match heart.beat {
+        Some(_) => said,
+        None => mailbox.oldest?.max(mailbox.last_taken).max(said),
     };
     let stuck_at = since.checked_add(stuck_after)?;
     Some(Silence { since, stuck_at })
@@ -260,6 +262,33 @@ mod tests {
             oldest: Some(t + secs(1)),
         };
         assert_eq!(silence(&heart, mailbox, LIMIT).unwrap().stuck_at, t + secs(310));
+    }
+
+    #[test]
+    fn an_actor_that_has_waited_and_has_no_loop_may_be_idle_for_ever() {
+        let t = Instant::now();
+        let heart = Heart {
+            waiting_until: Some(t + secs(3)),
+            ..heart(t)
+        };
+        let idle = Mailbox {
+            last_taken: t,
+            oldest: None,
+        };
+        assert_eq!(silence(&heart, idle, LIMIT), None);
+    }
+
+    #[test]
+    fn a_loop_that_is_over_owes_no_beats() {
+        let life = Life::detached("x");
+        let idle = Mailbox {
+            last_taken: Instant::now(),
+            oldest: None,
+        };
+        life.beat();
+        assert!(life.verdict(idle, LIMIT).is_some());
+        life.idle();
+        assert_eq!(life.verdict(idle, LIMIT), None);
     }
 
     #[test]

@@ -121,7 +121,7 @@ struct Owner<K, A: Actor<Context = Context<A>>> {
 
 impl<K, A> Roster<K, A>
 where
-    K: Clone + Eq + Hash + Send + Sync + 'static,
+    K: Clone + fmt::Debug + Eq + Hash + Send + Sync + 'static,
     A: Actor<Context = Context<A>>,
 {
     /// An empty roster. `make` is called for every life of a child, on its arbiter; it must give fresh state, seeded

@@ -1,6 +1,6 @@
 //! Tasks that somebody owns.
 
-use super::panics::{guarded_future, install_hook};
+use super::panics::{Panic, guarded_future, install_hook};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -36,11 +36,11 @@ pub enum TaskError {
 #[must_use = "dropping a task aborts it"]
 pub struct OwnedTask<T> {
     name: &'static str,
-    handle: JoinHandle<Result<T, super::panics::Panic>>,
+    handle: JoinHandle<Result<T, Panic>>,
     abort_on_drop: bool,
 }
 
-/// Spawns a task on the runtime of the caller. The only way to spawn in this house: an unowned task outlives shutdown
+/// Spawns a task on the runtime of the caller; a panic in it is logged. The only way to spawn in this house: an unowned task outlives shutdown
 /// and hides its panic.
 ///
 /// # Panics
@@ -57,7 +57,17 @@ where
     install_hook();
     OwnedTask {
         name,
-        handle: tokio::spawn(guarded_future(fut)),
+        handle: tokio::spawn(async move {
+            let result = guarded_future(fut).await;
+            // Here, because nobody may be left to be told; the owner gets the error as a value.
+            if let Err(Panic { message, location }) = &result {
+                tracing::error!(
+                    task.name = name, panic.location = %location,
+                    "Task `{name}` panicked at {location}: {message}"
+                );
+            }
+            result
+        }),
         abort_on_drop: true,
     }
 }

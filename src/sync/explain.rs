@@ -4,18 +4,11 @@
 //! explains itself by the rules of its own day.
 
 use crate::domain::{ListingId, Version, WatchId};
-<<<<<<< HEAD
-=======
 use crate::store::StoreError;
->>>>>>> w/sync
 use crate::store::history::{self, HistoryRow};
 use crate::store::holds::{self, Hold, HoldFilter};
 use crate::store::listings::{self, Listing};
 use crate::store::sync_log::{self, Push};
-<<<<<<< HEAD
-use crate::store::StoreError;
-=======
->>>>>>> w/sync
 use diesel_async::AsyncPgConnection;
 use serde::Serialize;
 use serde_json::Value;
@@ -46,25 +39,14 @@ pub struct Explanation {
 ///
 /// # Errors
 /// [`StoreError::NotFound`] without such a listing; when the database is away or refuses.
-<<<<<<< HEAD
-pub async fn explain(
-    conn: &mut AsyncPgConnection,
-    id: ListingId,
-) -> Result<Explanation, StoreError> {
-=======
 pub async fn explain(conn: &mut AsyncPgConnection, id: ListingId) -> Result<Explanation, StoreError> {
->>>>>>> w/sync
     let listing = listings::get(conn, id).await?;
     let product = listing.basis.product_id;
     let says = |key: &str| listing.wanted_cause.as_ref().and_then(|c| c.get(key));
     let number = |key: &str| says(key).and_then(Value::as_i64);
-<<<<<<< HEAD
-    let source = number("watch_id").map(WatchId).zip(number("version").map(Version));
-=======
     let source = number("watch_id")
         .map(WatchId)
         .zip(number("version").map(Version));
->>>>>>> w/sync
     let observation = match source {
         Some((watch, version)) => history::page(conn, product, None, ROWS)
             .await?
@@ -83,9 +65,6 @@ pub async fn explain(conn: &mut AsyncPgConnection, id: ListingId) -> Result<Expl
         .collect();
     let approved_by = says("approved_by").and_then(Value::as_str).map(str::to_owned);
     let pushes = sync_log::of_listing(conn, id, PUSHES).await?;
-<<<<<<< HEAD
-    let story = tell(&listing, observation.as_ref(), approved_by.as_deref(), &holds, &pushes);
-=======
     let story = tell(
         &listing,
         observation.as_ref(),
@@ -93,7 +72,6 @@ pub async fn explain(conn: &mut AsyncPgConnection, id: ListingId) -> Result<Expl
         &holds,
         &pushes,
     );
->>>>>>> w/sync
     Ok(Explanation {
         listing,
         observation,
@@ -131,13 +109,9 @@ fn tell(
             "{at}: version {} wants {} pieces at {}, {}: {}",
             listing.wanted_version,
             wanted.quantity,
-<<<<<<< HEAD
-            wanted.price.map_or_else(|| "the price that stands".to_owned(), |p| p.to_string()),
-=======
             wanted
                 .price
                 .map_or_else(|| "the price that stands".to_owned(), |p| p.to_string()),
->>>>>>> w/sync
             wanted.status,
             text("rule").unwrap_or_else(|| "by hand".to_owned()),
         );
@@ -164,14 +138,10 @@ fn tell(
             hold.created_at,
             hold.reason,
             hold.status,
-<<<<<<< HEAD
-            hold.decided_by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default(),
-=======
             hold.decided_by
                 .as_ref()
                 .map(|by| format!(" by `{by}`"))
                 .unwrap_or_default(),
->>>>>>> w/sync
         ));
     }
     for push in pushes.iter().rev() {
@@ -180,13 +150,9 @@ fn tell(
             push.sent_at,
             push.kind,
             push.wanted_version,
-<<<<<<< HEAD
-            push.new_quantity.map(|q| format!(", quantity {q}")).unwrap_or_default(),
-=======
             push.new_quantity
                 .map(|q| format!(", quantity {q}"))
                 .unwrap_or_default(),
->>>>>>> w/sync
             push.new_price.map(|p| format!(", price {p}")).unwrap_or_default(),
             push.outcome,
         ));

@@ -125,13 +125,7 @@ pub async fn link(
 }
 
 async fn find(outlet: &dyn Outlet, request: &LinkRequest) -> Result<FoundListing, LinkError> {
-<<<<<<< HEAD
-    let LinkRequest {
-        destination, sku, ..
-    } = request;
-=======
     let LinkRequest { destination, sku, .. } = request;
->>>>>>> w/sync
     let not_read = |error: NotRead| LinkError::NotRead {
         destination: *destination,
         why: match error {

@@ -56,16 +56,7 @@ pub async fn rework(
     wanted::write_wanted(conn, &updates).await
 }
 
-<<<<<<< HEAD
-fn update(
-    row: &ListingRow,
-    book: &PriceBook,
-    writer: &str,
-    now: DateTime<Utc>,
-) -> Option<WantedUpdate> {
-=======
 fn update(row: &ListingRow, book: &PriceBook, writer: &str, now: DateTime<Utc>) -> Option<WantedUpdate> {
->>>>>>> w/sync
     let basis = &row.listing.basis;
     let decision = pricing::wanted(&row.watches, basis, book, now)?;
     let (wanted, priority) = (decision.wanted(), decision.priority());

@@ -12,14 +12,9 @@ use super::syncer::SyncParts;
 use super::take::Work;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-<<<<<<< HEAD
-use crate::domain::{DestinationPlatform, ListingId};
-use crate::pricing::PriceBook;
-=======
 use crate::domain::{DestinationPlatform, ListingId, Platform};
 use crate::pricing::PriceBook;
 use crate::store::errors::{self, ErrorRecord, ErrorType, Severity};
->>>>>>> w/sync
 use crate::store::listings::{self, Listing};
 use crate::store::{Db, StoreError, sync_log};
 use arc_swap::ArcSwap;
@@ -269,7 +264,7 @@ impl Shared {
         records.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
         records.dedup_by(|a, b| a.fingerprint == b.fingerprint);
         for record in &records {
-            errors::record(conn, record).await?;
+            errors::record(conn, std::slice::from_ref(record)).await?;
         }
         Ok(())
     }
@@ -283,7 +278,7 @@ fn error_record(platform: Platform, listing: &Listing, trouble: &Trouble) -> Err
     };
     ErrorRecord {
         error_type: ErrorType::ApiError,
-        code: Some(trouble.code.clone()),
+        code: trouble.code.clone(),
         message: trouble.message.clone(),
         product_id: (!trouble.shared).then_some(listing.basis.product_id),
         platform: Some(platform),
@@ -293,6 +288,7 @@ fn error_record(platform: Platform, listing: &Listing, trouble: &Trouble) -> Err
             Severity::Medium
         },
         fingerprint: format!("sync {platform} {}{whose}", trouble.code),
-        details: Some(json!({ "listing_id": listing.id(), "wanted": listing.basis.wanted })),
+        details: json!({ "listing_id": listing.id(), "wanted": listing.basis.wanted }),
+        times: 1,
     }
 }

@@ -20,9 +20,6 @@ mod queue;
 mod simulator;
 mod store;
 mod support;
-<<<<<<< HEAD
-mod yahoo;
-=======
 mod sync;
 mod wanted;
->>>>>>> w/sync
+mod yahoo;

@@ -1,6 +1,5 @@
 //! The store on a real PostgreSQL.
 
-mod kept;
 mod migrate;
 mod outage;
 mod pool;

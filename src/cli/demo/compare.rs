@@ -35,10 +35,18 @@ pub(super) async fn compare(
     client: &Client,
 ) -> anyhow::Result<Comparison> {
     let held = Held::ask(client).await?;
-    let served: HashMap<Box<str>, ItemView> = simulator.served().into_iter().map(|v| (v.id.clone(), v)).collect();
-    let truth: HashMap<Box<str>, ItemView> = simulator.truth().into_iter().map(|v| (v.id.clone(), v)).collect();
-    let register: HashMap<Box<str>, RegisterEntry> =
-        simulator.register().into_iter().map(|e| (e.sku.clone(), e)).collect();
+    let served: HashMap<Box<str>, ItemView> = simulator
+        .served()
+        .into_iter()
+        .map(|v| (v.id.clone(), v))
+        .collect();
+    let truth: HashMap<Box<str>, ItemView> =
+        simulator.truth().into_iter().map(|v| (v.id.clone(), v)).collect();
+    let register: HashMap<Box<str>, RegisterEntry> = simulator
+        .register()
+        .into_iter()
+        .map(|e| (e.sku.clone(), e))
+        .collect();
     let mut comparison = Comparison::default();
     for product in simulator.catalogue().products {
         let seen = served.get(&product.item_id);
@@ -48,7 +56,9 @@ pub(super) async fn compare(
         }
         let Some(seen) = seen else { continue };
         for listing in &product.listings {
-            let Some(entry) = register.get(&listing.sku) else { continue };
+            let Some(entry) = register.get(&listing.sku) else {
+                continue;
+            };
             if held.items.contains(&*product.item_id) || held.skus.contains(&*listing.sku) {
                 comparison.held = comparison.held.saturating_add(1);
             } else if let Some(difference) = difference(book, seen, entry) {
@@ -70,14 +80,23 @@ fn difference(book: &PriceBook, seen: &ItemView, entry: &RegisterEntry) -> Optio
     (quantity_differs || price_differs).then(|| {
         format!(
             "{}: shows {} at {}, its page (version {}) calls for {} at {}",
-            entry.sku, shows.quantity, price(shows.price), seen.version, wants.quantity, price(wants.price)
+            entry.sku,
+            shows.quantity,
+            price(shows.price),
+            seen.version,
+            wants.quantity,
+            price(wants.price)
         )
     })
 }
 
 fn watch(seen: &ItemView) -> Option<WatchState> {
     let buyable = seen.status == Status::Open && seen.buy_now_jpy.is_some();
-    let stock = if buyable { Quantity::new(seen.stock.into()).ok()? } else { Quantity::ZERO };
+    let stock = if buyable {
+        Quantity::new(seen.stock.into()).ok()?
+    } else {
+        Quantity::ZERO
+    };
     Some(WatchState {
         watch_id: WatchId(1),
         product_id: ProductId(1),
@@ -86,7 +105,11 @@ fn watch(seen: &ItemView) -> Option<WatchState> {
         state: Some(SourceState {
             stock,
             price: seen.buy_now_jpy.and_then(|yen| Money::yen(yen.into()).ok()),
-            url_status: if seen.status == Status::Removed { UrlStatus::Dead } else { UrlStatus::Active },
+            url_status: if seen.status == Status::Removed {
+                UrlStatus::Dead
+            } else {
+                UrlStatus::Active
+            },
         }),
         enabled: true,
         held: None,
@@ -97,8 +120,16 @@ fn watch(seen: &ItemView) -> Option<WatchState> {
 fn shown(entry: &RegisterEntry) -> Option<ListingState> {
     let published = &*entry.status == "PUBLISHED";
     Some(ListingState {
-        status: if published { ListingStatus::Active } else { ListingStatus::Ended },
-        quantity: if published { Quantity::new(entry.quantity.into()).ok()? } else { Quantity::ZERO },
+        status: if published {
+            ListingStatus::Active
+        } else {
+            ListingStatus::Ended
+        },
+        quantity: if published {
+            Quantity::new(entry.quantity.into()).ok()?
+        } else {
+            Quantity::ZERO
+        },
         price: entry.price,
     })
 }
@@ -142,8 +173,16 @@ async fn every(client: &Client, path: &str, field: &str) -> anyhow::Result<HashS
     let mut after = 0;
     loop {
         let page = client.get(&format!("{path}&limit=1000&after={after}")).await?;
-        let items = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-        found.extend(items.iter().filter_map(|i| Some(i.get(field)?.as_str()?.to_owned())));
+        let items = page
+            .get("items")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        found.extend(
+            items
+                .iter()
+                .filter_map(|i| Some(i.get(field)?.as_str()?.to_owned())),
+        );
         match page.get("next").and_then(Value::as_i64) {
             Some(next) => after = next,
             None => return Ok(found),

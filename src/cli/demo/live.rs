@@ -36,8 +36,15 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) async fn begin(client: Client) -> anyhow::Result<Self> {
-        Ok(Self { client, began: Instant::now(), seen: 0, delays_ms: Vec::new(), accepted: 0, failed: 0 })
+    pub(super) fn begin(client: Client) -> Self {
+        Self {
+            client,
+            began: Instant::now(),
+            seen: 0,
+            delays_ms: Vec::new(),
+            accepted: 0,
+            failed: 0,
+        }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -46,8 +53,15 @@ impl Live {
 
     /// Shows what was pushed since the last look. A push whose answer is outstanding is shown once it is there.
     pub(super) async fn look(&mut self) -> anyhow::Result<()> {
-        let page = self.client.get(&format!("/v1/syncs?limit=1000&after={}", self.seen)).await?;
-        let items = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+        let page = self
+            .client
+            .get(&format!("/v1/syncs?limit=1000&after={}", self.seen))
+            .await?;
+        let items = page
+            .get("items")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         let mut shown = 0_usize;
         for push in &items {
             let outcome = push.get("outcome").and_then(Value::as_str).unwrap_or_default();
@@ -70,7 +84,8 @@ impl Live {
     fn count(&mut self, push: &Value, outcome: &str) {
         if outcome == "accepted" {
             self.accepted = self.accepted.saturating_add(1);
-            self.delays_ms.extend(push.get("delay_ms").and_then(Value::as_f64));
+            self.delays_ms
+                .extend(push.get("delay_ms").and_then(Value::as_f64));
         } else {
             self.failed = self.failed.saturating_add(1);
         }
@@ -79,9 +94,17 @@ impl Live {
     fn line(&self, push: &Value, outcome: &str) -> String {
         let number = |key: &str| push.get(key).and_then(Value::as_i64);
         let text = |key: &str| push.get(key).and_then(Value::as_str).unwrap_or("-");
-        let cause = |key: &str| push.get("cause").and_then(|c| c.get(key)).cloned().unwrap_or_default();
+        let cause = |key: &str| {
+            push.get("cause")
+                .and_then(|c| c.get(key))
+                .cloned()
+                .unwrap_or_default()
+        };
         let stock = cause("stock").to_string();
-        let cost = cause("cost").get("amount").and_then(Value::as_str).map_or(String::new(), |a| format!(" ¥{a}"));
+        let cost = cause("cost")
+            .get("amount")
+            .and_then(Value::as_str)
+            .map_or(String::new(), |a| format!(" ¥{a}"));
         let mut moved = Vec::new();
         if number("new_quantity").is_some() && number("old_quantity") != number("new_quantity") {
             let old = number("old_quantity").map_or_else(|| "?".to_owned(), |n| n.to_string());
@@ -90,7 +113,11 @@ impl Live {
         if text("new_price") != "-" && text("old_price") != text("new_price") {
             moved.push(format!("price {}→{}", text("old_price"), text("new_price")));
         }
-        let what = if moved.is_empty() { text("kind").to_owned() } else { moved.join(", ") };
+        let what = if moved.is_empty() {
+            text("kind").to_owned()
+        } else {
+            moved.join(", ")
+        };
         let end = match push.get("delay_ms").and_then(Value::as_f64) {
             Some(delay) if outcome == "accepted" => format!("{delay:7.0} ms"),
             _ => outcome.to_owned(),

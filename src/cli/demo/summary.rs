@@ -24,11 +24,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) async fn of(
-        simulator: &Running,
-        live: &Live,
-        comparison: Comparison,
-    ) -> anyhow::Result<Self> {
+    pub(super) async fn of(simulator: &Running, live: &Live, comparison: Comparison) -> anyhow::Result<Self> {
         let status = live.client().get("/v1/status").await?;
         let at = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
         let mut delays = live.delays_ms.clone();
@@ -70,12 +66,27 @@ impl Summary {
             ("products", self.products.to_string()),
             ("checks", self.checks.to_string()),
             ("changes", self.changes.to_string()),
-            ("pushes", format!("{} accepted, {} failed or unknown and repeated", self.pushes, self.failed_pushes)),
+            (
+                "pushes",
+                format!(
+                    "{} accepted, {} failed or unknown and repeated",
+                    self.pushes, self.failed_pushes
+                ),
+            ),
             ("open holds", self.holds.to_string()),
-            ("page read → eBay's answer", format!("p50 {}, p95 {}, p99 {}", ms(p50), ms(p95), ms(p99))),
+            (
+                "page read → eBay's answer",
+                format!("p50 {}, p95 {}, p99 {}", ms(p50), ms(p95), ms(p99)),
+            ),
             ("changes not seen yet", self.comparison.unseen.to_string()),
-            ("listings that wait for a person", self.comparison.held.to_string()),
-            ("listings that differ", self.comparison.differing.len().to_string()),
+            (
+                "listings that wait for a person",
+                self.comparison.held.to_string(),
+            ),
+            (
+                "listings that differ",
+                self.comparison.differing.len().to_string(),
+            ),
             ("the daemon ended with", self.daemon_ended.clone()),
         ];
         for (name, value) in rows {

@@ -9,6 +9,7 @@ use super::{DynamicSpec, RosterEvent};
 use actix::{Actor, Arbiter, ArbiterHandle, Context};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -53,7 +54,7 @@ pub(super) enum State {
 
 impl<K, A> Inner<K, A>
 where
-    K: Clone + Eq + Hash + Send + Sync + 'static,
+    K: Clone + Debug + Eq + Hash + Send + Sync + 'static,
     A: Actor<Context = Context<A>>,
 {
     /// What follows from the end of a child's life.
@@ -86,6 +87,7 @@ where
             let after = restart_delay(trouble.streak, self.spec.intensity);
             members.restarts += 1;
             drop(members);
+            tracing::warn!(child.key = ?key, "Child {key:?} {exit}. It is started again in {after:?}");
             self.tell(RosterEvent::Crashed {
                 key: key.clone(),
                 exit,
@@ -98,6 +100,10 @@ where
         trouble.arbiter = Arbiter::try_current();
         drop(members);
         post.close();
+        tracing::error!(
+            child.key = ?key, child.crashes = crashes,
+            "Child {key:?} {exit}. That was once too often: it is in quarantine until it is released"
+        );
         self.tell(RosterEvent::Quarantined {
             key: key.clone(),
             exit,
@@ -134,7 +140,7 @@ pub(super) struct RosterKeeper<K, A: Actor> {
 
 impl<K, A> Keeper<A> for RosterKeeper<K, A>
 where
-    K: Clone + Eq + Hash + Send + Sync + 'static,
+    K: Clone + Debug + Eq + Hash + Send + Sync + 'static,
     A: Actor<Context = Context<A>>,
 {
     fn post(&self) -> &Arc<Post<A>> {

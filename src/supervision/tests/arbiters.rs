@@ -2,8 +2,8 @@
 
 use super::kit::{Do, Log, Ping, do_to, every, group, node, until, worker};
 use crate::supervision::{
-    ChildSpec, ChildState, Exit, Fate, GroupSpec, Handle, Placement, SendError, Shutdown, Strategy, Tree,
-    TreeOptions, Watchdog,
+    ChildSpec, ChildState, Exit, Fate, GroupSpec, Handle, Intensity, Placement, SendError, Shutdown,
+    Strategy, Tree, TreeOptions, Watchdog,
 };
 use actix::prelude::*;
 use std::future::Future;
@@ -215,6 +215,7 @@ fn a_stop_names_what_it_must_leave_running() {
         let tree = start(group("root", Strategy::OneForOne, vec![x, y]), options).await;
         let (release, block) = mpsc::channel();
         hx.tell(Block(block)).unwrap();
+        until("it blocks", || node(&tree, "x").mailbox.unwrap().waiting == 0).await;
         let report = tree.stop(Duration::from_secs(10)).await;
         assert_eq!(report.leftovers.len(), 1);
         assert_eq!(
@@ -227,22 +228,34 @@ fn a_stop_names_what_it_must_leave_running() {
 }
 
 #[test]
-fn a_restart_takes_less_than_the_promised_time() {
+fn the_median_restart_takes_less_than_the_promised_100_ms() {
     on_threads(|options| async {
         let log = Log::default();
         let (x, handle) = worker("x", &log);
+        // A period so short that each crash is the first of its streak, and so has no wait of its own.
+        let intensity = Intensity {
+            restarts: 1_000,
+            within: Duration::from_millis(1),
+        };
         let spec = GroupSpec {
-            intensity: every(10_000, 3_600),
+            intensity,
             ..group("root", Strategy::OneForOne, vec![x])
         };
         let tree = start(spec, options).await;
-        // The first restart of a streak is the immediate one; the later ones wait on purpose.
-        let began = tokio::time::Instant::now();
-        let (crashed, served) = tokio::join!(do_to(&handle, Do::Panic), handle.send(Ping));
-        let took = began.elapsed();
-        assert_eq!((crashed, served), (Err(SendError::Crashed), Ok(1)));
-        println!("crash to first answer of the successor: {took:?}");
-        assert!(took < Duration::from_millis(100), "{took:?}");
+        let mut took = Vec::new();
+        for _ in 0..51 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let began = tokio::time::Instant::now();
+            let (crashed, served) = tokio::join!(do_to(&handle, Do::Panic), handle.send(Ping));
+            assert_eq!((crashed, served), (Err(SendError::Crashed), Ok(1)));
+            took.push(began.elapsed());
+        }
+        took.sort_unstable();
+        println!(
+            "crash to first answer of the successor: median {:?}, worst {:?}",
+            took[25], took[50]
+        );
+        assert!(took[25] < Duration::from_millis(100), "{:?}", took[25]);
         tree.stop(Duration::from_secs(10)).await;
     });
 }
@@ -286,8 +299,12 @@ fn many_threads_may_use_a_handle_through_crashes_and_every_message_is_answered()
             assert_eq!((crashed, busy), (0, 0), "only the message in hand fails");
         }
         assert!(answered > 0);
-        let mailbox = node(&tree, "x").mailbox.unwrap();
-        assert_eq!((mailbox.waiting, mailbox.taken), (0, 0));
+        // The actor's thread may still be unwinding the last panic, with a place in its hands.
+        until("all places are free", || {
+            let mailbox = node(&tree, "x").mailbox.unwrap();
+            (mailbox.waiting, mailbox.taken) == (0, 0)
+        })
+        .await;
         tree.stop(Duration::from_secs(10)).await;
     });
 }

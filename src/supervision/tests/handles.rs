@@ -213,6 +213,8 @@ async fn an_outage_that_is_waited_for_with_a_deadline_is_no_crash() {
     do_to(three.b(), Do::WaitFor(300)).await.unwrap();
     three.b().tell(Ping).unwrap();
     assert_eq!(after(&three, 299).await.1, 0);
+    // Nor must an actor that has waited once go on saying so when it has nothing to do.
+    assert_eq!(after(&three, 900).await.1, 0);
 }
 
 #[actix::test]
