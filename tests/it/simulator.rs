@@ -12,6 +12,7 @@ mod api;
 mod faults;
 mod orders;
 mod pages;
+mod readings;
 mod speed;
 
 use serde_json::{Value, json};
