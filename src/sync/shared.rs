@@ -266,7 +266,7 @@ impl Shared {
         records.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
         records.dedup_by(|a, b| a.fingerprint == b.fingerprint);
         for record in &records {
-            errors::record(conn, std::slice::from_ref(record)).await?;
+            errors::record(conn, record).await?;
         }
         Ok(())
     }
@@ -280,7 +280,7 @@ fn error_record(platform: Platform, listing: &Listing, trouble: &Trouble) -> Err
     };
     ErrorRecord {
         error_type: ErrorType::ApiError,
-        code: trouble.code.clone(),
+        code: Some(trouble.code.clone()),
         message: trouble.message.clone(),
         product_id: (!trouble.shared).then_some(listing.basis.product_id),
         platform: Some(platform),
@@ -290,7 +290,6 @@ fn error_record(platform: Platform, listing: &Listing, trouble: &Trouble) -> Err
             Severity::Medium
         },
         fingerprint: format!("sync {platform} {}{whose}", trouble.code),
-        details: json!({ "listing_id": listing.id(), "wanted": listing.basis.wanted }),
-        times: 1,
+        details: Some(json!({ "listing_id": listing.id(), "wanted": listing.basis.wanted })),
     }
 }
