@@ -11,9 +11,10 @@
 //! - **Saved before used.** What a refresh brought goes through the [`TokenStore`] first. A rotated refresh token that
 //!   could not be saved is not used; it is kept and saved at the next call. The one before it is kept until the new one
 //!   has worked once.
-//! - **No hammering.** After a failure the endpoint is left alone for 1, 2, 4 … 60 s (or its `Retry-After`); after it
+//! - **No hammering.** After a failure the endpoint is left alone for 1, 2, 4 … 15 s (or its `Retry-After`); after it
 //!   refused the grant or the client, for 15 minutes, and every call says `needs_reauth` and what to do. Of tokens that
-//!   are refused within their first minute three in a row are replaced; then none for the rest of that minute.
+//!   are refused within their first minute and never worked three in a row are replaced; then none for the rest of that
+//!   minute.
 //! - **Secrets stay secret.** They are [`SecretString`]s; no error holds a part of the endpoint's answer but its RFC
 //!   6749 error code.
 //!
@@ -36,6 +37,7 @@ use rule::{Granted, Refused};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
@@ -125,7 +127,7 @@ struct Renewal {
     rest: Option<Rest>,
     failures: u32,
     generation: u64,
-    /// How many tokens in a row were refused within their first minute.
+    /// How many tokens in a row were refused within their first minute without ever having worked.
     young_refused: u32,
     /// When the newest token was issued, if that was seen.
     issued_at: Option<Instant>,
@@ -152,6 +154,8 @@ struct Fresh {
 pub struct OAuth {
     endpoint: Arc<Endpoint>,
     held: Arc<RwLock<Option<Held>>>,
+    /// The newest generation that the platform took.
+    worked: Arc<AtomicU64>,
     renewal: Arc<tokio::sync::Mutex<Renewal>>,
 }
 
@@ -173,6 +177,7 @@ impl OAuth {
                 unsaved: Mutex::new(None),
             }),
             held: Arc::default(),
+            worked: Arc::default(),
             renewal: Arc::default(),
         }
     }
@@ -213,6 +218,11 @@ impl OAuth {
         self.under_lock(renewal, Some(refused.generation)).await
     }
 
+    /// Says that the platform took this token.
+    pub fn worked(&self, bearer: &Bearer) {
+        self.worked.fetch_max(bearer.generation, Ordering::Relaxed);
+    }
+
     /// Forgets what was refused, so that the next call asks at once: the operator says that it was put right.
     pub async fn retry_now(&self) {
         let mut renewal = self.renewal.lock().await;
@@ -238,7 +248,8 @@ impl OAuth {
         }
         if renewal.task.is_none() {
             // Nothing held, and yet issued just now: it was refused.
-            if usable.is_none() && renewal.is_young(now) {
+            let never_worked = self.worked.load(Ordering::Relaxed) < renewal.generation;
+            if usable.is_none() && never_worked && renewal.is_young(now) {
                 if renewal.young_refused >= rule::YOUNG_REPLACED {
                     return Err(self.endpoint.young_token_refused());
                 }

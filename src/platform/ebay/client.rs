@@ -143,6 +143,9 @@ impl Client {
             .await;
         fail::fail_point!("fp10_unread");
         let answer = answer.map_err(|error| lost(doing, &error, ask))?;
+        if answer.is_success() {
+            self.oauth.worked(bearer);
+        }
         Ok(Reply {
             status: answer.status,
             retry_after: answer.retry_after(self.clock.now()),

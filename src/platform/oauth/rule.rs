@@ -14,10 +14,11 @@ const CREDIBLE: std::ops::RangeInclusive<u64> = 10..=86_400;
 pub(super) const REFUSED_REST: Duration = Duration::from_secs(15 * 60);
 /// A token this young that is refused was not refused for its age.
 pub(super) const YOUNG: Duration = Duration::from_secs(60);
-/// So many young tokens in a row are replaced when they are refused; then another would not help.
+/// So many young tokens in a row are replaced when they are refused without ever having worked; then another would not
+/// help.
 pub(super) const YOUNG_REPLACED: u32 = 3;
-/// The longest rest after a passing failure.
-const LONGEST_REST: Duration = Duration::from_secs(60);
+/// The longest rest after a passing failure: short enough that nobody waits long once the endpoint is back.
+const LONGEST_REST: Duration = Duration::from_secs(15);
 /// The longest token that is taken, in bytes.
 const LONGEST_TOKEN: usize = 16 * 1024;
 
@@ -40,13 +41,13 @@ pub(super) fn margin(lifetime: Duration) -> Duration {
 
 /// How long to rest after the `failures`-th failure in a row (1 is the first) of a call that may work next time.
 pub(super) fn rest(failures: u32, class: ErrorClass) -> Duration {
-    let doubled = Duration::from_secs(1 << failures.saturating_sub(1).min(6));
+    let doubled = Duration::from_secs(1 << failures.saturating_sub(1).min(6)).min(LONGEST_REST);
     match class {
         ErrorClass::Unauthorized => REFUSED_REST,
         ErrorClass::RateLimited {
             retry_after: Some(wait),
         } => wait.max(doubled),
-        _ => doubled.min(LONGEST_REST),
+        _ => doubled,
     }
 }
 
@@ -271,7 +272,7 @@ mod tests {
         #[test]
         fn a_rest_is_bounded_and_never_short(failures in 1_u32..1000) {
             let rest = rest(failures, ErrorClass::Transient);
-            prop_assert!((Duration::from_secs(1)..=Duration::from_secs(60)).contains(&rest));
+            prop_assert!((Duration::from_secs(1)..=LONGEST_REST).contains(&rest));
             prop_assert_eq!(super::rest(failures, ErrorClass::Unauthorized), REFUSED_REST);
         }
     }

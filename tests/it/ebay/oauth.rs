@@ -266,6 +266,18 @@ async fn a_platform_that_refuses_every_token_is_not_asked_for_ever_more() {
 }
 
 #[tokio::test]
+async fn a_token_that_worked_once_is_replaced_as_often_as_it_takes() {
+    let bench = Bench::new(|n, _| token(&format!("t{n}"), 7200)).await;
+    let oauth = bench.oauth();
+    for n in 1..20 {
+        let bearer = oauth.access().await.unwrap();
+        assert_eq!(bearer.token().expose_secret(), format!("t{n}"));
+        oauth.worked(&bearer);
+        oauth.renew(&bearer).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_restart_takes_the_kept_token_while_it_lasts() {
     let bench = Bench::new(|n, _| token(&format!("t{n}"), 7200)).await;
     bench.oauth().access().await.unwrap();
