@@ -22,8 +22,6 @@ mod destination;
 mod source;
 mod verdict;
 
-/// What the words of this room's messages and status mean, for rooms that know gateways and not the machinery.
-pub use crate::resilience::{GateView, Guard, Priority};
 pub use destination::{DestinationGateway, End, Find, Read, Relist, Revise};
 pub use source::{Observe, SourceGateway};
 

@@ -442,6 +442,9 @@ pub struct Settlement {
     pub needs_read_back: bool,
     /// Sets the listing aside.
     pub hold: Option<ListingHold>,
+    /// Whatever is under way is not to be trusted any more: this late push may have been applied in between, so every
+    /// push begun before now counts as overtaken.
+    pub breaks_fence: bool,
     /// Nothing may be revised any more on this Pacific day, the destination says.
     pub exhausted: Option<(NaiveDate, u32)>,
     /// The `sync_log` row and its end: outcome and error.
@@ -493,10 +496,11 @@ async fn settle_listings(
              push_deadline = CASE WHEN i.over THEN NULL ELSE l.push_deadline END, \
              needs_read_back = i.read_back, \
              revisions_day = COALESCE(i.day, l.revisions_day), revisions = COALESCE(i.revisions, l.revisions), \
+             last_sync_log_id = COALESCE(i.fence, l.last_sync_log_id), \
              sync_queue_status = i.queue, updated_at = now() \
          FROM unnest($1::bigint[], $2::text[], $3::int[], $4::numeric[], $5::bigint[], $6::bool[], $7::bool[], \
-                     $8::date[], $9::int[], $11::text[]) \
-              AS i (id, status, quantity, price, synced, over, read_back, day, revisions, queue) \
+                     $8::date[], $9::int[], $11::text[], $12::bigint[]) \
+              AS i (id, status, quantity, price, synced, over, read_back, day, revisions, queue, fence) \
          WHERE l.id = i.id",
     )
     .bind::<Array<BigInt>, _>(settlements.iter().map(|s| s.listing.0).collect::<Vec<_>>())
@@ -551,6 +555,12 @@ async fn settle_listings(
                 JobEnd::Done | JobEnd::Dead { .. } => "idle",
                 JobEnd::Again { .. } | JobEnd::Retry { .. } => "queued",
             })
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<Nullable<BigInt>>, _>(
+        settlements
+            .iter()
+            .map(|s| s.log.as_ref().filter(|_| s.breaks_fence).map(|(id, _, _)| id.0))
             .collect::<Vec<_>>(),
     ))
     .execute(conn)

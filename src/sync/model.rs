@@ -101,6 +101,8 @@ struct Request {
     send_before: DateTime<Utc>,
     /// Sent, and over there.
     arrived: bool,
+    /// What a read saw when it arrived.
+    seen: Option<ListingState>,
     /// Nobody waits for its answer any more.
     orphan: bool,
     /// Its worker was stopped between its last look at the watch and the sending.
@@ -255,6 +257,7 @@ impl World {
             },
             send_before: self.now + SEND_WITHIN,
             arrived: false,
+            seen: None,
             orphan: false,
             zombie: false,
         });
@@ -292,6 +295,7 @@ impl World {
             return;
         }
         request.arrived = true;
+        request.seen = Some(self.shown);
         let step = request.begun.step;
         if step.is_write() {
             self.shown = step.applied(self.shown);
@@ -324,7 +328,7 @@ impl World {
                 why: "test".into(),
                 retry_after: Duration::from_millis(500),
             })),
-            (false, true, false) => Answer::Read(Ok(self.shown)),
+            (false, true, false) => Answer::Read(Ok(request.seen.unwrap())),
             (false, _, _) => Answer::Read(Err(super::outlet::NotRead::Failed(failure(
                 ErrorClass::Transient,
             )))),
@@ -373,6 +377,9 @@ impl World {
             row.pushing = None;
         }
         row.needs_read_back = s.needs_read_back;
+        if s.breaks_fence {
+            row.last_sync_log_id = s.log.as_ref().map(|(id, _, _)| *id);
+        }
         if let Some(hold) = &s.hold {
             row.held_reason = Some(hold.reason.into());
         }

@@ -95,6 +95,7 @@ struct Verdict {
     over: bool,
     needs_read_back: bool,
     hold: Option<ListingHold>,
+    breaks_fence: bool,
     outcome: PushOutcome,
     error: Option<Value>,
     job: JobEnd,
@@ -144,6 +145,7 @@ pub fn settle(
             over: verdict.over,
             needs_read_back: verdict.needs_read_back,
             hold: verdict.hold,
+            breaks_fence: verdict.breaks_fence,
             exhausted,
             log: Some((begun.log, verdict.outcome, verdict.error)),
             job: (begun.lease, verdict.job),
@@ -176,6 +178,7 @@ impl Verdict {
             over: false,
             needs_read_back: listing.needs_read_back,
             hold: None,
+            breaks_fence: false,
             outcome,
             error: None,
             job,
@@ -186,17 +189,24 @@ impl Verdict {
     }
 }
 
-/// The lease was lost: somebody else has pushed or will. The late request may stand over there: look.
+/// Another push was settled or begun since this one: the late request may stand over there. Look.
+///
+/// The fence is broken in two ways. A *newer* push was begun (its number is greater): then that one owns the listing, and
+/// because this late one may have been applied beside it, its own answer is not to be trusted either. Or an *older* one
+/// woke up late and broke it: then nothing newer has been begun, and this push is over once it is answered.
 fn overtaken(listing: &Listing, begun: &Begun, answer: &Answer) -> Verdict {
     let (outcome, harmless) = match answer {
         Answer::Written(Written::Accepted { .. }) => (PushOutcome::Accepted, false),
         Answer::Written(Written::Unknown(_)) => (PushOutcome::Unknown, false),
-        Answer::Written(Written::Failed(_) | Written::NotSent(_)) => (PushOutcome::Failed, true),
-        Answer::Read(_) => (PushOutcome::Failed, true),
+        Answer::Written(Written::Failed(_) | Written::NotSent(_)) | Answer::Read(_) => (PushOutcome::Failed, true),
     };
+    let by_older = listing.last_sync_log_id < Some(begun.log);
+    let answered = !matches!(answer, Answer::Written(Written::Unknown(_)));
     Verdict {
+        over: by_older && answered && begun.step.is_write(),
         needs_read_back: listing.needs_read_back || !harmless,
-        error: Some(json!({ "overtaken": "another push was begun before this one was settled" })),
+        breaks_fence: !by_older && !harmless,
+        error: Some(json!({ "overtaken": "another push of this listing was begun or settled meanwhile" })),
         ..Verdict::of(listing, outcome, again(Duration::ZERO, begun.priority.min(2)))
     }
 }

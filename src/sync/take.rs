@@ -194,6 +194,7 @@ fn plain(claimed: &Claimed, job: JobEnd) -> Settlement {
         over: false,
         needs_read_back: claimed.listing.needs_read_back,
         hold: None,
+        breaks_fence: false,
         exhausted: None,
         log: None,
         job: (claimed.lease, job),

@@ -8,10 +8,9 @@
 use super::{NotRead, NotSent, Outlet, Urgency, Written};
 use crate::clock::Clock;
 use crate::domain::{ErrorClass, ListingId, ListingRef, ListingState};
-use crate::platform::gateway::{
-    DestinationGateway, End, Find, GateView, Guard, Priority, Read, Relist, Revise, was_never_sent,
-};
+use crate::platform::gateway::{DestinationGateway, End, Find, Read, Relist, Revise, was_never_sent};
 use crate::platform::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Revision};
+use crate::resilience::{GateView, Guard, Priority};
 use crate::supervision::{Handle, SendError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
