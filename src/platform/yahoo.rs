@@ -183,8 +183,8 @@ fn extract_by_document(
     };
     let named = classify::kind(&text, &facts);
     if let Some(error) = by_status {
-        // "Access is concentrated" comes with 503 and says more than the number.
-        let blocked = named.filter(|named| named.code.class() == ErrorClass::Blocked);
+        // How one is turned away says more than a 403; a 503 says what it is whatever its text.
+        let blocked = named.filter(|named| named.code.class() == error.class);
         return Err(blocked.map_or(error, told));
     }
     Err(told(named.or(refusal).unwrap_or_else(|| {

@@ -258,16 +258,20 @@ const TURNED_AWAY: [(&str, Code); 22] = [
     ("年齢確認", Code::AgeGate),
     ("18歳以上", Code::AgeGate),
 ];
-const GONE: [(&str, Code); 7] = [
+/// Said of this one item, as a fact. "Deleted, or never there" is a page that was not found.
+const GONE: [(&str, Code); 10] = [
     ("オークションは取り消されました", Code::Removed),
-    ("オークションは削除され", Code::Removed),
-    ("商品は削除され", Code::Removed),
-    ("出品は取り消され", Code::Removed),
-    ("出品が取り消され", Code::Removed),
+    ("オークションは取り消されています", Code::Removed),
+    ("オークションは削除されました", Code::Removed),
+    ("オークションは削除されています", Code::Removed),
+    ("商品は削除されました", Code::Removed),
+    ("商品は削除されています", Code::Removed),
+    ("出品は取り消されました", Code::Removed),
+    ("出品が取り消されました", Code::Removed),
     ("オークションは存在しません", Code::Removed),
     ("商品は存在しません", Code::Removed),
 ];
-const NOT_FOUND: [(&str, Code); 9] = [
+const NOT_FOUND: [(&str, Code); 10] = [
     ("ページが見つかりません", Code::Soft404),
     ("ページは見つかりません", Code::Soft404),
     ("ページが存在しません", Code::Soft404),
@@ -276,6 +280,7 @@ const NOT_FOUND: [(&str, Code); 9] = [
     ("ページは表示できません", Code::Soft404),
     ("ページが表示できません", Code::Soft404),
     ("お探しのページ", Code::Soft404),
+    ("お探しの商品", Code::Soft404),
     ("ドキュメントは存在しません", Code::Soft404),
 ];
 

@@ -55,12 +55,7 @@ fn each_kind_of_page_has_its_code_and_class() {
             "access_concentrated",
             ErrorClass::Blocked,
         ),
-        (
-            "access_concentrated",
-            503,
-            "access_concentrated",
-            ErrorClass::Blocked,
-        ),
+        ("access_concentrated", 503, "http_503", ErrorClass::Transient),
         ("access_denied", 200, "access_denied", ErrorClass::Blocked),
         ("access_denied", 403, "access_denied", ErrorClass::Blocked),
         ("maintenance", 200, "maintenance", ErrorClass::Blocked),
