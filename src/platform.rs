@@ -36,6 +36,10 @@ impl Classified for PlatformError {
     fn class(&self) -> ErrorClass {
         self.class
     }
+
+    fn unavailable(&self) -> bool {
+        &*self.code == "http_503"
+    }
 }
 
 /// A place where goods are bought. Reading only.

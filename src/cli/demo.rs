@@ -97,8 +97,8 @@ fn simulated(arguments: &DemoArgs, settings: &Settings) -> SimulatorSettings {
         seed: arguments.seed,
         products: count,
         listings: count,
-        change_rate_per_s: settings.demo.changes_per_s,
-        sale_rate_per_s: 0.2,
+        // Nothing moves before everything is registered: see `begin`.
+        change_rate_per_s: 0.0,
         wild_share: 0.01,
         auctions: AuctionSettings {
             share: 0.2,
@@ -106,11 +106,6 @@ fn simulated(arguments: &DemoArgs, settings: &Settings) -> SimulatorSettings {
             ends_within_s: 300.0,
             extension_s: 5.0,
             ..AuctionSettings::default()
-        },
-        faults: if settings.demo.faults {
-            lively()
-        } else {
-            FaultPlan::default()
         },
         ..SimulatorSettings::default()
     }
@@ -120,7 +115,7 @@ fn simulated(arguments: &DemoArgs, settings: &Settings) -> SimulatorSettings {
 pub(super) fn lively() -> FaultPlan {
     let mut plan = FaultPlan::default();
     plan.yahoo.p_503 = 0.004;
-    plan.yahoo.p_429 = 0.001;
+    plan.yahoo.p_429 = 0.0003;
     plan.yahoo.p_truncated = 0.004;
     plan.yahoo.p_reset = 0.002;
     plan.yahoo.p_drift = 0.004;
@@ -162,6 +157,16 @@ async fn watch(
     let client = daemon.client()?;
     live::register(&client, simulator).await?;
     let mut live = Live::begin(client.clone());
+    simulator.order(&Order {
+        change_rate_per_s: Some(settings.demo.changes_per_s),
+        sale_rate_per_s: Some(0.2),
+        faults: settings
+            .demo
+            .faults
+            .then(|| serde_json::to_value(lively()))
+            .transpose()?,
+        ..Order::default()
+    })?;
     let stop = stop_signal(arguments.duration)?;
     tokio::pin!(stop);
     let mut look = interval(LOOK);

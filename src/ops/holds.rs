@@ -5,6 +5,7 @@ use crate::domain::{Currency, HoldId, Money, Quantity};
 use crate::store::{holds as rows, listings, views};
 use crate::watch::CheckNow;
 use crate::watch::holds::{self, Decision};
+use futures_util::FutureExt as _;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -97,8 +98,23 @@ impl Ops {
                 let look = CheckNow { watches: vec![watch] };
                 parts.roster.send(look).await.map_err(unsent("the roster"))?;
             }
-            (None, Some(listing)) if accept => listings::release(&mut conn, listing, by, note).await?,
-            (None, Some(listing)) => listings::reject_hold(&mut conn, listing, by, note).await?,
+            (None, Some(listing)) => {
+                drop(conn);
+                let (by, note) = (by.to_owned(), note.map(str::to_owned));
+                self.parts()?
+                    .db
+                    .transaction(move |conn| {
+                        async move {
+                            if accept {
+                                listings::release(conn, listing, &by, note.as_deref()).await
+                            } else {
+                                listings::reject_hold(conn, listing, &by, note.as_deref()).await
+                            }
+                        }
+                        .boxed()
+                    })
+                    .await?;
+            }
             (None, None) => {
                 return Err(OpsError::NotFound {
                     what: "hold",

@@ -9,6 +9,7 @@ use crate::store::{views, wanted};
 use crate::sync::dry_run::dry_run;
 use crate::sync::explain::explain;
 use crate::sync::link::{LinkError, LinkRequest, link};
+use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -119,15 +120,23 @@ impl Ops {
                 order.ids.iter().copied().map(ListingId).collect()
             }
         };
-        let mut conn = self.conn().await?;
-        for id in &ids {
-            if verb == "pause" {
-                listings::pause(&mut conn, *id).await?;
-            } else {
-                listings::resume(&mut conn, *id).await?;
-            }
-        }
-        drop(conn);
+        let (pausing, chosen) = (verb == "pause", ids.clone());
+        self.parts()?
+            .db
+            .transaction(move |conn| {
+                async move {
+                    for id in chosen {
+                        if pausing {
+                            listings::pause(conn, id).await?;
+                        } else {
+                            listings::resume(conn, id).await?;
+                        }
+                    }
+                    Ok(())
+                }
+                .boxed()
+            })
+            .await?;
         self.look_now()?;
         tracing::info!(by, verb, "A person switched {} listing(s)", ids.len());
         Ok(json!({ "listings": ids.len(), "done": verb }))
@@ -268,11 +277,14 @@ impl Ops {
     pub async fn push(&self, ids: &[i64], by: &str) -> Result<Value, OpsError> {
         checked_ids(ids)?;
         let ids: Vec<ListingId> = ids.iter().copied().map(ListingId).collect();
-        let mut conn = self.conn().await?;
-        let enqueued = wanted::enqueue_behind(&mut conn, &ids).await?;
-        drop(conn);
+        let asked = ids.len();
+        let queued = self
+            .parts()?
+            .db
+            .transaction(move |conn| async move { wanted::enqueue_behind(conn, &ids).await }.boxed())
+            .await?;
         self.look_now()?;
-        tracing::info!(by, "A person asked for {} push(es)", ids.len());
-        Ok(json!({ "asked": ids.len(), "behind_and_queued": enqueued }))
+        tracing::info!(by, "A person asked for {asked} push(es)");
+        Ok(json!({ "asked": asked, "behind_and_queued": queued }))
     }
 }

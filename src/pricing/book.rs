@@ -129,7 +129,7 @@ impl Rates {
     }
 
     /// Yen in `currency`, rounded up at the sixth digit so that a cost is never made smaller by counting.
-    pub(super) fn from_yen(&self, yen: Decimal, currency: Currency) -> Option<Decimal> {
+    pub(super) fn in_currency(&self, yen: Decimal, currency: Currency) -> Option<Decimal> {
         let amount = yen.checked_div(self.yen_per_unit(currency)?)?;
         Some(amount.round_dp_with_strategy(6, RoundingStrategy::AwayFromZero))
     }

@@ -69,7 +69,7 @@ pub(super) fn cost(cost: Money, rules: &Rules, rates: &Rates) -> Result<Costing,
 /// `None` when a number no longer fits.
 fn reckon(cost: Money, rules: &Rules, rates: &Rates) -> Option<Costing> {
     let yen = rates.to_yen(cost)?.checked_add(rules.shipping_jpy)?;
-    let landed = rates.from_yen(yen, rules.currency)?;
+    let landed = rates.in_currency(yen, rules.currency)?;
     let kept = Decimal::ONE.checked_sub(rules.fee.factor())?;
     // Rounded up, so that a price equal to the result never hides a loss behind the last digit.
     let gross = |net: Decimal| {

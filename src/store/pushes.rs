@@ -229,8 +229,9 @@ pub async fn next_due(
     Ok(due.unwrap_or(at_most).min(at_most))
 }
 
-/// Puts back every job of a destination's lane that somebody else than `worker` holds: called by its only consumer, when
-/// it starts and from time to time. Whoever held them is gone; a transaction that he had begun may have been committed
+/// Puts back every job of a destination's lane that somebody else than `worker` holds.
+///
+/// Called by its only consumer, when it starts and from time to time. Whoever held them is gone; a transaction that he had begun may have been committed
 /// after his end. What his requests may still do is guarded by `push_deadline`.
 ///
 /// # Errors

@@ -318,7 +318,8 @@ fn priority_of(listing: &Listing) -> i16 {
     }
 }
 
-/// Listings of a destination that are behind, or to be read back, and have no unfinished job: what a sweep looks for.
+/// What a sweep looks for: listings that are behind, or to be read back, without an unfinished job.
+///
 /// Held ones are left out: a person has to act first; only a zero passes, unless the zero itself was refused.
 ///
 /// # Errors

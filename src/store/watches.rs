@@ -211,8 +211,9 @@ pub async fn quarantine(conn: &mut AsyncPgConnection, watch: WatchId) -> Result<
     Ok(())
 }
 
-/// A person's word that what a page shows now is the item after all, or is to be learnt anew: its title, seller and
-/// status are forgotten, and the next observation sets them. Stock and price stay, so that they are judged as ever.
+/// A person's word that what a page shows now is the item after all, or is to be learnt anew.
+///
+/// Its title, seller and status are forgotten, and the next observation sets them. Stock and price stay, so that they are judged as ever.
 ///
 /// # Errors
 /// [`StoreError::NotFound`] without it.

@@ -8,11 +8,11 @@ use crate::domain::{
     DestinationPlatform, ListingId, ListingState, ListingStatus, ProductId, Wanted, WatchState,
 };
 use crate::pricing::{self, PriceBook};
+use crate::store::Connection as AsyncPgConnection;
 use crate::store::listings::{self, Filter, Listing};
 use crate::store::platform_state::{self, Scope};
 use crate::store::{StoreError, wanted};
 use chrono::{DateTime, Utc};
-use diesel_async::AsyncPgConnection;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;

@@ -4,12 +4,12 @@
 //! explains itself by the rules of its own day.
 
 use crate::domain::{ListingId, Version, WatchId};
+use crate::store::Connection as AsyncPgConnection;
 use crate::store::StoreError;
 use crate::store::history::{self, HistoryRow};
 use crate::store::holds::{self, Hold, HoldFilter};
 use crate::store::listings::{self, Listing};
 use crate::store::sync_log::{self, Push};
-use diesel_async::AsyncPgConnection;
 use serde::Serialize;
 use serde_json::Value;
 

@@ -211,6 +211,7 @@ impl World {
             over: false,
             needs_read_back: row.needs_read_back,
             hold: None,
+            breaks_fence: false,
             exhausted: None,
             log: None,
             job: (lease, job),

@@ -7,10 +7,10 @@
 use crate::clock::Clock;
 use crate::domain::{ListingId, ProductId};
 use crate::pricing::{self, PriceBook};
+use crate::store::Connection as AsyncPgConnection;
 use crate::store::wanted::{self, ListingRow, WantedUpdate};
 use crate::store::{Db, StoreError};
 use chrono::{DateTime, Utc};
-use diesel_async::AsyncPgConnection;
 use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;

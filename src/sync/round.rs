@@ -13,16 +13,20 @@ use super::take::Work;
 use crate::domain::{ListingId, ListingStatus};
 use crate::platform::Revision;
 use crate::pricing;
+use crate::store::Connection as AsyncPgConnection;
 use crate::store::pushes;
 use crate::store::{StoreError, listings, sync_log};
 use chrono::{DateTime, Utc};
-use diesel_async::AsyncPgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Requests that go out together.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a handful live at a time, each on its way into a call"
+)]
 #[derive(Debug)]
 pub(super) enum Request {
     /// One call for several listings.

@@ -198,7 +198,9 @@ fn overtaken(listing: &Listing, begun: &Begun, answer: &Answer) -> Verdict {
     let (outcome, harmless) = match answer {
         Answer::Written(Written::Accepted { .. }) => (PushOutcome::Accepted, false),
         Answer::Written(Written::Unknown(_)) => (PushOutcome::Unknown, false),
-        Answer::Written(Written::Failed(_) | Written::NotSent(_)) | Answer::Read(_) => (PushOutcome::Failed, true),
+        Answer::Written(Written::Failed(_) | Written::NotSent(_)) | Answer::Read(_) => {
+            (PushOutcome::Failed, true)
+        }
     };
     let by_older = listing.last_sync_log_id < Some(begun.log);
     let answered = !matches!(answer, Answer::Written(Written::Unknown(_)));
@@ -374,27 +376,27 @@ fn read(
         } else {
             PossibleWrites::default()
         },
-    ) {
-        if wanted.quantity > shown.quantity && wanted.status == ListingStatus::Active {
-            return Verdict {
-                outcome: PushOutcome::Held,
-                trouble: Some(Trouble {
-                    code: hold.reason.to_owned(),
-                    message: format!(
-                        "Listing `{}` shows {} where {} was confirmed; it is held: nothing is raised before a person \
+    ) && wanted.quantity > shown.quantity
+        && wanted.status == ListingStatus::Active
+    {
+        return Verdict {
+            outcome: PushOutcome::Held,
+            trouble: Some(Trouble {
+                code: hold.reason.to_owned(),
+                message: format!(
+                    "Listing `{}` shows {} where {} was confirmed; it is held: nothing is raised before a person \
                          has looked",
-                        listing.id(),
-                        shown.quantity,
-                        before.quantity
-                    ),
-                    critical: false,
-                    shared: false,
-                }),
-                hold: Some(hold),
-                job: JobEnd::Done,
-                ..base
-            };
-        }
+                    listing.id(),
+                    shown.quantity,
+                    before.quantity
+                ),
+                critical: false,
+                shared: false,
+            }),
+            hold: Some(hold),
+            job: JobEnd::Done,
+            ..base
+        };
     }
     if listing.synced_version < listing.wanted_version {
         return base;

@@ -232,7 +232,7 @@ async fn run(
                 started = true;
             }
             if now >= sweep_at {
-                sweep(&shared, sweeps % DEEP == 0).await?;
+                sweep(&shared, sweeps.is_multiple_of(DEEP)).await?;
                 sweeps = sweeps.wrapping_add(1);
                 sweep_at = now + shared.settings.sweep();
             }

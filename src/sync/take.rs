@@ -12,13 +12,13 @@ use super::shared::Shared;
 use crate::domain::{DestinationPlatform, ListingId, Money, Quantity};
 use crate::platform::ebay::budget::{Kind, Revisions, next_day_begins, pacific_day};
 use crate::pricing;
+use crate::store::Connection as AsyncPgConnection;
 use crate::store::StoreError;
 use crate::store::listings::Listing;
 use crate::store::pushes::{
     self, Begin, Claim, ClaimRequest, Claimed, JobEnd, ListingHold, PushKind, Settlement,
 };
 use chrono::{DateTime, NaiveDate, Utc};
-use diesel_async::AsyncPgConnection;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +59,10 @@ pub(super) struct Taken {
 }
 
 /// What is to be done about one claimed job.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "at most a hundred live at a time, for the time of one claim"
+)]
 enum Decision {
     Send(Begin, Step),
     Settle(Box<Settlement>, Option<Trouble>),

@@ -2,10 +2,10 @@
 
 use crate::domain::{HoldId, ListingId, ProductId};
 use crate::pricing::{self, PriceBook};
+use crate::store::Connection as AsyncPgConnection;
 use crate::store::StoreError;
 use crate::store::wanted::{WantedUpdate, lock_listings_of, write_wanted};
 use chrono::{DateTime, Utc};
-use diesel_async::AsyncPgConnection;
 use std::collections::HashMap;
 
 /// What a writer adds to the cause of a wanted state.

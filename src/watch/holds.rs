@@ -13,13 +13,13 @@ use crate::domain::{
     ProductId, Quantity, SourceState, TitleHash, UrlStatus, Version, WatchId,
 };
 use crate::pricing::PriceBook;
+use crate::store::Connection as AsyncPgConnection;
 use crate::store::holds::{self, Hold};
 use crate::store::ledger::{HoldWrite, StateWrite, apply};
 use crate::store::watches::{self, WatchRow};
 use crate::store::{Db, StoreError};
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt as _;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -312,8 +312,11 @@ fn edited(
     })
 }
 
+/// A title that counts from now on, with its hash.
+type NewTitle = Option<(Box<str>, TitleHash)>;
+
 /// Whose title and seller count from now on, when a person says that another item is the item.
-fn identity(hold: &Hold) -> (Option<(Box<str>, TitleHash)>, Option<Box<str>>) {
+fn identity(hold: &Hold) -> (NewTitle, Option<Box<str>>) {
     let is_about_identity = matches!(
         hold.known_reason(),
         Some(HoldReason::TitleChanged | HoldReason::SellerChanged | HoldReason::OtherItem)

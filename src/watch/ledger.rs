@@ -296,13 +296,11 @@ impl Writer {
     /// Waits before the next try. The patrols hear at once that nothing can be committed.
     async fn wait_out(&self, error: &StoreError, tried: &mut u32) -> Result<(), Stopped> {
         // Losing against another transaction is no outage; losing again and again is.
-        if !error.is_contention() || *tried > 3 {
-            if self.env.can_commit.send_replace(false) {
-                tracing::warn!(
-                    error = %ErrorChain(error),
-                    "The ledger cannot commit: checks wait, nothing is acknowledged, nothing is lost"
-                );
-            }
+        if (!error.is_contention() || *tried > 3) && self.env.can_commit.send_replace(false) {
+            tracing::warn!(
+                error = %ErrorChain(error),
+                "The ledger cannot commit: checks wait, nothing is acknowledged, nothing is lost"
+            );
         }
         let delay = wait(error, *tried);
         *tried = tried.saturating_add(1);

@@ -134,7 +134,7 @@ const ENROL_AGAIN: Duration = Duration::from_millis(200);
 
 impl Round {
     fn new(env: Arc<PatrolEnv>, life: Life) -> Self {
-        let planner = Planner::new(env.settings.planner.clone());
+        let planner = Planner::new(env.settings.planner);
         let tally = Tally::new(Platform::from(env.source));
         Self {
             env,

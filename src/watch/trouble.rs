@@ -38,7 +38,10 @@ pub(super) async fn mass_change(db: &Db, mass: MassHeld) {
 pub(super) async fn rejected(db: &Db, rejected: &Record, why: &StoreError) {
     let error = ErrorRecord {
         error_type: ErrorType::ApiError,
-        code: Some(why.sqlstate().map_or_else(|| "unstorable".to_owned(), |s| s.to_string())),
+        code: Some(
+            why.sqlstate()
+                .map_or_else(|| "unstorable".to_owned(), |s| s.to_string()),
+        ),
         message: format!(
             "what was read of watch `{}` cannot be stored: {why}",
             rejected.watch_id
@@ -47,14 +50,20 @@ pub(super) async fn rejected(db: &Db, rejected: &Record, why: &StoreError) {
         platform: Some(Platform::from(rejected.source)),
         severity: Severity::High,
         fingerprint: format!("unstorable:watch:{}", rejected.watch_id),
-        details: Some(json!({ "watch_id": rejected.watch_id, "base_version": rejected.base_version, "fetched_at": rejected.fetched_at })),
+        details: Some(
+            json!({ "watch_id": rejected.watch_id, "base_version": rejected.base_version, "fetched_at": rejected.fetched_at }),
+        ),
     };
     write(db, &[(error, 1)]).await;
 }
 
 /// Things that took effect and that a person should know.
 pub(super) async fn notices(db: &Db, records: &[Record]) {
-    let errors: Vec<_> = records.iter().filter_map(notice).map(|error| (error, 1)).collect();
+    let errors: Vec<_> = records
+        .iter()
+        .filter_map(notice)
+        .map(|error| (error, 1))
+        .collect();
     if !errors.is_empty() {
         write(db, &errors).await;
     }
@@ -98,7 +107,9 @@ fn failed(cause: &Tallied) -> ErrorRecord {
             ErrorClass::Transient | ErrorClass::RateLimited { .. } | ErrorClass::NotFound => Severity::Low,
         },
         fingerprint: cause.fingerprint.clone(),
-        details: Some(json!({ "class": cause.error.class.as_str(), "missing": cause.error.missing, "latest_watch_id": cause.watch_id })),
+        details: Some(
+            json!({ "class": cause.error.class.as_str(), "missing": cause.error.missing, "latest_watch_id": cause.watch_id }),
+        ),
     }
 }
 

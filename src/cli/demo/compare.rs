@@ -2,8 +2,8 @@
 
 use crate::control::client::Client;
 use crate::domain::{
-    DestinationPlatform, ListingBasis, ListingId, ListingRef, ListingState, ListingStatus, Money, ProductId,
-    Quantity, SourcePlatform, SourceState, UrlStatus, Version, WatchId, WatchState,
+    CostRule, DestinationPlatform, ListingBasis, ListingId, ListingRef, ListingState, ListingStatus, Money,
+    ProductId, Quantity, SourcePlatform, SourceState, UrlStatus, Version, WatchId, WatchState,
 };
 use crate::pricing::{self, PriceBook};
 use crate::simulator::{ItemView, RegisterEntry, Running, Status};
@@ -17,6 +17,8 @@ pub(super) struct Comparison {
     pub(super) differing: Vec<String>,
     /// Listings whose product or which themselves wait for a person.
     pub(super) held: usize,
+    /// Listings of which a buyer took pieces since our last write: a sale is not undone.
+    pub(super) sold: usize,
     /// Changes at the source that no page has shown yet.
     pub(super) unseen: usize,
 }
@@ -61,37 +63,59 @@ pub(super) async fn compare(
             };
             if held.items.contains(&*product.item_id) || held.skus.contains(&*listing.sku) {
                 comparison.held = comparison.held.saturating_add(1);
-            } else if let Some(difference) = difference(book, seen, entry) {
-                comparison.differing.push(difference);
+            } else {
+                match difference(book, product.cost_rule, seen, entry) {
+                    Some(Differs::Sold) => comparison.sold = comparison.sold.saturating_add(1),
+                    Some(Differs::Otherwise(how)) => comparison.differing.push(how),
+                    None => {}
+                }
             }
         }
     }
     Ok(comparison)
 }
 
-/// What `entry` lacks to be what `seen` calls for.
-fn difference(book: &PriceBook, seen: &ItemView, entry: &RegisterEntry) -> Option<String> {
-    let shows = shown(entry)?;
-    let decision = pricing::wanted(&[watch(seen)?], &basis(entry, shows), book, seen.at)?;
-    let wants = decision.wanted();
-    let quantity_differs = wants.quantity != shows.quantity;
-    let price_differs = !wants.quantity.is_zero() && wants.price.is_some() && wants.price != shows.price;
-    let price = |p: Option<Money>| p.map_or_else(|| "no price".to_owned(), |m| m.to_string());
-    (quantity_differs || price_differs).then(|| {
-        format!(
-            "{}: shows {} at {}, its page (version {}) calls for {} at {}",
-            entry.sku,
-            shows.quantity,
-            price(shows.price),
-            seen.version,
-            wants.quantity,
-            price(wants.price)
-        )
-    })
+/// How a listing differs from what its page calls for.
+enum Differs {
+    /// By no more pieces than buyers took.
+    Sold,
+    /// In another way, in words.
+    Otherwise(String),
 }
 
-fn watch(seen: &ItemView) -> Option<WatchState> {
-    let buyable = seen.status == Status::Open && seen.buy_now_jpy.is_some();
+/// What `entry` lacks to be what `seen` calls for.
+fn difference(book: &PriceBook, rule: CostRule, seen: &ItemView, entry: &RegisterEntry) -> Option<Differs> {
+    let shows = shown(entry)?;
+    let decision = pricing::wanted(&[watch(rule, seen)?], &basis(entry, shows), book, seen.at)?;
+    let wants = decision.wanted();
+    let missing = wants.quantity.get().saturating_sub(shows.quantity.get());
+    let quantity_differs = wants.quantity != shows.quantity;
+    let price_differs = !wants.quantity.is_zero() && wants.price.is_some() && wants.price != shows.price;
+    if !quantity_differs && !price_differs {
+        return None;
+    }
+    if !price_differs && missing > 0 && missing <= entry.sold {
+        return Some(Differs::Sold);
+    }
+    let price = |p: Option<Money>| p.map_or_else(|| "no price".to_owned(), |m| m.to_string());
+    Some(Differs::Otherwise(format!(
+        "{}: shows {} at {}, its page (version {}) calls for {} at {}",
+        entry.sku,
+        shows.quantity,
+        price(shows.price),
+        seen.version,
+        wants.quantity,
+        price(wants.price)
+    )))
+}
+
+/// What the page says under the product's rule, read from the simulator's own books.
+fn watch(rule: CostRule, seen: &ItemView) -> Option<WatchState> {
+    let price_jpy = match rule {
+        CostRule::BuyNow => seen.buy_now_jpy,
+        CostRule::CurrentBid => Some(seen.price_jpy),
+    };
+    let buyable = seen.status == Status::Open && price_jpy.is_some();
     let stock = if buyable {
         Quantity::new(seen.stock.into()).ok()?
     } else {
@@ -104,7 +128,7 @@ fn watch(seen: &ItemView) -> Option<WatchState> {
         version: Version(1),
         state: Some(SourceState {
             stock,
-            price: seen.buy_now_jpy.and_then(|yen| Money::yen(yen.into()).ok()),
+            price: price_jpy.and_then(|yen| Money::yen(yen.into()).ok()),
             url_status: if seen.status == Status::Removed {
                 UrlStatus::Dead
             } else {

@@ -56,7 +56,7 @@ impl Summary {
                 "products": self.products, "checks": self.checks, "changes": self.changes,
                 "pushes": self.pushes, "failed_pushes": self.failed_pushes, "holds": self.holds,
                 "delay_ms": { "p50": p50, "p95": p95, "p99": p99 },
-                "unseen": self.comparison.unseen, "held": self.comparison.held,
+                "unseen": self.comparison.unseen, "held": self.comparison.held, "sold": self.comparison.sold,
                 "differing": self.comparison.differing, "daemon_ended": self.daemon_ended,
             }));
             return;

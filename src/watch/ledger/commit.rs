@@ -3,13 +3,13 @@
 use super::record::{Record, Recorded};
 use crate::domain::{Committed, HoldId, HoldStatus, KnownHold, ListingId, ProductId, Version, WatchId};
 use crate::pricing::PriceBook;
+use crate::store::Connection as AsyncPgConnection;
 use crate::store::ledger::{self, StateWrite, Written};
 use crate::store::watches::{WatchRow, rows_of};
 use crate::store::{Db, StoreError};
 use crate::watch::follow::{Origin, follow};
 use crate::watch::judge::HoldStep;
 use chrono::{DateTime, Utc};
-use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt as _;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -156,7 +156,9 @@ async fn a_page_that_nobody_waited_for_was_not_served() {
     let slow = json!({ "faults": { "yahoo": { "p_drip": 1.0, "drip_bytes_per_s": 50_000 } } });
     running.script(&slow).unwrap();
     // A page takes two seconds like this; whether the head or the body is given up does not matter.
-    let request = client.get(page_url(&running.urls.yahoo, id)).timeout(Duration::from_millis(250));
+    let request = client
+        .get(page_url(&running.urls.yahoo, id))
+        .timeout(Duration::from_millis(250));
     let given_up = async { request.send().await?.bytes().await };
     assert!(given_up.await.is_err());
     running.script(&json!({ "stop_faults": true })).unwrap();

@@ -181,9 +181,19 @@ impl Stage {
             "listing {id} is not in line: {:?}\nstatus: {:?}\nlog: {}\njobs: {}\nasked: {:#?}",
             self.row(id).await,
             self.status().await,
-            story(&format!("SELECT * FROM sync_log WHERE listing_id = {id} ORDER BY id")).await,
-            story(&format!("SELECT * FROM processing_queue WHERE listing_id = {id} ORDER BY id")).await,
-            self.fake.asked().iter().filter(|a| a.sku == format!("sku-{id}")).collect::<Vec<_>>(),
+            story(&format!(
+                "SELECT * FROM sync_log WHERE listing_id = {id} ORDER BY id"
+            ))
+            .await,
+            story(&format!(
+                "SELECT * FROM processing_queue WHERE listing_id = {id} ORDER BY id"
+            ))
+            .await,
+            self.fake
+                .asked()
+                .iter()
+                .filter(|a| a.sku == format!("sku-{id}"))
+                .collect::<Vec<_>>(),
         );
     }
 
