@@ -107,7 +107,7 @@ async fn checks(arguments: &Arguments, door: Door) -> anyhow::Result<Checks> {
         "TLS and gzip"
     };
     eprintln!("unchanged checks, {name} …");
-    let mut world = World::open(arguments.products, 0.0, door, 4_000.0).await?;
+    let world = World::open(arguments.products, 0.0, door, 4_000.0).await?;
     world.register().await?;
     // Every page once, so that what is measured is unchanged checks only.
     world
@@ -132,7 +132,7 @@ async fn checks(arguments: &Arguments, door: Door) -> anyhow::Result<Checks> {
 /// From page read to eBay's answer at 500 checks a second.
 async fn delay(arguments: &Arguments) -> anyhow::Result<Value> {
     eprintln!("delay at 500 checks/s …");
-    let mut world = World::open(arguments.products, 10.0, Door::Plain, 500.0).await?;
+    let world = World::open(arguments.products, 10.0, Door::Plain, 500.0).await?;
     world.register().await?;
     world
         .until("every product is verified", Duration::from_secs(240), |s| {

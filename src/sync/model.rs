@@ -467,7 +467,7 @@ impl World {
         // What is orphaned and can no longer be sent is gone.
         let now = self.now;
         self.requests
-            .retain(|r| !(r.orphan && !r.arrived && now >= r.send_before) && !(r.orphan && r.arrived));
+            .retain(|r| !r.orphan || !r.arrived && now < r.send_before);
     }
 
     /// The faults stop: everything under way ends, then the rules are left to themselves.

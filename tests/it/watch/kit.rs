@@ -62,7 +62,7 @@ impl Shop {
         let settings: Settings =
             serde_json::from_value(serde_json::json!({ "exchange_rates": { "USD": 150 } })).unwrap();
         let book = settings.resolve().unwrap();
-        let clock = Clock::manual(Utc::now().trunc_subsecs(6));
+        let clock = Clock::manual(Clock::system().now().trunc_subsecs(6));
         let counters = HashMap::from([(SOURCE, Arc::new(Counters::default()))]);
         let shop = Self {
             t: TestDb::new().await,
@@ -317,7 +317,10 @@ impl Shop {
             ..Policy::default()
         };
         let guard = Guard::new(Platform::YahooAuction.as_str(), policy, Clock::system(), None).unwrap();
-        let adapter: Arc<dyn Source> = Arc::clone(market) as _;
+        let adapter: Arc<dyn Source> = {
+            let market: Arc<_> = Arc::clone(market);
+            market
+        };
         let gateway = SourceGateway::new(Arc::clone(&adapter), guard.clone());
         let (gateway_spec, gateway) = ChildSpec::actor("gateway", move |_| gateway.clone());
         let counters = Arc::clone(self.counters.get(&SOURCE).unwrap());
