@@ -54,7 +54,7 @@ fn arm_kill(place: &str, nth: u32) -> anyhow::Result<()> {
     let passes = AtomicU32::new(0);
     let armed = fail::cfg_callback(place, move || {
         if passes.fetch_add(1, Ordering::SeqCst).saturating_add(1) == nth {
-            drop(kill(getpid(), Signal::SIGKILL));
+            let _dying = kill(getpid(), Signal::SIGKILL);
         }
     });
     armed.map_err(|e| anyhow::anyhow!("`{place}`: {e}"))

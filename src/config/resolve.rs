@@ -239,14 +239,15 @@ fn yahoo(r: &mut Reader) -> Option<YahooSettings> {
     }
     Some(YahooSettings {
         enabled: r.flag("platforms.yahoo_auction.enabled", true),
+        ca_file: ca_file(r, "platforms.yahoo_auction.ca_file"),
+        pace: pace(r, "platforms.yahoo_auction", 1.0, 4, 15),
+        contact,
+        // Last: everything is read before anything gives up.
         endpoint: endpoint(
             r,
             "platforms.yahoo_auction.endpoint",
             "https://auctions.yahoo.co.jp",
         )?,
-        ca_file: ca_file(r, "platforms.yahoo_auction.ca_file"),
-        pace: pace(r, "platforms.yahoo_auction", 1.0, 4, 15),
-        contact,
     })
 }
 
@@ -297,7 +298,6 @@ fn ebay(r: &mut Reader) -> Option<EbaySettings> {
     }
     Some(EbaySettings {
         enabled,
-        endpoint: endpoint(r, "platforms.ebay.endpoint", "https://api.ebay.com")?,
         ca_file: ca_file(r, "platforms.ebay.ca_file"),
         pace: pace(r, "platforms.ebay", 5.0, 8, 20),
         client_id: client_id.unwrap_or_default(),
@@ -307,6 +307,8 @@ fn ebay(r: &mut Reader) -> Option<EbaySettings> {
         content_language: r
             .text("platforms.ebay.content_language")
             .unwrap_or_else(|| "en-US".to_owned()),
+        // Last, as above.
+        endpoint: endpoint(r, "platforms.ebay.endpoint", "https://api.ebay.com")?,
     })
 }
 
@@ -464,6 +466,7 @@ mod tests {
         assert!(all.contains("did you mean `daemon.socket_group`?"), "{all}");
         assert!(all.contains("$ZAIKOBAN_DATABASE__POOL_SIZE"), "{all}");
         assert!(all.contains("pricing.destinations.ebay.margin_bp"), "{all}");
+        assert!(all.contains("expected a number from 0.001 to 10000"), "{all}");
     }
 
     #[test]

@@ -1,0 +1,17 @@
+//! The real daemon, as a process of its own, against simulated marketplaces: killed, cut off, lied to, stopped.
+//!
+//! Every test has a private database server of the daemon's own making, because that is what production starts with,
+//! and because the tests' shared cluster forgets what it acknowledged (`fsync` is off there) and the daemon refuses such
+//! a one. The server outlives a killed daemon, so that only the first start of a test is slow.
+//!
+//! What must hold is worked out beside the daemon, from the simulator's own books: see [`model`].
+
+#[cfg(feature = "failpoints")]
+mod failpoints;
+mod kills;
+mod lies;
+mod model;
+mod proof;
+mod server;
+mod starts;
+mod world;

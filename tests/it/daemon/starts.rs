@@ -1,0 +1,104 @@
+//! How the daemon ends when it is asked to, and how it refuses to start.
+
+use super::world::{PROGRAM, SETTLE, World, ends_within};
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::Command;
+use tokio::time::timeout;
+use zaikoban::app::rehearsal::Rehearsal;
+
+#[tokio::test]
+async fn sigterm_drains_and_ends_with_zero() {
+    let mut world = World::settled("sigterm", 401, 150).await;
+    world.changes(15.0);
+    for times in 1..=3 {
+        world.run_for(Duration::from_secs(2)).await;
+        // The drain has 20 s, the database's stop comes after it.
+        let status = world.daemon.stop(Duration::from_secs(40)).await.unwrap();
+        assert_eq!(status, "exit status: 0", "{}", world.daemon.log_tail());
+        let log = fs::read_to_string(world.daemon.log()).unwrap();
+        assert_eq!(
+            log.matches("Drained").count(),
+            times,
+            "{}",
+            world.daemon.log_tail()
+        );
+        let left: Vec<&str> = log
+            .lines()
+            .filter(|l| l.contains("did not stop within"))
+            .collect();
+        assert!(left.is_empty(), "{left:#?}");
+        assert_eq!(world.server(), None, "the private server ended with the daemon");
+        assert!(!world.daemon.socket().exists(), "the door is closed");
+        world.launch().await;
+    }
+    world.assert_nothing_lost(SETTLE).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_socket_is_refused() {
+    let mut world = World::new("second", 402, 10).await;
+    world.launch().await;
+    let mut second = Rehearsal::new(world.settings.clone()).unwrap();
+    second.start().unwrap();
+    let status = ends_within(&mut second, Duration::from_secs(30)).await;
+    assert_eq!(
+        status.as_deref(),
+        Some("exit status: 75"),
+        "{}",
+        second.log_tail()
+    );
+    let log = second.log_tail();
+    assert!(log.contains("another daemon answers on"), "{log}");
+    let status = world.client().get("/v1/status").await.unwrap();
+    assert_eq!(status["state"], "running", "the first one goes on");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_bad_configuration_names_every_problem_and_exits_78() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, state) = (folder.path().join("bad.toml"), folder.path().join("state"));
+    let text = format!(
+        "[daemon]\n\
+         state_dir = \"{state}\"\n\
+         socket = \"{state}/control.sock\"\n\
+         drain_s = 0\n\
+         [platforms.ebay]\n\
+         enabled = true\n\
+         requests_per_second = \"fast\"\n\
+         [watch]\n\
+         max_interval = 8\n\
+         price_factor = 0.5\n",
+        state = state.display()
+    );
+    fs::write(&file, text).unwrap();
+    let run = Command::new(PROGRAM)
+        .args(["run", "--config"])
+        .arg(&file)
+        .env_clear()
+        .env("ZAIKOBAN_DATABASE__POOL_SIZE", "1")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(Duration::from_secs(30), run).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    for key in [
+        "daemon.drain_s",
+        "database.pool_size",
+        "platforms.ebay.client_id",
+        "platforms.ebay.client_secret",
+        "platforms.ebay.refresh_token",
+        "platforms.ebay.requests_per_second",
+        "watch.max_interval",
+        "watch.price_factor",
+    ] {
+        assert!(said.contains(&format!("`{key}`: expected ")), "{key}: {said}");
+    }
+    assert!(said.contains("has 8 problem(s)"), "{said}");
+    assert!(said.contains("did you mean `watch.max_interval_s`?"), "{said}");
+    assert!(!state.exists(), "nothing was started");
+}

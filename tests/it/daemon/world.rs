@@ -1,0 +1,262 @@
+//! Simulated marketplaces, a daemon beside them, and its private database.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep, timeout};
+use zaikoban::app::install_tls;
+use zaikoban::app::rehearsal::{Rehearsal, RehearsalSettings, csv, keys};
+use zaikoban::control::client::Client;
+use zaikoban::pricing::PriceBook;
+use zaikoban::simulator::{AuctionSettings, Order, Running, Simulator, SimulatorSettings};
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_zaikoban");
+/// From a start to the first check, with the making of a database included.
+pub const READY: Duration = Duration::from_secs(120);
+/// How soon listings must have followed once nothing changes any more.
+pub const SETTLE: Duration = Duration::from_secs(30);
+/// The same after an outage: breakers stay shut for up to 20 s, and products that failed are left alone for a while.
+pub const SETTLE_AFTER_OUTAGE: Duration = Duration::from_secs(90);
+/// How often a level is looked at while it is awaited.
+pub const LOOK: Duration = Duration::from_millis(20);
+
+/// These tests measure how soon something happens; two of them at once on two cores would measure each other.
+static TURN: Semaphore = Semaphore::const_new(1);
+
+/// See the module.
+pub struct World {
+    /// The marketplaces.
+    pub simulator: Running,
+    /// The daemon.
+    pub daemon: Rehearsal,
+    /// How the daemon is started.
+    pub settings: RehearsalSettings,
+    /// How the daemon prices.
+    pub book: PriceBook,
+    name: &'static str,
+    _folder: TempDir,
+    _turn: SemaphorePermit<'static>,
+}
+
+/// The settings of the demo: short intervals, high rates.
+fn base() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config/demo.toml")
+}
+
+/// What is set beside the demo's settings.
+///
+/// The ledger's blast radius is out of the way: the script sells out more within minutes than it lets pass, and where
+/// pages lie, nothing but the reading itself shall be what keeps listings as they are.
+fn environment() -> Vec<(String, String)> {
+    let set = |name: &str, value: &str| (format!("ZAIKOBAN_{name}"), value.to_owned());
+    vec![set("WATCH__MASS_CHANGE_PRODUCTS", "1000000")]
+}
+
+/// Waits until the daemon ends by itself, at most `limit`; its exit status then.
+pub async fn ends_within(daemon: &mut Rehearsal, limit: Duration) -> Option<String> {
+    let ended = async {
+        loop {
+            if let Some(status) = daemon.exited().unwrap() {
+                return status;
+            }
+            sleep(LOOK).await;
+        }
+    };
+    timeout(limit, ended).await.ok()
+}
+
+// === impl World: life ===
+
+impl World {
+    /// Quiet marketplaces, and a daemon that is not started yet.
+    pub async fn new(name: &'static str, seed: u64, products: u32) -> Self {
+        install_tls();
+        let turn = TURN.acquire().await.unwrap();
+        let folder = tempfile::Builder::new().prefix("zkd").tempdir().unwrap();
+        // for a server that runs as another user
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let simulator = Simulator::start(SimulatorSettings {
+            seed,
+            products,
+            listings: products,
+            relist_after_s: 5.0,
+            auctions: AuctionSettings {
+                share: 0.2,
+                ..AuctionSettings::default()
+            },
+            ..SimulatorSettings::default()
+        })
+        .unwrap();
+        let settings = RehearsalSettings {
+            program: PROGRAM.into(),
+            state_dir: folder.path().join("state"),
+            base: Some(base()),
+            yahoo: simulator.urls.yahoo.clone(),
+            ebay: simulator.urls.ebay.clone(),
+            keys: keys(&simulator),
+            ca_file: None,
+            database_url: None,
+            environment: environment(),
+        };
+        Self {
+            daemon: Rehearsal::new(settings.clone()).unwrap(),
+            book: zaikoban::config::load(Some(base().as_path()), [])
+                .unwrap()
+                .pricing,
+            simulator,
+            settings,
+            name,
+            _folder: folder,
+            _turn: turn,
+        }
+    }
+
+    /// The same with the daemon running, every product registered, and every listing what its page calls for.
+    pub async fn settled(name: &'static str, seed: u64, products: u32) -> Self {
+        let mut world = Self::new(name, seed, products).await;
+        world.launch().await;
+        world.register().await;
+        world.settle(SETTLE_AFTER_OUTAGE).await;
+        world
+    }
+
+    /// Starts the daemon and waits until it watches.
+    pub async fn launch(&mut self) {
+        self.daemon.start().unwrap();
+        self.daemon.ready(READY, |_| ()).await.unwrap();
+    }
+
+    /// Kills the daemon as a power cut would, unless it is dead already.
+    pub async fn kill(&mut self) {
+        if self.daemon.exited().unwrap().is_none() {
+            self.daemon.kill().await.unwrap();
+        }
+    }
+
+    /// Arms failpoints for the next start; `None` disarms them.
+    pub fn arm(&mut self, plan: Option<String>) {
+        let mut set = environment();
+        set.extend(plan.map(|plan| ("ZAIKOBAN_FAILPOINTS".to_owned(), plan)));
+        self.daemon.set_environment(set);
+    }
+
+    /// Registers every product with its listing.
+    async fn register(&self) {
+        let catalogue = self.simulator.catalogue();
+        let answer = self
+            .client()
+            .post_text("/v1/products/import", "text/csv", csv(&catalogue))
+            .await
+            .unwrap();
+        let all = u64::try_from(catalogue.products.len()).unwrap();
+        assert_eq!(answer["added"].as_u64(), Some(all), "{answer}");
+        assert_eq!(answer["linked"].as_u64(), Some(all), "{answer}");
+    }
+
+    /// From now on so many changes happen per second.
+    pub fn changes(&self, per_s: f64) {
+        let order = Order {
+            stop_changes: Some(false),
+            change_rate_per_s: Some(per_s),
+            ..Order::default()
+        };
+        self.simulator.order(&order).unwrap();
+    }
+
+    /// From now on pages and calls meet these faults.
+    pub fn faults(&self, plan: Value) {
+        let order = Order {
+            faults: Some(plan),
+            ..Order::default()
+        };
+        self.simulator.order(&order).unwrap();
+    }
+
+    /// A client of the daemon.
+    pub fn client(&self) -> Client {
+        self.daemon.client().unwrap()
+    }
+
+    /// The daemon has not ended.
+    pub fn assert_alive(&mut self) {
+        let ended = self.daemon.exited().unwrap();
+        assert_eq!(
+            ended,
+            None,
+            "the daemon ended by itself:\n{}",
+            self.daemon.log_tail()
+        );
+    }
+
+    /// Lets the daemon run for `span`, in which it must not end.
+    pub async fn run_for(&mut self, span: Duration) {
+        let ended = ends_within(&mut self.daemon, span).await;
+        assert_eq!(
+            ended,
+            None,
+            "the daemon ended by itself:\n{}",
+            self.daemon.log_tail()
+        );
+    }
+
+    /// Asks for `path` until `look` finds what it wants in the answer, at most `limit`.
+    pub async fn until<T>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        path: &str,
+        mut look: impl FnMut(&Value) -> Option<T>,
+    ) -> T {
+        let client = self.client();
+        let deadline = Instant::now() + limit;
+        loop {
+            self.assert_alive();
+            let answer = client.get(path).await;
+            if let Some(found) = answer.as_ref().ok().and_then(&mut look) {
+                return found;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "gave up waiting for {what}; last answer: {answer:?}\n{}",
+                self.daemon.log_tail()
+            );
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Asks the daemon to end; it must do so by itself and call it success.
+    pub async fn finish(mut self) {
+        self.assert_alive();
+        let status = self.daemon.stop(Duration::from_secs(60)).await.unwrap();
+        assert_eq!(status, "exit status: 0", "{}", self.daemon.log_tail());
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // A failing test must leave nothing behind that runs: the daemon first, because it would mend its server.
+        let daemon = self.daemon.pid().and_then(|pid| i32::try_from(pid).ok());
+        if let Some(pid) = daemon {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        if let Some(server) = self.server() {
+            let _ = kill(server, Signal::SIGQUIT);
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let works = || fs::read_link(format!("/proc/{server}/cwd")).is_ok();
+            while works() && Instant::now() < deadline {
+                std::thread::sleep(LOOK);
+            }
+        }
+        if std::thread::panicking() {
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("daemon-{}.log", self.name));
+            let _ = fs::copy(self.daemon.log(), kept);
+        }
+    }
+}
