@@ -20,8 +20,12 @@ use crate::{api, telemetry};
 use anyhow::Context;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How long tasks of the shared runtime may take to end, once everything that matters is done.
+const RUNTIME_ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// The door, wherever it is kept at the moment.
 type DoorSlot = Arc<Mutex<Option<Door>>>;
@@ -67,7 +71,13 @@ pub fn run(settings: Settings) -> anyhow::Result<Ended> {
             .build()?,
     );
     let system = actix::System::new();
-    system.block_on(life(settings, runtime))
+    let ended = system.block_on(life(settings, Arc::clone(&runtime)));
+    // Never dropped inside the system: a runtime may only end where blocking is allowed. Arbiters may hold it a moment
+    // longer; then it ends with the process.
+    if let Some(runtime) = Arc::into_inner(runtime) {
+        runtime.shutdown_timeout(RUNTIME_ENDS_WITHIN);
+    }
+    ended
 }
 
 /// The one provider of TLS, installed before the first client is made.
