@@ -1,8 +1,8 @@
 //! Settings in two stages: *what was typed* and *what it means*.
 //!
-//! [`raw`] reads the TOML file and the environment into flat keys, each with its place. [`reader`] takes values out of
+//! `raw` reads the TOML file and the environment into flat keys, each with its place. `reader` takes values out of
 //! it by key, type and range and remembers every trouble instead of stopping at the first, so that an operator mends
-//! everything in one go. [`resolve`] states every setting once, with its default, and turns them into the settings types
+//! everything in one go. `resolve` states every setting once, with its default, and turns them into the settings types
 //! of the rooms. Nothing else in the house reads the environment or the file.
 
 mod raw;

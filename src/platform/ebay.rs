@@ -4,11 +4,11 @@
 //!
 //! | ours | eBay's | requests |
 //! |---|---|---|
-//! | revise, on sale | `POST /bulk_update_price_quantity`, up to 25 at once ([`revise`]) | 1 |
+//! | revise, on sale | `POST /bulk_update_price_quantity`, up to 25 at once (`revise`) | 1 |
 //! | revise, not on sale | the SKU's quantity as above; `GET /offer/{id}` and `PUT` of the whole with the changes | 2 or 3 |
 //! | end | `POST /offer/{id}/withdraw`: the offer stays, unpublished | 1 |
 //! | relist | `POST /offer/{id}/publish`, then `GET /offer/{id}` must say so | 2 |
-//! | read | `GET /inventory_item/{sku}` and `GET /offer/{id}` ([`offer`]) | 2 |
+//! | read | `GET /inventory_item/{sku}` and `GET /offer/{id}` (`offer`) | 2 |
 //! | find | `GET /offer?sku=`, and the inventory item | 1 or 2 |
 //!
 //! # What can be relied on

@@ -1,4 +1,4 @@
-//! One actor per platform, with one adapter behind its [`Guard`].
+//! One actor per platform, with one adapter behind its [`Guard`](crate::resilience::Guard).
 //!
 //! A gateway has no state of its own. It takes a message, makes the calls under the guard and answers; many messages
 //! are under way at once, as many as the guard lets through and the capacity of the gateway's child spec admits. What it

@@ -2,7 +2,7 @@
 //!
 //! Callers pivot on four things: *not there*, *lost the race*, *the database is away* and *the database refused*. Which
 //! of them it is follows from the SQLSTATE and from nothing else, because the server's sentences come in the language of
-//! whoever installed it. diesel-async drops the code of most errors, so [`super::wire`] reads it from the connection.
+//! whoever installed it. diesel-async drops the code of most errors, so `wire` reads it from the connection.
 //!
 //! Retrying helps for connections that break (08), a server that stops or starts (57P01 to 57P03), one that is out of
 //! something (53), one that is read-only for now (25006), a transaction that lost against another (40001, 40P01, 55P03)

@@ -19,6 +19,9 @@ const WRITES: [&str; 6] = [
     "withdrawOffer",
 ];
 
+/// The last accepted quantity and price of a SKU, and its register's version.
+type Written = (Option<u32>, Option<Money>, Option<u32>);
+
 impl World {
     /// Ends changes and faults, and waits until there is nothing left to do and every listing is what it should be.
     pub async fn settle(&mut self, limit: Duration) -> Comparison {
@@ -94,7 +97,7 @@ impl World {
 
     /// Every SKU shows what its last accepted write said.
     fn assert_no_stale_write_stands(&self) {
-        let mut last: HashMap<Box<str>, (Option<u32>, Option<Money>, Option<u32>)> = HashMap::new();
+        let mut last: HashMap<Box<str>, Written> = HashMap::new();
         for write in self.writes(0) {
             let Some(sku) = write.sku else { continue };
             let (quantity, price, version) = last.entry(sku).or_default();
