@@ -28,6 +28,7 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
+    zaikoban::app::install_tls();
     let arguments = arguments()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -137,6 +138,12 @@ async fn delay(arguments: &Arguments) -> anyhow::Result<Value> {
     world
         .until("every product is verified", Duration::from_secs(240), |s| {
             number(s, "/watch/yahoo/checks") >= f64::from(arguments.products) * 1.2
+        })
+        .await?;
+    // The first sync of every listing is a backlog of our own making, not a change at the source.
+    world
+        .until("every listing has followed", Duration::from_secs(240), |s| {
+            number(s, "/database/counts/listings_behind") < 5.0 && number(s, "/sync/ebay/accepted") > 0.0
         })
         .await?;
     let first = world.last_push().await?;
@@ -256,12 +263,11 @@ impl World {
             ("ZAIKOBAN_WATCH__MIN_INTERVAL_MS", "1"),
             ("ZAIKOBAN_WATCH__MAX_INTERVAL_S", "60"),
             ("ZAIKOBAN_LOG__FILTER", "warn"),
-            ("ZAIKOBAN_PRICING__EXCHANGE_RATES__USD", "150"),
         ];
         let mut daemon = Rehearsal::new(RehearsalSettings {
             program,
             state_dir: folder.path().join("state"),
-            base: None,
+            base: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/demo.toml")),
             yahoo: text(if tls { "yahoo_tls" } else { "yahoo" }),
             ebay: text(if tls { "ebay_tls" } else { "ebay" }),
             keys: [key("client_id"), key("client_secret"), key("refresh_token")],

@@ -394,7 +394,8 @@ fn pricing(r: &mut Reader) -> Option<PriceBook> {
         Err(problems) => {
             for problem in problems {
                 let key = format!("pricing.{}", problem.key);
-                r.complain(&key, &problem.got, &problem.expected, None);
+                let expected = problem.expected.trim_start_matches("expected ");
+                r.complain(&key, &problem.got, expected, None);
             }
             None
         }
