@@ -120,7 +120,7 @@ async fn checks(arguments: &Arguments, door: Door) -> anyhow::Result<Checks> {
     let began = Instant::now();
     sleep(Duration::from_secs(arguments.seconds)).await;
     let (after, using) = (world.status().await?, world.daemon.usage()?);
-    let done = number(&after, "/watch/yahoo/checks") - number(&before, "/watch/checks");
+    let done = number(&after, "/watch/yahoo/checks") - number(&before, "/watch/yahoo/checks");
     let cpu = using.cpu.saturating_sub(used.cpu).as_secs_f64();
     let figures = Checks {
         per_s: round(done / began.elapsed().as_secs_f64()),
