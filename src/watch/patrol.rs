@@ -347,8 +347,7 @@ impl Round {
             }
             Looked::Unclear { reread_at } => {
                 add(&self.env.counters.checks, 1);
-                self.planner.on_ok(id, now, false, None);
-                self.planner.appoint(id, reread_at);
+                self.planner.on_unclear(id, now, reread_at);
             }
             Looked::Missing => self.remove(id),
             // No evidence of anything; parked, so that a cache that serves old pages is not asked for ever.

@@ -251,15 +251,26 @@ impl Planner {
         let wait = first.saturating_mul(1_i64.checked_shl(u32::from(slot.failures)).unwrap_or(i64::MAX));
         let until = now.saturating_add(wait.min(PARK_LONGEST_MS.max(first)));
         slot.failures = slot.failures.saturating_add(1).min(20);
-        slot.stamp = slot.stamp.wrapping_add(1);
-        self.parked.push(Reverse((until, at, slot.stamp)));
-        slot.park_written = true;
-        slot.state = State::Parked;
-        self.stats.parked = self.stats.parked.saturating_add(1);
+        self.park(at, until);
         if matches!(why, Why::Event | Why::Requested) {
             // What was due is still due; a person no longer waits for it.
             self.set_earlier_event(at, until, slot_call(why));
         }
+        self.wake_event(at);
+    }
+
+    /// A look at a page that means nothing yet: it is looked at again at `reread_at`. The age of what is known goes on
+    /// counting, and nothing is learnt, neither that it changed nor that it did not.
+    pub fn on_unclear(&mut self, id: WatchId, now: DateTime<Utc>, reread_at: DateTime<Utc>) {
+        let now = self.tell(now);
+        let Some(at) = self.slots.find(id) else { return };
+        if self.land(at).is_none() {
+            return;
+        }
+        let until = reread_at.timestamp_millis().max(now);
+        self.slots.get_mut(at).failures = 0;
+        self.park(at, until);
+        self.set_earlier_event(at, until, Call::Appointment);
         self.wake_event(at);
     }
 
@@ -432,6 +443,16 @@ impl Planner {
         self.stats.in_flight = self.stats.in_flight.saturating_sub(1);
         self.slots.get_mut(at).state = State::Queued;
         Some(why)
+    }
+
+    /// Lets one that has landed wait until then.
+    fn park(&mut self, at: u32, until: i64) {
+        let slot = self.slots.get_mut(at);
+        slot.stamp = slot.stamp.wrapping_add(1);
+        self.parked.push(Reverse((until, at, slot.stamp)));
+        slot.park_written = true;
+        slot.state = State::Parked;
+        self.stats.parked = self.stats.parked.saturating_add(1);
     }
 
     /// Puts those whose back-off has ended into their cells, in the order of their last good look.

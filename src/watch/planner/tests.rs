@@ -279,6 +279,29 @@ fn a_first_look_teaches_nothing_even_after_a_failure() {
 }
 
 #[test]
+fn an_unclear_look_teaches_nothing_and_is_repeated_on_time() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1.0, Some(0)), at(0));
+    let taught = |plan: &mut Planner| {
+        assert_eq!(ids(&plan.pick(at(7_200), 1)), [1]);
+        plan.on_ok(WatchId(1), at(7_200), false, None).unwrap()
+    };
+    let mut never_unclear = self::plan();
+    never_unclear.insert(WatchId(1), item(1.0, Some(0)), at(0));
+    assert_eq!(ids(&plan.pick(at(3_600), 1)), [1]);
+    plan.on_unclear(WatchId(1), at(3_600), at(3_605));
+    assert_eq!(plan.pick(at(3_604), 1), []);
+    assert_eq!(plan.pick(at(3_605), 1), [(WatchId(1), Why::Event)]);
+    plan.on_err(WatchId(1), at(3_605));
+    // Two hours without news are two hours, whatever the unclear look between them.
+    assert_eq!(plan.pick(at(3_605 + 60), 1), [(WatchId(1), Why::Event)]);
+    plan.on_unclear(WatchId(1), at(3_665), at(7_200));
+    let rate = taught(&mut plan);
+    assert_eq!(rate, item(1.0, Some(0)).rate, "by appointment: nothing is learnt");
+    assert_ne!(taught(&mut never_unclear), rate);
+}
+
+#[test]
 fn a_clock_set_back_moves_the_last_looks_with_it() {
     let mut plan = plan();
     plan.insert(WatchId(1), item(1.0, Some(7100)), at(7200));
