@@ -152,7 +152,7 @@ async fn serve(
     doors: build::Doors,
     end: &mut Signals,
 ) -> anyhow::Result<Ended> {
-    let (spec, parts) = {
+    let (spec, parts, enrolled) = {
         let _on = runtime.enter();
         build::build(settings, clock, &database, doors).await?
     };
@@ -179,12 +179,23 @@ async fn serve(
     if let Err(exit) = opened {
         reason = Some(exit);
     } else {
-        ops.ready(parts, tree);
-        tracing::info!("Running: products are watched");
+        ops.ready(parts, tree, "reading which products are watched");
+        let running = async {
+            for mut all_there in enrolled {
+                // A patrol that is gone has ended with the tree, which is noticed beside this.
+                if all_there.wait_for(|there| *there).await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+            ops.set_phase("running");
+            tracing::info!("Running: products are watched");
+            std::future::pending().await
+        };
         if let Some(tree) = ops.running_tree() {
             tokio::select! {
                 exit = tree.ended() => reason = Some(exit),
                 () = end.asked() => {}
+                () = running => {}
             }
         }
     }

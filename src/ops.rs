@@ -139,11 +139,12 @@ impl Ops {
         self.0.phase.store(Arc::new(phase.into()));
     }
 
-    /// The daemon is up: from here on every order is carried out.
-    pub fn ready(&self, parts: Parts, tree: Tree) {
+    /// The daemon is up: from here on every order is carried out. What it is doing is said with
+    /// [`set_phase`](Self::set_phase): `phase` now, `running` once every product is watched.
+    pub fn ready(&self, parts: Parts, tree: Tree, phase: &str) {
+        self.set_phase(phase);
         drop(self.0.tree.set(tree));
         drop(self.0.parts.set(parts));
-        self.set_phase("running");
     }
 
     /// The tree, once the daemon is up.

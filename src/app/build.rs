@@ -22,12 +22,13 @@ use crate::queue::{self, Notices};
 use crate::resilience::{Guard, Opening, Policy, Rate, Registry};
 use crate::store::jobs::WorkerId;
 use crate::store::looping::{child, pause};
-use crate::store::{embedded, partitions, platform_state, status};
+use crate::store::{Db, embedded, partitions, platform_state, status};
 use crate::supervision::{
-    ChildSpec, DynamicSpec, GiveUp, GroupSpec, Intensity, Placement, Shutdown, Strategy,
+    ChildSpec, DynamicSpec, GiveUp, GroupSpec, Intensity, Placement, Restart, Shutdown, Strategy,
 };
 use crate::sync::outlet::{GatewayOutlet, Punctual};
 use crate::sync::radius::RadiusSettings;
+use crate::sync::reprice::{Scope, reprice};
 use crate::sync::{Outlet, SyncParts, SyncSettings, Syncer};
 use crate::watch::holds::HoldsEnv;
 use crate::watch::planner::PlannerSettings;
@@ -43,6 +44,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 use url::Url;
 
 /// Committed changes a syncer may lag behind before it looks at the tables instead.
@@ -51,6 +53,10 @@ const COMMITTED_KEPT: usize = 4_096;
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 /// Threads that watchers live on: they only compute, and there are two cores.
 const WATCHER_ARBITERS: usize = 2;
+/// How long working out all listings anew may take: a hundred thousand are done within a minute.
+const REWORK_LIMIT: Duration = Duration::from_secs(1_800);
+/// How soon that is tried again when the database is away.
+const REWORK_AGAIN: Duration = Duration::from_secs(5);
 /// How often the door's thread is looked after.
 const DOOR_EVERY: Duration = Duration::from_secs(1);
 
@@ -72,7 +78,7 @@ struct Common {
     worker: WorkerId,
 }
 
-/// The tree's specs and what the doors need.
+/// The tree's specs, what the doors need, and what says for each source that every product of it is watched.
 ///
 /// # Errors
 /// When an endpoint, a certificate or a rate cannot be used.
@@ -81,7 +87,7 @@ pub(super) async fn build(
     clock: Clock,
     database: &Database,
     doors: Doors,
-) -> anyhow::Result<(GroupSpec, Parts)> {
+) -> anyhow::Result<(GroupSpec, Parts, Vec<watch::Receiver<bool>>)> {
     let db = &database.db;
     let (committed, _) = broadcast::channel(COMMITTED_KEPT);
     let common = Common {
@@ -138,13 +144,17 @@ pub(super) async fn build(
     };
     let mut platforms = Vec::new();
     let mut patrols = Vec::new();
+    let mut enrolled = Vec::new();
     let mut syncers = Vec::new();
     let mut destinations = HashMap::new();
     if settings.yahoo.enabled {
+        let (ready, all_there) = watch::channel(false);
+        let signals = (commits, ready);
         let (gateway, patrol) =
-            yahoo(settings, &common, database, &counters, &roster_handle, commits).await?;
+            yahoo(settings, &common, database, &counters, &roster_handle, signals).await?;
         platforms.push(gateway);
         patrols.push(patrol);
+        enrolled.push(all_there);
     }
     if settings.ebay.enabled {
         let (gateway, syncer, selling) = ebay(settings, &common, database).await?;
@@ -156,6 +166,9 @@ pub(super) async fn build(
         if let (true, Some(guard)) = (state.paused, common.guards.get(&state.platform)) {
             guard.pause();
         }
+    }
+    if !syncers.is_empty() {
+        syncers.insert(0, rework_once(db, &common));
     }
     let mut watching = vec![roster];
     watching.extend(patrols);
@@ -195,7 +208,13 @@ pub(super) async fn build(
             GiveUp::Escalate,
             vec![ledger.capacity(10_000)],
         ),
-        group("sync", Strategy::OneForOne, (5, 60), GiveUp::Park, syncers),
+        group(
+            "sync",
+            Strategy::OneForOne,
+            (5, 60),
+            GiveUp::Park,
+            syncers,
+        ),
         group("watch", Strategy::RestForOne, (5, 60), GiveUp::Park, watching),
     ];
     let children = groups
@@ -224,7 +243,7 @@ pub(super) async fn build(
         database: database.board.clone(),
         simulated: simulated(settings),
     };
-    Ok((root, parts))
+    Ok((root, parts, enrolled))
 }
 
 fn group(
@@ -298,7 +317,7 @@ async fn yahoo(
     database: &Database,
     counters: &Arc<HashMap<SourcePlatform, Arc<Counters>>>,
     roster: &crate::supervision::Handle<Roster>,
-    can_commit: watch::Receiver<bool>,
+    (can_commit, ready): (watch::Receiver<bool>, watch::Sender<bool>),
 ) -> anyhow::Result<(ChildSpec, ChildSpec)> {
     let own = &settings.yahoo;
     let adapter: Arc<dyn Source> = Arc::new(
@@ -316,7 +335,6 @@ async fn yahoo(
     let guard = guard(Platform::YahooAuction, own.pace, common).await?;
     let gateway = SourceGateway::new(Arc::clone(&adapter), guard.clone());
     let (gateway, gateway_handle) = ChildSpec::actor("yahoo_auction", move |_| gateway.clone());
-    let (ready, _) = watch::channel(false);
     let env = Arc::new(PatrolEnv {
         source: SourcePlatform::Yahoo,
         adapter,
@@ -486,6 +504,36 @@ fn store(database: &Database, clock: &Clock) -> Vec<ChildSpec> {
         }
     }));
     children
+}
+
+/// Works out once what every listing should be: rules and rates may have changed while the daemon was down. Listings that
+/// stay as they are cost a look.
+fn rework_once(db: &Db, common: &Common) -> ChildSpec {
+    let (db, book, clock) = (db.clone(), Arc::clone(&common.book), common.clock.clone());
+    let child = child("rules", move |life| {
+        let (db, book, clock) = (db.clone(), Arc::clone(&book), clock.clone());
+        async move {
+            loop {
+                life.waiting_until(Instant::now() + REWORK_LIMIT);
+                match reprice(&db, &book.load_full(), &clock, Scope::All).await {
+                    Ok(done) if done.moved > 0 => {
+                        tracing::info!(
+                            products = done.products,
+                            listings = done.moved,
+                            "Rules or rates are not those of the last run: listings follow"
+                        );
+                        return;
+                    }
+                    Ok(_) => return,
+                    Err(error) => tracing::debug!(%error, "Listings are not worked out anew yet"),
+                }
+                if !pause(&life, REWORK_AGAIN).await {
+                    return;
+                }
+            }
+        }
+    });
+    child.restart(Restart::Transient)
 }
 
 fn time(duration: Duration) -> TimeDelta {
