@@ -75,8 +75,8 @@ pub(crate) enum Command {
     /// Break a part on purpose (builds with the feature `failpoints` only)
     #[cfg(feature = "failpoints")]
     Fault {
-        /// What to do to it: panic, wedge or fill
-        #[arg(value_parser = ["panic", "wedge", "fill"])]
+        /// What to do to it: panic, wedge (it waits for ever), fill (its mailbox) or block (its thread)
+        #[arg(value_parser = ["panic", "wedge", "fill", "block"])]
         kind: String,
         /// The child's path as `zaikoban tree` shows it
         child: String,

@@ -108,7 +108,8 @@ impl Ops {
                 "panic" => Fault::Panic,
                 "wedge" => Fault::Wedge,
                 "fill" => Fault::Fill,
-                _ => return Err(OpsError::invalid("kind", "panic, wedge or fill", kind)),
+                "block" => Fault::Block,
+                _ => return Err(OpsError::invalid("kind", "panic, wedge, fill or block", kind)),
             };
             let tree = self.0.tree.get().ok_or_else(|| OpsError::NotReady {
                 what: "the tree",

@@ -14,4 +14,8 @@ mod model;
 mod proof;
 mod server;
 mod starts;
+#[cfg(feature = "failpoints")]
+mod stuck;
+#[cfg(feature = "failpoints")]
+mod tree;
 mod world;

@@ -1,7 +1,7 @@
 //! Deaths at chosen places, and panics of chosen actors. Only builds with the feature `failpoints` have both.
 
+use super::tree::find;
 use super::world::{SETTLE_AFTER_OUTAGE, World, ends_within};
-use serde_json::{Value, json};
 use std::time::Duration;
 use zaikoban::app::failpoints::PLACES;
 
@@ -44,8 +44,7 @@ async fn every_kind_of_actor_survives_a_panic() {
     world.changes(CHANGES_PER_S);
     let client = world.client();
     let tree = client.get("/v1/tree").await.unwrap();
-    let mut actors = Vec::new();
-    collect(&tree["root"], &mut actors);
+    let actors = super::tree::actors(&tree);
     for kind in [
         "platforms/ebay",
         "sync/ebay",
@@ -60,8 +59,7 @@ async fn every_kind_of_actor_survives_a_panic() {
         let before = find(&before["root"], actor).unwrap()["restarts"]
             .as_u64()
             .unwrap();
-        let order = json!({ "kind": "panic", "child": actor });
-        client.post("/v1/fault", &order).await.unwrap();
+        world.fault("panic", actor).await;
         let what = format!("`{actor}` after its panic");
         world
             .until(&what, LIMIT, "/v1/tree", |tree| {
@@ -79,23 +77,4 @@ async fn every_kind_of_actor_survives_a_panic() {
     assert_eq!(world.daemon.pid(), process, "the same process all the time");
     world.assert_nothing_lost(SETTLE_AFTER_OUTAGE).await;
     world.finish().await;
-}
-
-/// The paths of all actors below `node`.
-fn collect(node: &Value, actors: &mut Vec<String>) {
-    let children = node["children"].as_array().unwrap();
-    if children.is_empty() && node["mailbox"].is_object() {
-        actors.push(node["path"].as_str().unwrap().to_owned());
-    }
-    children.iter().for_each(|child| collect(child, actors));
-}
-
-fn find<'a>(node: &'a Value, path: &str) -> Option<&'a Value> {
-    if node["path"] == path {
-        return Some(node);
-    }
-    node["children"]
-        .as_array()?
-        .iter()
-        .find_map(|child| find(child, path))
 }

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -177,6 +177,12 @@ impl World {
             ..Order::default()
         };
         self.simulator.order(&order).unwrap();
+    }
+
+    /// Breaks the actor at `child`.
+    pub async fn fault(&self, kind: &str, child: &str) {
+        let order = json!({ "kind": kind, "child": child });
+        self.client().post("/v1/fault", &order).await.unwrap();
     }
 
     /// A client of the daemon.

@@ -1,0 +1,83 @@
+//! Actors that hang instead of falling over: wedged ones, full mailboxes, a thread that is never given back. Only builds
+//! with the feature `failpoints` can order this.
+
+use super::tree::{actors, find};
+use super::world::{SETTLE_AFTER_OUTAGE, World, ends_within};
+use serde_json::json;
+use std::time::Duration;
+
+const CHANGES_PER_S: f64 = 15.0;
+/// An actor in which nothing has moved for a minute is replaced.
+const REPLACED: Duration = Duration::from_secs(100);
+/// A mailbox that is full by order is free again after two seconds.
+const FREE_AGAIN: Duration = Duration::from_secs(20);
+/// What is promised for a blocked thread.
+const BLOCKED: Duration = Duration::from_secs(35);
+
+/// All at once, so that each has neighbours that hang as well.
+#[tokio::test]
+async fn wedged_actors_are_replaced_and_swallow_nothing() {
+    let mut world = World::settled("wedged", 501, 150).await;
+    let process = world.daemon.pid();
+    world.changes(CHANGES_PER_S);
+    let wedged = [
+        "platforms/yahoo_auction",
+        "platforms/ebay",
+        "ledger/writer",
+        "sync/ebay",
+        "watch/yahoo",
+    ];
+    for child in wedged {
+        world.fault("wedge", child).await;
+    }
+    for child in wedged {
+        world
+            .until(&format!("a new life of `{child}`"), REPLACED, "/v1/tree", |tree| {
+                let node = find(&tree["root"], child)?;
+                let again = node["restarts"].as_u64()? > 0 && node["state"] == "running";
+                again.then_some(())
+            })
+            .await;
+    }
+    assert_eq!(world.daemon.pid(), process, "the same process all the time");
+    world.assert_nothing_lost(SETTLE_AFTER_OUTAGE).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn full_mailboxes_refuse_and_swallow_nothing() {
+    let mut world = World::settled("full", 502, 150).await;
+    world.changes(CHANGES_PER_S);
+    let client = world.client();
+    let all = actors(&client.get("/v1/tree").await.unwrap());
+    for child in &all {
+        world.fault("fill", child).await;
+    }
+    let full = |tree: &serde_json::Value, child: &str| {
+        let mailbox = &find(&tree["root"], child)?["mailbox"];
+        Some(mailbox["taken"].as_u64()? >= mailbox["capacity"].as_u64()?)
+    };
+    for child in &all {
+        world
+            .until(&format!("room in `{child}`"), FREE_AGAIN, "/v1/tree", |tree| {
+                (!full(tree, child)?).then_some(())
+            })
+            .await;
+    }
+    world.assert_nothing_lost(SETTLE_AFTER_OUTAGE).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_blocked_thread_ends_the_process_in_time_and_the_next_one_loses_nothing() {
+    let mut world = World::settled("blocked", 503, 60).await;
+    world.changes(CHANGES_PER_S);
+    world.fault("block", "watch/yahoo").await;
+    let status = ends_within(&mut world.daemon, BLOCKED).await;
+    assert_eq!(status.as_deref(), Some("exit status: 70"), "{}", world.daemon.log_tail());
+    let log = world.daemon.log_tail();
+    assert!(log.contains("has not answered for"), "{log}");
+    world.launch().await;
+    world.assert_nothing_lost(SETTLE_AFTER_OUTAGE).await;
+    world.finish().await;
+}
