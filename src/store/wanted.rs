@@ -113,6 +113,22 @@ pub async fn lock_listings_of(
         .collect())
 }
 
+/// Keeps the watches of a product as they are until the transaction ends.
+///
+/// Whoever adds a listing does this first. Otherwise a change that is committed at the same moment sees no listing to
+/// move, the new listing sees no change, and it is never brought in line.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn lock_watches_of(conn: &mut AsyncPgConnection, product: ProductId) -> Result<(), StoreError> {
+    let query = diesel::sql_query(
+        "SELECT id FROM inventory_management WHERE product_id = $1 ORDER BY id FOR NO KEY UPDATE",
+    )
+    .bind::<BigInt, _>(product.0);
+    hot(query).execute(conn).await?;
+    Ok(())
+}
+
 /// The watches of these products, by id.
 ///
 /// # Errors

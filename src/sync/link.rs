@@ -10,6 +10,7 @@ use crate::domain::{DestinationPlatform, ListingId, Money, ProductId};
 use crate::platform::FoundListing;
 use crate::pricing::{PriceBook, Problem};
 use crate::store::listings::{self, Listing, NewListing};
+use crate::store::wanted::lock_watches_of;
 use crate::store::{Db, StoreError};
 use serde_json::Value;
 use std::sync::Arc;
@@ -114,6 +115,7 @@ pub async fn link(
                     rules: request.rules.as_ref(),
                     auto_sync: request.auto_sync,
                 };
+                lock_watches_of(conn, request.product).await?;
                 let id: ListingId = listings::insert(conn, &new, now).await?;
                 rework(conn, &[request.product], &book, "link", now).await?;
                 Ok(id)

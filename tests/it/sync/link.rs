@@ -1,6 +1,8 @@
 //! Linking, dry run, explanation, and reworking what is wanted.
 
 use super::stage::{Stage, book, q, shows, usd};
+use crate::support::wait::until;
+use diesel_async::SimpleAsyncConnection as _;
 use serde_json::json;
 use std::sync::Arc;
 use zaikoban::clock::Clock;
@@ -61,6 +63,30 @@ async fn a_linked_listing_is_read_first_and_left_alone_until_resumed() {
     s.look().await;
     s.in_line(id.0).await;
     assert_eq!(s.fake.shown("own"), shows(1, 20));
+}
+
+/// The change sees no listing yet, and must not be overlooked by the listing either.
+#[actix::test]
+async fn a_change_that_is_committed_while_a_listing_is_linked_moves_it() {
+    let s = Stage::new(1).await;
+    s.fake.show("own", shows(2, 33));
+    let mut changing = s.t.db().conn().await.unwrap();
+    let begin =
+        "BEGIN; UPDATE inventory_management SET current_price = 5000, version = version + 1 WHERE id = 1;";
+    changing.batch_execute(begin).await.unwrap();
+    let (book, clock) = (book(), Clock::system());
+    let linking = link(s.t.db(), &s.fake, &book, &clock, request("own"));
+    let committing = async {
+        until("the link waits for the change", || async {
+            let waiting = "SELECT count(*)::text FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+                           OR l.locktype = 'transactionid' WHERE NOT l.granted AND d.datname = current_database()";
+            (s.t.text(waiting).await != "0").then_some(())
+        })
+        .await;
+        changing.batch_execute("COMMIT").await.unwrap();
+    };
+    let (linked, ()) = tokio::join!(linking, committing);
+    assert_eq!(linked.unwrap().basis.wanted.unwrap().price, usd(50));
 }
 
 #[actix::test]
