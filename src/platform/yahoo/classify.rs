@@ -6,7 +6,7 @@
 //! gone". A page with `pageData` is an item page whatever it says.
 
 use super::document;
-use super::project::{Keep, Shape, project};
+use super::project::{Keep, Rest, Shape, project};
 use super::refusal::{Code, Refusal};
 use select::document::Document;
 use serde_json::Value;
@@ -87,7 +87,7 @@ pub(super) fn kind(text: &str, facts: &Facts<'_>) -> Option<Refusal> {
     }
     let route = facts
         .next_data
-        .and_then(|json| project(json, &[], &ROUTE_SHAPE, true).ok());
+        .and_then(|json| project(json, &[], &ROUTE_SHAPE, Rest::Json).ok());
     let lower = text.to_ascii_lowercase();
     let by_marks = route
         .as_ref()

@@ -6,8 +6,8 @@
 //! that small object. The schema names no key that the shape leaves out, so its verdict on the part is its verdict on
 //! the whole.
 //!
-//! Strictness: a key of the path or the shape that stands there twice is refused (which of the two is right?); the
-//! text must be JSON to its last byte; nesting is bounded by `serde_json` (128 where values are built, a heap stack
+//! Strictness: a key of the path or the shape that stands there twice is refused (which of the two is right?), as far as
+//! the text is read; nesting is bounded by `serde_json` (128 where values are built, a heap stack
 //! where they are skipped), numbers that no `f64` holds and broken escapes in kept values are errors.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -34,29 +34,43 @@ pub(super) struct Lost {
     pub(super) why: String,
 }
 
+/// What becomes of the text behind the value that was looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// It must be JSON to the last byte of the text.
+    Json,
+    /// The JSON must be whole; anything may follow it.
+    Any,
+    /// It is not read: more than half of an item page's JSON stands behind its item, and nothing of it is used.
+    Unread,
+}
+
 /// Follows `path` into `json` and keeps `shape` of what stands there.
 ///
-/// The value at the end of the path is returned as it is if it is no object, so that a schema can say so. With
-/// `whole`, nothing but white space may follow the JSON text.
+/// The value at the end of the path is returned as it is if it is no object, so that a schema can say so.
 pub(super) fn project(
     json: &[u8],
     path: &'static [&'static str],
     shape: &'static Shape,
-    whole: bool,
+    rest: Rest,
 ) -> Result<Value, Lost> {
     let trail = Trail::default();
     let walk = Walk {
         rest: path,
         shape,
         trail: &trail,
+        stops: rest == Rest::Unread,
     };
     let mut stream = serde_json::Deserializer::from_slice(json);
     let outcome = walk.deserialize(&mut stream).and_then(|found| {
-        if whole {
+        if rest == Rest::Json {
             stream.end()?;
         }
         Ok(found)
     });
+    if let Some(found) = trail.found.into_inner() {
+        return Ok(found);
+    }
     let name = |depth: usize, keys: &[&str]| {
         let way: Vec<&str> = path.iter().take(depth).chain(keys).copied().collect();
         way.join(".")
@@ -81,12 +95,15 @@ struct Trail {
     deepest: Cell<usize>,
     /// The keys of the shape being read, from the outermost to the innermost.
     keys: RefCell<Vec<&'static str>>,
+    /// What was found, where the walk stops there: serde has no other way out than an error.
+    found: RefCell<Option<Value>>,
 }
 
 struct Walk<'t> {
     rest: &'static [&'static str],
     shape: &'static Shape,
     trail: &'t Trail,
+    stops: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for Walk<'_> {
@@ -98,7 +115,12 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
                 shape: self.shape,
                 trail: self.trail,
             };
-            part.deserialize(from).map(Some)
+            let found = part.deserialize(from)?;
+            if self.stops {
+                self.trail.found.replace(Some(found));
+                return Err(D::Error::custom("far enough"));
+            }
+            Ok(Some(found))
         } else {
             from.deserialize_any(self)
         }
@@ -132,6 +154,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
                 rest,
                 shape: self.shape,
                 trail: self.trail,
+                stops: self.stops,
             })?;
         }
         Ok(found)
@@ -297,7 +320,20 @@ mod tests {
     ]);
 
     fn read(json: &str) -> Result<Value, Lost> {
-        project(json.as_bytes(), &["a", "b"], &SHAPE, true)
+        project(json.as_bytes(), &["a", "b"], &SHAPE, Rest::Json)
+    }
+
+    #[test]
+    fn what_stands_behind_is_read_only_where_that_is_asked_for() {
+        let json = r#"{"a":{"b":{"n":1},"c":[}"#;
+        let found = |rest| project(json.as_bytes(), &["a", "b"], &SHAPE, rest);
+        assert_eq!(found(Rest::Unread).unwrap(), json!({"n": 1}));
+        assert!(found(Rest::Json).is_err() && found(Rest::Any).is_err());
+        let followed = br#"{"a":{"b":{"n":1}}}; x"#;
+        assert!(project(followed, &["a", "b"], &SHAPE, Rest::Any).is_ok());
+        assert!(project(followed, &["a", "b"], &SHAPE, Rest::Json).is_err());
+        let cut = br#"{"a":{"b":{"n":1"#;
+        assert!(project(cut, &["a", "b"], &SHAPE, Rest::Unread).is_err());
     }
 
     #[test]

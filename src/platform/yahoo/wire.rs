@@ -7,10 +7,11 @@
 //! Only keys whose meaning was seen on real pages or follows from a cross-check stand here; all others are ignored, so
 //! that a release that adds keys changes nothing.
 
-use super::project::{Keep, Shape, project};
+use super::project::{Keep, Rest, Shape, project};
 use super::refusal::{Code, Refusal};
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
@@ -177,8 +178,17 @@ fn compiled(schema: &Value) -> Validator {
 }
 
 /// The needed part of the item object of a `__NEXT_DATA__` text, after its schema passed.
+///
+/// What stands behind the item is not read. That the script ends was seen when it was located, and that there is one
+/// `pageProps` is looked up: an unescaped quote before a colon ends a key and nothing else.
 pub(super) fn item(next_data: &[u8]) -> Result<Value, Refusal> {
-    let value = project(next_data, ITEM_PATH, &ITEM_SHAPE, true)
+    if memmem::find_iter(next_data, b"\"pageProps\":").nth(1).is_some() {
+        return Err(Refusal::contract(
+            "props.pageProps",
+            "`props.pageProps` stands there twice",
+        ));
+    }
+    let value = project(next_data, ITEM_PATH, &ITEM_SHAPE, Rest::Unread)
         .map_err(|lost| Refusal::contract(short(&lost.path), format!("`{}` {}", lost.path, lost.why)))?;
     validate(&ITEM_SCHEMA, &value, "item")?;
     Ok(value)
@@ -186,7 +196,7 @@ pub(super) fn item(next_data: &[u8]) -> Result<Value, Refusal> {
 
 /// The needed part of `pageData.items`, after its schema passed. `json` begins at the block's first `{`.
 pub(super) fn page_data(json: &[u8]) -> Result<Value, Refusal> {
-    let value = project(json, &["items"], &DATA_SHAPE, false).map_err(|lost| {
+    let value = project(json, &["items"], &DATA_SHAPE, Rest::Any).map_err(|lost| {
         let path = format!("pageData.{}", lost.path);
         Refusal::contract(path.trim_end_matches('.'), format!("`{path}` {}", lost.why))
     })?;
