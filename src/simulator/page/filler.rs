@@ -108,7 +108,8 @@ fn parts(genre: &Genre, words: &mut Words) -> Vec<(&'static str, String)> {
         ("shelf_brand", shelf(words, genre, 10)),
         ("questions", "<p>質問はまだありません。</p>".into()),
         ("footer", footer()),
-        ("other_state", other_state(words)),
+        ("first_state", rooms(&ROOMS_BEFORE, words)),
+        ("other_state", rooms(&ROOMS_BEHIND, words)),
         ("build", words.number(700, 800).to_string()),
         ("scripts", scripts(words)),
     ]
@@ -150,7 +151,7 @@ fn crumbs(genre: &Genre) -> String {
 }
 
 fn images(words: &mut Words) -> String {
-    let list: Vec<String> = (0..6)
+    let list: Vec<String> = (0..10)
         .map(|_| {
             let file = format!("https://auctions.c.yimg.jp/zk/{}/i-img900x1200-{}.jpg", words.code(64), words.number(1, 9_999_999));
             format!("{{\"image\":\"{file}\",\"width\":900,\"height\":1200,\"thumbnail\":\"{file}?pri=l&w=214&h=214\"}}")
@@ -281,37 +282,44 @@ fn footer() -> String {
     html
 }
 
-/// The parts of the state that are not the item.
-fn other_state(words: &mut Words) -> String {
-    const ROOMS: [&str; 22] = [
-        "itempage",
-        "myauction",
-        "myshortcut",
-        "notice",
-        "recommend",
-        "search",
-        "campaign",
-        "promotion",
-        "login",
-        "common",
-        "coupon",
-        "linkage",
-        "user",
-        "follow",
-        "browsehistory",
-        "favorite",
-        "userSelf",
-        "ranking",
-        "products",
-        "suggest",
-        "blacklist",
-        "wishlist",
-    ];
-    let rooms: Vec<String> = ROOMS
+/// The parts of the state that stand before the item.
+const ROOMS_BEFORE: [&str; 6] = [
+    "itempage",
+    "myauction",
+    "myshortcut",
+    "notice",
+    "recommend",
+    "search",
+];
+/// Those that stand behind it.
+const ROOMS_BEHIND: [&str; 16] = [
+    "campaign",
+    "promotion",
+    "login",
+    "common",
+    "coupon",
+    "linkage",
+    "user",
+    "follow",
+    "browsehistory",
+    "favorite",
+    "userSelf",
+    "ranking",
+    "products",
+    "suggest",
+    "blacklist",
+    "wishlist",
+];
+
+fn rooms(names: &[&str], words: &mut Words) -> String {
+    let rooms: Vec<String> = names
         .iter()
         .map(|room| {
             format!(
-                "\"{room}\":{{\"isFetching\":false,\"items\":[],\"crumb\":\"\",\"trace\":\"{}\"}}",
+                "\"{room}\":{{\"isFetching\":false,\"hasError\":false,\"error\":null,\"items\":[],\"page\":{{\"index\":1,\
+                 \"size\":50,\"total\":{},\"sort\":\"recommend\"}},\"filters\":{{\"min\":null,\"max\":null,\"store\":false,\
+                 \"fresh\":false,\"words\":[]}},\"crumb\":\"\",\"trace\":\"{}\"}}",
+                words.number(0, 9_999),
                 words.code(90)
             )
         })
