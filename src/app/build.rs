@@ -51,8 +51,9 @@ use url::Url;
 const COMMITTED_KEPT: usize = 4_096;
 /// How often partitions are looked after.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
-/// Threads that watchers live on: they only compute, and there are two cores.
-const WATCHER_ARBITERS: usize = 2;
+/// The thread on which a check goes from patrol to gateway, watcher and ledger and back. They only decide, some ten
+/// microseconds each; waking another thread at every step would cost more than the step.
+const WATCH_ARBITER: &str = "watch";
 /// How long working out all listings anew may take: a hundred thousand are done within a minute.
 const REWORK_LIMIT: Duration = Duration::from_secs(1_800);
 /// How soon that is tried again when the database is away.
@@ -137,7 +138,7 @@ pub(super) async fn build(
             clock: clock.clone(),
             watchers: HashMap::from([(SourcePlatform::Yahoo, Arc::new(watchers))]),
             children: DynamicSpec::default(),
-            arbiters: (0..WATCHER_ARBITERS).map(|i| format!("watchers-{i}")).collect(),
+            arbiters: vec![WATCH_ARBITER.to_owned()],
             holds: holds.clone(),
         });
         ChildSpec::actor("roster", move |life| Roster::new(Arc::clone(&env), life))
@@ -206,15 +207,9 @@ pub(super) async fn build(
             Strategy::OneForOne,
             (5, 60),
             GiveUp::Escalate,
-            vec![ledger.capacity(10_000)],
+            vec![ledger.capacity(10_000).placement(Placement::Named(WATCH_ARBITER))],
         ),
-        group(
-            "sync",
-            Strategy::OneForOne,
-            (5, 60),
-            GiveUp::Park,
-            syncers,
-        ),
+        group("sync", Strategy::OneForOne, (5, 60), GiveUp::Park, syncers),
         group("watch", Strategy::RestForOne, (5, 60), GiveUp::Park, watching),
     ];
     let children = groups
@@ -366,10 +361,12 @@ async fn yahoo(
     });
     let (patrol, _) = ChildSpec::actor("yahoo", move |life| Patrol::new(Arc::clone(&env), life));
     let patrol = patrol
-        .placement(Placement::Named("patrol"))
+        .placement(Placement::Named(WATCH_ARBITER))
         .shutdown(Shutdown::After(settings.daemon.drain));
     Ok((
-        gateway.capacity(own.pace.open_requests.saturating_mul(8).max(256)),
+        gateway
+            .capacity(own.pace.open_requests.saturating_mul(8).max(256))
+            .placement(Placement::Named(WATCH_ARBITER)),
         patrol,
     ))
 }

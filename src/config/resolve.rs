@@ -225,7 +225,7 @@ fn daemon(r: &mut Reader) -> DaemonSettings {
             .unwrap_or_else(|| PathBuf::from("/run/zaikoban/control.sock")),
         socket_group: r.text("daemon.socket_group"),
         drain: r.seconds("daemon.drain_s", 1..=600, 20),
-        worker_threads: r.whole("daemon.worker_threads", 1..=256, 2),
+        worker_threads: r.whole("daemon.worker_threads", 1..=256, 1),
         blocked: r.seconds("daemon.blocked_s", 5..=300, 20),
         state_dir,
     }
