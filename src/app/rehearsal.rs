@@ -100,6 +100,8 @@ impl Rehearsal {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
+            // Ctrl-C is for whoever rehearses; it then stops the daemon itself.
+            .process_group(0)
             .kill_on_drop(true);
         if let Some(base) = &self.settings.base {
             command.arg("--config").arg(base);

@@ -19,9 +19,11 @@ use crate::simulator::{
 use anyhow::Context;
 use compare::Comparison;
 use live::Live;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 use summary::Summary;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep};
 
 /// How long the daemon may take from its start to its first check, with the making of a database included.
@@ -60,10 +62,14 @@ pub(super) fn run(arguments: &DemoArgs, as_json: bool) -> Exit {
 }
 
 async fn demo(arguments: &DemoArgs, settings: &Settings) -> anyhow::Result<Summary> {
-    let own = std::env::temp_dir().join(format!("zaikoban-demo-{}", std::process::id()));
-    let state_dir = match &arguments.state_dir {
-        Some(named) => std::path::absolute(named)?,
-        None => own.clone(),
+    // Before there is anything that would have to be stopped.
+    let mut signals = Signals::listen()?;
+    let (state_dir, own) = match &arguments.state_dir {
+        Some(named) => (std::path::absolute(named)?, None),
+        None => {
+            let own = own_folder()?;
+            (own.clone(), Some(own))
+        }
     };
     let simulator =
         Simulator::start(simulated(arguments, settings)).context("the simulator did not start")?;
@@ -78,16 +84,26 @@ async fn demo(arguments: &DemoArgs, settings: &Settings) -> anyhow::Result<Summa
         database_url: None,
         environment: Vec::new(),
     })?;
-    let outcome = watch(arguments, settings, &simulator, &mut daemon).await;
+    let outcome = watch(arguments, settings, &simulator, &mut daemon, &mut signals).await;
     let ended = daemon.stop(Duration::from_secs(40)).await;
     simulator.stop();
     let mut summary = outcome.with_context(|| format!("the log is `{}`", daemon.log().display()))?;
     summary.daemon_ended = ended?;
-    if summary.holds_up() && arguments.state_dir.is_none() {
+    if let (true, Some(own)) = (summary.holds_up(), own) {
         // Only tidiness: the next demo has a folder of its own.
-        drop(std::fs::remove_dir_all(&own));
+        drop(std::fs::remove_dir_all(own));
     }
     Ok(summary)
+}
+
+/// A new folder for one demo, which the database's user can pass and nobody else can have prepared.
+fn own_folder() -> anyhow::Result<PathBuf> {
+    let own = std::env::temp_dir().join(format!("zaikoban-demo-{:016x}", rand::random::<u64>()));
+    std::fs::DirBuilder::new()
+        .mode(0o711)
+        .create(&own)
+        .with_context(|| format!("cannot make `{}`", own.display()))?;
+    Ok(own)
 }
 
 /// The simulator's part of the script, drawn from the seed.
@@ -138,25 +154,17 @@ async fn watch(
     settings: &Settings,
     simulator: &Running,
     daemon: &mut Rehearsal,
+    signals: &mut Signals,
 ) -> anyhow::Result<Summary> {
     output::talk(&format!(
         "simulator: Yahoo! Auctions at {}, eBay at {}",
         simulator.urls.yahoo, simulator.urls.ebay
     ));
-    daemon.start()?;
-    let began = Instant::now();
-    daemon
-        .ready(READY_LIMIT, |waits_for| {
-            output::talk(&format!("daemon: {waits_for}"))
-        })
-        .await?;
-    output::talk(&format!(
-        "daemon: running after {:.1} s",
-        began.elapsed().as_secs_f64()
-    ));
-    let client = daemon.client()?;
-    live::register(&client, simulator).await?;
-    let mut live = Live::begin(client.clone());
+    tokio::select! {
+        begun = begin(simulator, daemon) => begun?,
+        () = signals.asked() => anyhow::bail!("stopped before anything was watched"),
+    }
+    let mut live = Live::begin(daemon.client()?);
     simulator.order(&Order {
         change_rate_per_s: Some(settings.demo.changes_per_s),
         sale_rate_per_s: Some(0.2),
@@ -167,13 +175,15 @@ async fn watch(
             .transpose()?,
         ..Order::default()
     })?;
-    let stop = stop_signal(arguments.duration)?;
-    tokio::pin!(stop);
+    let ends_at = arguments.duration.and_then(|d| Instant::now().checked_add(d));
     let mut look = interval(LOOK);
     loop {
         tokio::select! {
-            () = &mut stop => break,
+            () = signals.asked() => break,
             _ = look.tick() => live.look().await?,
+        }
+        if ends_at.is_some_and(|end| Instant::now() >= end) {
+            break;
         }
         if let Some(status) = daemon.exited()? {
             anyhow::bail!("the daemon ended by itself with {status}:\n{}", daemon.log_tail());
@@ -203,21 +213,40 @@ async fn settle(book: &PriceBook, simulator: &Running, live: &mut Live) -> anyho
     }
 }
 
-/// Ends with Ctrl-C, SIGTERM, or after `duration`.
-fn stop_signal(duration: Option<Duration>) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        let time_is_up = async {
-            match duration {
-                Some(duration) => sleep(duration).await,
-                None => std::future::pending().await,
-            }
-        };
+/// Starts the daemon and gives it everything to watch.
+async fn begin(simulator: &Running, daemon: &mut Rehearsal) -> anyhow::Result<()> {
+    daemon.start()?;
+    let began = Instant::now();
+    daemon
+        .ready(READY_LIMIT, |waits_for| {
+            output::talk(&format!("daemon: {waits_for}"))
+        })
+        .await?;
+    output::talk(&format!(
+        "daemon: running after {:.1} s",
+        began.elapsed().as_secs_f64()
+    ));
+    live::register(&daemon.client()?, simulator).await
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn asked(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            () = time_is_up => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    })
+    }
 }
