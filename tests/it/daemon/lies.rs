@@ -1,38 +1,38 @@
 //! Pages that are no item pages, or other ones than agreed: nothing is sold, emptied or priced by them.
 
 use super::model;
-use super::world::{SETTLE_AFTER_OUTAGE, World};
+use super::world::World;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::time::Duration;
 use zaikoban::simulator::{Order, SetItem, Status};
 
-const PRODUCTS: u32 = 300;
+const PRODUCTS: u32 = 5_000;
 /// How long pages lie at most until enough of them were met.
-const LIES: Duration = Duration::from_secs(90);
+const LIES: Duration = Duration::from_secs(240);
+/// All of them are looked at once more.
+const LOOKED_AT: Duration = Duration::from_secs(240);
 
 #[tokio::test]
-async fn a_login_page_for_everything_pushes_nothing() {
+async fn whatever_five_thousand_pages_lie_nothing_is_pushed() {
+    let mut world = World::new("lies", 201, PRODUCTS).await;
+    world.set(&[
+        ("PLATFORMS__YAHOO_AUCTION__REQUESTS_PER_SECOND", "600"),
+        ("WATCH__MAX_INTERVAL_S", "60"),
+    ]);
+    world.launch().await;
+    world.register().await;
+    world.settle(LOOKED_AT).await;
     // Being turned away shuts the gate after a handful of pages, so it is the trips that say how long it went on: 2, 4
     // and 8 s of silence, each ended by another login page.
-    let enough = |before: &Value, now: &Value| trips(now) >= trips(before) + 3;
-    nothing_is_pushed("login", 201, json!({ "p_login": 1.0 }), enough).await;
-}
-
-#[tokio::test]
-async fn a_renamed_key_pushes_nothing() {
-    let faults = json!({ "p_drift": 1.0, "drift": "rename_bidorbuy" });
-    nothing_is_pushed("renamed-key", 202, faults, three_hundred_failed).await;
-}
-
-#[tokio::test]
-async fn a_dropped_quantity_pushes_nothing() {
-    let faults = json!({ "p_drift": 1.0, "drift": "drop_quantity" });
-    nothing_is_pushed("dropped-quantity", 203, faults, three_hundred_failed).await;
-}
-
-fn three_hundred_failed(before: &Value, now: &Value) -> bool {
-    failed(now) >= failed(before) + 300
+    let three_trips = |before: &Value, now: &Value| trips(now) >= trips(before) + 3;
+    nothing_is_pushed(&mut world, json!({ "p_login": 1.0 }), three_trips).await;
+    let all_failed = |before: &Value, now: &Value| failed(now) >= failed(before) + u64::from(PRODUCTS);
+    for drift in ["rename_bidorbuy", "drop_quantity"] {
+        let faults = json!({ "p_drift": 1.0, "drift": drift });
+        nothing_is_pushed(&mut world, faults, all_failed).await;
+    }
+    world.finish().await;
 }
 
 /// Looks that gave nothing, of all classes.
@@ -48,13 +48,7 @@ fn trips(status: &Value) -> u64 {
     yahoo["counts"]["trips"].as_u64().unwrap()
 }
 
-async fn nothing_is_pushed(
-    name: &'static str,
-    seed: u64,
-    yahoo: Value,
-    enough: impl Fn(&Value, &Value) -> bool,
-) {
-    let mut world = World::settled(name, seed, PRODUCTS).await;
+async fn nothing_is_pushed(world: &mut World, yahoo: Value, enough: impl Fn(&Value, &Value) -> bool) {
     let client = world.client();
     let (asked, before) = (world.asked(), client.get("/v1/status").await.unwrap());
     let errors = ids(&model::rows(&client, "/v1/errors?").await.unwrap());
@@ -97,16 +91,15 @@ async fn nothing_is_pushed(
     // What sells out behind the lies is seen once they end.
     let sold_out = Order {
         stop_faults: true,
-        set: sold_out(&world, 10),
+        set: sold_out(world, 10),
         ..Order::default()
     };
     world.simulator.order(&sold_out).unwrap();
-    world.assert_nothing_lost(SETTLE_AFTER_OUTAGE).await;
+    world.assert_nothing_lost(LOOKED_AT).await;
     assert!(
         world.writes(asked).len() >= 10,
         "the sold-out listings were emptied"
     );
-    world.finish().await;
 }
 
 /// The end of `many` items that can be had.

@@ -126,6 +126,20 @@ impl World {
         self.simulator.ledger(0, 0).total
     }
 
+    /// Waits until eBay has accepted a write behind number `after`.
+    pub async fn until_written(&mut self, after: u64, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while self.writes(after).is_empty() {
+            self.assert_alive();
+            assert!(
+                Instant::now() < deadline,
+                "nothing was written within {limit:?}:\n{}",
+                self.daemon.log_tail()
+            );
+            sleep(LOOK).await;
+        }
+    }
+
     /// The writes that eBay accepted behind number `after`, in their order.
     pub fn writes(&self, mut after: u64) -> Vec<LedgerEntry> {
         let mut found = Vec::new();

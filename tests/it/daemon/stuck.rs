@@ -3,7 +3,6 @@
 
 use super::tree::{actors, find};
 use super::world::{SETTLE_AFTER_OUTAGE, World, ends_within};
-use serde_json::json;
 use std::time::Duration;
 
 const CHANGES_PER_S: f64 = 15.0;
@@ -32,11 +31,16 @@ async fn wedged_actors_are_replaced_and_swallow_nothing() {
     }
     for child in wedged {
         world
-            .until(&format!("a new life of `{child}`"), REPLACED, "/v1/tree", |tree| {
-                let node = find(&tree["root"], child)?;
-                let again = node["restarts"].as_u64()? > 0 && node["state"] == "running";
-                again.then_some(())
-            })
+            .until(
+                &format!("a new life of `{child}`"),
+                REPLACED,
+                "/v1/tree",
+                |tree| {
+                    let node = find(&tree["root"], child)?;
+                    let again = node["restarts"].as_u64()? > 0 && node["state"] == "running";
+                    again.then_some(())
+                },
+            )
             .await;
     }
     assert_eq!(world.daemon.pid(), process, "the same process all the time");
@@ -74,7 +78,12 @@ async fn a_blocked_thread_ends_the_process_in_time_and_the_next_one_loses_nothin
     world.changes(CHANGES_PER_S);
     world.fault("block", "watch/yahoo").await;
     let status = ends_within(&mut world.daemon, BLOCKED).await;
-    assert_eq!(status.as_deref(), Some("exit status: 70"), "{}", world.daemon.log_tail());
+    assert_eq!(
+        status.as_deref(),
+        Some("exit status: 70"),
+        "{}",
+        world.daemon.log_tail()
+    );
     let log = world.daemon.log_tail();
     assert!(log.contains("has not answered for"), "{log}");
     world.launch().await;

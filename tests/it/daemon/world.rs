@@ -147,8 +147,19 @@ impl World {
         self.daemon.set_environment(set);
     }
 
+    /// Changes settings of the next start.
+    pub fn set(&mut self, settings: &[(&str, &str)]) {
+        let mut all = environment();
+        all.extend(
+            settings
+                .iter()
+                .map(|(name, value)| (format!("ZAIKOBAN_{name}"), (*value).to_owned())),
+        );
+        self.daemon.set_environment(all);
+    }
+
     /// Registers every product with its listing.
-    async fn register(&self) {
+    pub async fn register(&self) {
         let catalogue = self.simulator.catalogue();
         let answer = self
             .client()
