@@ -150,6 +150,46 @@ async fn a_server_left_by_a_killed_daemon_is_taken_up_again() {
     assert_eq!(server_of(&home.postgres()), None);
 }
 
+/// The state folder of [`a_root_that_may_not_look_at_others`], which runs in a process of its own.
+const FOLDER: &str = "ZAIKOBAN_TEST_FOLDER";
+
+/// In many containers root lacks `CAP_SYS_PTRACE` and may not read where another user's process works.
+#[tokio::test]
+async fn a_root_that_may_not_look_at_others_takes_the_server_up_too() {
+    if !Uid::effective().is_root() {
+        return; // the server is of our own user then, and can be looked at
+    }
+    let home = Home::new();
+    drop(home.start().await);
+    let pid = server_of(&home.postgres()).unwrap();
+    let ran = Command::new("setpriv")
+        .args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "embedded::a_root_that_may_not_look_at_others", "--ignored"])
+        .env(FOLDER, home.folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    assert_eq!(server_of(&home.postgres()), Some(pid), "the same server");
+    assert!(home.start().await.stop().await);
+}
+
+#[tokio::test]
+#[ignore = "is run by the test before it, with fewer rights"]
+async fn a_root_that_may_not_look_at_others() {
+    let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap()).join("postgres");
+    let pid = server_of(&folder).unwrap();
+    let cwd = fs::read_link(format!("/proc/{pid}/cwd"));
+    assert_eq!(cwd.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+    let embedded = Embedded::start(EmbeddedSettings::new(&folder), StatusBoard::new(Clock::system()))
+        .await
+        .unwrap();
+    let status = embedded.status().borrow().clone();
+    assert!(status.is_up(), "{status:?}");
+    assert_eq!(server_of(&folder), Some(pid));
+}
+
 #[tokio::test]
 async fn a_killed_server_is_started_again_and_the_outage_is_a_value() {
     let home = Home::new();

@@ -134,7 +134,7 @@ impl Server {
                 Err(e) => format!("the server cannot be waited for: {e}"),
             },
             Self::TakenUp(pid) => {
-                while pidfile::works_in(*pid, &place.data) {
+                while pidfile::who(*pid, &place.data).may_be_ours() {
                     sleep(LOOK_EVERY).await;
                 }
                 "the server ended".to_owned()
