@@ -8,7 +8,8 @@
 //! |---|---|
 //! | PostgreSQL is not installed | refused, with the command that installs it |
 //! | the daemon is root | the server and `initdb` run as an ordinary user (`postgres`), in folders of that user |
-//! | that user cannot reach the state folder | the cluster is kept under `/var/lib`, a link says where |
+//! | that user cannot reach the state folder | the cluster is made under `/var/lib`, a link says where and is followed |
+//! | that user cannot reach the cluster any more | refused, naming the folder that is closed and the command |
 //! | the socket's path would be too long | a short folder under `/run` or `/tmp` that only its owner may enter |
 //! | killed while the cluster was being made | it was made under another name; the rest is removed, it is made anew |
 //! | the daemon was killed, the server lives | taken up again: `postmaster.pid` names it, its current folder proves it |
@@ -25,21 +26,21 @@
 //! of another user is written by root.
 
 mod binaries;
+mod error;
 mod pidfile;
 mod place;
 mod server;
 
-use super::StoreError;
 use super::looping::{self, pause};
 use super::pool::PoolSettings;
 use super::status::{DatabaseStatus, StatusBoard, retry_waits};
 use crate::supervision::{ChildSpec, Life};
 use binaries::Binaries;
+pub use error::EmbeddedError;
 use nix::fcntl::Flock;
 use place::Place;
 use server::Server;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,88 +127,6 @@ impl EmbeddedSettings {
             set("cluster_name", NAME),
         ]
     }
-}
-
-/// Why there is no private server.
-#[derive(Debug, thiserror::Error)]
-pub enum EmbeddedError {
-    /// No fitting programs.
-    #[error(
-        "PostgreSQL 14 or newer is needed and was not found (found: {found:?}): install it with `apt-get install \
-         postgresql`, name its folder in `database.binaries`, or name a server in `database.url`"
-    )]
-    NotInstalled {
-        /// Major versions that were found.
-        found: Vec<u32>,
-    },
-    /// The cluster was made by a version that is not installed.
-    #[error(
-        "the database was made by PostgreSQL {made_by}, found are {found:?}: `apt-get install postgresql-{made_by}`, or \
-         move the data with a dump taken by that version"
-    )]
-    OtherVersion {
-        /// The cluster's.
-        made_by: u32,
-        /// Major versions that were found.
-        found: Vec<u32>,
-    },
-    /// The daemon is root and knows nobody to run the server as.
-    #[error(
-        "PostgreSQL does not run as root, and none of the users {tried:?} exists: `adduser --system zaikoban`"
-    )]
-    NoUser {
-        /// The names that were looked for.
-        tried: Vec<String>,
-    },
-    /// Another daemon uses this state folder.
-    #[error("`{path}` is held by another zaikoban: stop it, or use another state folder")]
-    InUse {
-        /// The lock.
-        path: PathBuf,
-    },
-    /// A server runs on our cluster, with another socket.
-    #[error(
-        "PostgreSQL process {pid} runs on the cluster with its socket in `{socket}`: stop it with `kill -INT {pid}`"
-    )]
-    Elsewhere {
-        /// Its number.
-        pid: i32,
-        /// Its socket's folder.
-        socket: PathBuf,
-    },
-    /// A file or folder cannot be used.
-    #[error("cannot use `{path}`")]
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The cluster could not be made.
-    #[error("`initdb` failed: {said}")]
-    InitDb {
-        /// The end of what it said.
-        said: String,
-    },
-    /// The server ended instead of starting.
-    #[error("{how}, its log ends: {said}")]
-    Ended {
-        /// How it ended.
-        how: String,
-        /// The end of its log.
-        said: String,
-    },
-    /// The server runs and takes no connections.
-    #[error("the server takes no connections after {waited_s} s: {last}")]
-    NotReady {
-        /// How long it was waited for, in seconds.
-        waited_s: u64,
-        /// What happened last.
-        last: String,
-    },
-    /// The server runs and the daemon's database could not be made.
-    #[error("cannot make the database `zaikoban`")]
-    Database(#[source] StoreError),
 }
 
 /// The private server. Dropping it leaves the server running, for the next life to take up.

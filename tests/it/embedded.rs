@@ -349,6 +349,41 @@ async fn a_state_folder_closed_to_the_servers_user_gets_its_cluster_elsewhere() 
     fs::remove_dir_all(elsewhere).unwrap();
 }
 
+/// A `chmod` in either direction must not exchange the database for an empty one.
+#[tokio::test]
+async fn a_state_folder_that_is_opened_or_closed_later_keeps_its_database() {
+    if !Uid::effective().is_root() {
+        return; // nobody else's user is needed then
+    }
+    let mode = |home: &Home, mode| {
+        fs::set_permissions(home.folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let home = Home::new();
+    mode(&home, 0o700);
+    let embedded = home.start().await;
+    run(&connect(&embedded).await, "CREATE TABLE kept AS SELECT 42 AS n").await;
+    assert!(embedded.stop().await);
+    drop(embedded);
+    mode(&home, 0o755);
+    let embedded = home.start().await;
+    assert_eq!(text(&connect(&embedded).await, "SELECT n FROM kept").await, "42");
+    assert!(embedded.stop().await);
+    drop(embedded);
+    let link = home.postgres().join("kept-elsewhere");
+    fs::remove_dir_all(fs::read_link(&link).unwrap()).unwrap();
+    let refused = home.try_start().await.err().unwrap().to_string();
+    assert!(refused.contains("kept-elsewhere") && refused.contains("nothing is there"), "{refused}");
+    fs::remove_file(link).unwrap();
+
+    assert!(home.start().await.stop().await);
+    mode(&home, 0o700);
+    let refused = home.try_start().await.err().unwrap().to_string();
+    let remedy = format!("`chmod o+x {}`", home.folder.path().display());
+    assert!(refused.contains(&remedy), "{refused}");
+    mode(&home, 0o755);
+    assert!(home.start().await.stop().await);
+}
+
 #[tokio::test]
 async fn open_transactions_do_not_keep_the_server_from_stopping() {
     let home = Home::new();

@@ -2,7 +2,9 @@
 //!
 //! PostgreSQL refuses to run as root, so a root daemon runs it as an ordinary user, who must be able to reach the data
 //! through every folder above it. Where one of them is closed to that user (`/root` is, a checkout often lies there), the
-//! cluster is kept under `/var/lib` instead and a link in the state folder says where.
+//! cluster is kept under `/var/lib` instead and a link in the state folder says where. That is settled once, when the
+//! cluster is made: later the link is followed, or the cluster in the state folder is used, and a folder that was closed
+//! meanwhile is told, never evaded with an empty cluster.
 
 use super::{EmbeddedError, EmbeddedSettings};
 use nix::fcntl::{Flock, FlockArg};
@@ -21,6 +23,8 @@ const SOCKET_NAME: &str = "/.s.PGSQL.5432";
 const SHORT: [&str; 2] = ["/run", "/tmp"];
 /// Where the cluster goes when the state folder is closed to its user.
 const ELSEWHERE: &str = "/var/lib";
+/// The link in the state folder that says where the cluster is, when that is elsewhere.
+const LINK: &str = "kept-elsewhere";
 
 /// Whom the server runs as, when that is not us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,14 +58,21 @@ impl Place {
         let folder = &settings.folder;
         make_folder(folder, if root_daemon { 0o711 } else { 0o700 })?;
         let folder = folder.canonicalize().map_err(at(folder))?;
+        let kept = kept_elsewhere(&folder)?;
+        let root = kept.clone().unwrap_or_else(|| folder.clone());
         let servant = if root_daemon {
-            Some(servant_of(&folder.join("data"), &settings.run_as)?)
+            Some(servant_of(&root.join("data"), &settings.run_as)?)
         } else {
             None
         };
-        let root = match servant.as_ref().and_then(|s| closed_to(&folder, s)) {
-            None => folder,
-            Some(wall) => elsewhere(&folder, &wall)?,
+        let wall = servant.as_ref().and_then(|s| Some((closed_to(&root, s)?, s)));
+        let root = match wall {
+            None => root,
+            Some((wall, _)) if kept.is_none() && !has_cluster(&root) => elsewhere(&folder, &wall)?,
+            Some((wall, servant)) => {
+                let (data, user) = (root.join("data"), servant.name.clone());
+                return Err(EmbeddedError::Walled { data, wall, user });
+            }
         };
         let lock = lock(&root.join("lock"))?;
         let place = Self {
@@ -162,14 +173,38 @@ fn may_pass(mode: u32, uid: u32, gid: u32, servant: &Servant) -> bool {
     mode & bit != 0
 }
 
+fn has_cluster(root: &Path) -> bool {
+    root.join("data/PG_VERSION").is_file()
+}
+
+/// Where the link in the state folder leads, when there is one. It is followed whether or not the state folder is closed
+/// today: what was put elsewhere once stays there, or a `chmod` would exchange the database for an empty one.
+fn kept_elsewhere(folder: &Path) -> Result<Option<PathBuf>, EmbeddedError> {
+    let link = folder.join(LINK);
+    match fs::symlink_metadata(&link) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found.map_err(at(&link))?,
+    };
+    let kept = link.canonicalize().map_err(|source| EmbeddedError::Astray {
+        link: link.clone(),
+        source,
+    })?;
+    if has_cluster(folder) && has_cluster(&kept) {
+        tracing::warn!(
+            "There are two databases: `{}` is used, because `{}` leads there; `{}` is not",
+            kept.display(),
+            link.display(),
+            folder.join("data").display()
+        );
+    }
+    Ok(Some(kept))
+}
+
 /// A folder under `/var/lib` that stands for `folder`, and a link to it.
 fn elsewhere(folder: &Path, wall: &Path) -> Result<PathBuf, EmbeddedError> {
     let elsewhere = Path::new(ELSEWHERE).join(format!("zaikoban-{}", word_of(folder)));
     make_folder(&elsewhere, 0o711)?;
-    let link = folder.join("kept-elsewhere");
-    if fs::read_link(&link).is_ok_and(|to| to == elsewhere) {
-        return Ok(elsewhere);
-    }
+    let link = folder.join(LINK);
     tracing::warn!(
         "`{}` is closed to the user PostgreSQL runs as: the database is kept in `{}`",
         wall.display(),
