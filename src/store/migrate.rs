@@ -6,6 +6,7 @@
 
 use super::error::StoreError;
 use super::pool::Db;
+use diesel::connection::SimpleConnection;
 use diesel::migration::{MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::{QueryableByName, sql_types::Text};
@@ -67,6 +68,14 @@ pub async fn redo(db: &Db) -> Result<Vec<String>, StoreError> {
     .await
 }
 
+/// The versions that this program would add to a new database.
+///
+/// # Errors
+/// When the program was built with migrations that cannot be read.
+pub fn all() -> Result<Vec<String>, StoreError> {
+    known()
+}
+
 /// Compares the database with this program, changing nothing.
 ///
 /// # Errors
@@ -101,11 +110,18 @@ where
     let work = tokio::task::spawn_blocking(move || {
         // the lock goes with the connection
         let mut conn = Blocking::from(conn);
-        work(&mut conn).map_err(|e| e.to_string())
+        work(&mut conn).map_err(|failure| {
+            // diesel's error of a migration is private; whether the database went away, its connection tells
+            let away = SimpleConnection::batch_execute(&mut conn, "SELECT 1")
+                .err()
+                .map(StoreError::from);
+            (failure.to_string(), away.filter(StoreError::is_outage))
+        })
     });
     match work.await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(failure)) => Err(StoreError::Unfit {
+        Ok(Err((_, Some(away)))) => Err(away),
+        Ok(Err((failure, None))) => Err(StoreError::Unfit {
             problem: format!(
                 "a migration of {} failed and was rolled back: {failure}",
                 db.settings().shown()

@@ -147,25 +147,50 @@ pub async fn connect_waiting(
     board: &StatusBoard,
     life: &Life,
 ) -> Result<Option<Db>, StoreError> {
+    let opened = open_waiting(settings, board, life, async |_db| Ok(())).await?;
+    Ok(opened.map(|(db, ())| db))
+}
+
+/// Connects, and does with the database what must be done before it is used.
+///
+/// However long it is away, and as often as it goes away in the middle of that: `prepare` is begun anew, on a new pool, so
+/// it must be fit to be repeated.
+///
+/// # Errors
+/// What waiting cannot heal: [`StoreError::Unfit`], and what `prepare` meets that is no outage and would be met again.
+pub async fn open_waiting<T>(
+    settings: &PoolSettings,
+    board: &StatusBoard,
+    life: &Life,
+    prepare: impl AsyncFn(&Db) -> Result<T, StoreError>,
+) -> Result<Option<(Db, T)>, StoreError> {
     let what = settings.shown();
     let waits = retry_waits();
     for tries in 0.. {
         let began = Instant::now();
         life.waiting_until(began + settings.wait_limit + settings.connect_limit);
-        match Db::connect(settings).await {
-            Ok(db) => {
-                board.up(&what, began.elapsed());
-                return Ok(Some(db));
-            }
-            Err(error @ StoreError::Unfit { .. }) => return Err(error),
-            Err(error) => {
-                let person = error.needs_a_person();
-                board.away(&what, error.to_string(), person);
-                let wait = waits.delay(tries, &mut rand::rng());
-                if !pause(life, if person { wait.max(PERSON_WAIT) } else { wait }).await {
-                    return Ok(None);
+        let error = match Db::connect(settings).await {
+            Ok(db) => match prepare(&db).await {
+                Ok(prepared) => {
+                    board.up(&what, began.elapsed());
+                    return Ok(Some((db, prepared)));
                 }
-            }
+                Err(error) => {
+                    db.close();
+                    if !error.is_outage() && !error.is_retryable() {
+                        return Err(error);
+                    }
+                    error
+                }
+            },
+            Err(error @ StoreError::Unfit { .. }) => return Err(error),
+            Err(error) => error,
+        };
+        let person = error.needs_a_person();
+        board.away(&what, error.to_string(), person);
+        let wait = waits.delay(tries, &mut rand::rng());
+        if !pause(life, if person { wait.max(PERSON_WAIT) } else { wait }).await {
+            return Ok(None);
         }
     }
     Ok(None)
