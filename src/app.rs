@@ -6,6 +6,7 @@
 
 mod build;
 mod database;
+mod ending;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
 mod ports;
@@ -18,14 +19,17 @@ use crate::ops::Ops;
 use crate::supervision::{Exit, Tree, TreeOptions, Watchdog};
 use crate::{api, telemetry};
 use anyhow::Context;
+use ending::{Signals, exit_within};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How long tasks of the shared runtime may take to end, once everything that matters is done.
 const RUNTIME_ENDS_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long everything behind the tree may take to end: the private server has 30 s of it, and insisting 10 more.
+const REST_ENDS_WITHIN: Duration = Duration::from_secs(60);
 
 /// The door, wherever it is kept at the moment.
 type DoorSlot = Arc<Mutex<Option<Door>>>;
@@ -114,31 +118,46 @@ async fn life(settings: Settings, runtime: Arc<Runtime>) -> anyhow::Result<Ended
     };
     let slot: DoorSlot = Arc::new(Mutex::new(Some(opened)));
 
-    let started = {
-        let _on = runtime.enter();
-        let database = database::open(&settings, &ops);
-        tokio::select! {
-            database = database => Some(database),
-            () = end.asked() => None,
-        }
+    let server = database::Server::default();
+    let doors = build::Doors {
+        settings: door,
+        state,
+        slot: Arc::clone(&slot),
     };
-    let ended = match started {
-        None => Ok(Ended::Stopped),
-        Some(Err(error)) => Err(error),
-        Some(Ok(None)) => Ok(Ended::Busy("another daemon uses this database".to_owned())),
-        Some(Ok(Some(database))) => {
-            let doors = build::Doors {
-                settings: door,
-                state,
-                slot: Arc::clone(&slot),
-            };
-            serve(&settings, &runtime, clock, &ops, database, doors, &mut end).await
-        }
-    };
+    let ended = started(&settings, &runtime, clock, &ops, &server, doors, &mut end).await;
+    // Every way out passes here, whatever it left undone.
+    ops.set_phase("stopping");
+    exit_within(REST_ENDS_WITHIN);
+    server.stop().await;
     let door = slot.lock().take();
     if let Some(door) = door {
         door.close().await;
     }
+    ended
+}
+
+/// From the first look at the database to the end of the tree.
+async fn started(
+    settings: &Settings,
+    runtime: &Arc<Runtime>,
+    clock: Clock,
+    ops: &Ops,
+    server: &database::Server,
+    doors: build::Doors,
+    end: &mut Signals,
+) -> anyhow::Result<Ended> {
+    let opened = {
+        let _on = runtime.enter();
+        tokio::select! {
+            opened = database::open(settings, ops, server) => opened?,
+            () = end.asked() => return Ok(Ended::Stopped),
+        }
+    };
+    let Some(database) = opened else {
+        return Ok(Ended::Busy("another daemon uses this database".to_owned()));
+    };
+    let ended = serve(settings, runtime, clock, ops, &database, doors, end).await;
+    database.db.close();
     ended
 }
 
@@ -148,20 +167,20 @@ async fn serve(
     runtime: &Arc<Runtime>,
     clock: Clock,
     ops: &Ops,
-    database: database::Database,
+    database: &database::Database,
     doors: build::Doors,
     end: &mut Signals,
 ) -> anyhow::Result<Ended> {
     let (spec, parts, enrolled) = {
         let _on = runtime.enter();
-        build::build(settings, clock, &database, doors).await?
+        build::build(settings, clock, database, doors).await?
     };
     let mut watchdog = Watchdog::new(
         || {},
         |arbiter| {
             // A blocked thread cannot be ended; the process can, and its supervisor starts it anew.
             tracing::error!(arbiter, "Ending the process: arbiter `{arbiter}` is blocked");
-            std::process::exit(70);
+            std::process::exit(ending::BLOCKED);
         },
     );
     watchdog.limit = settings.daemon.blocked;
@@ -200,61 +219,30 @@ async fn serve(
         }
     }
     stop(settings, ops, reason.is_none(), end).await;
-    database.close().await;
     Ok(match reason {
         None | Some(Exit::Stopped) => Ended::Stopped,
         Some(exit) => Ended::GaveUp(exit.to_string()),
     })
 }
 
-/// Drains the tree and names what was left.
+/// Drains the tree and names what was left. Asked a second time, it gives the tree no more time; it still waits until
+/// its children are gone, because a pool that is closed under them would only make them slower.
 async fn stop(settings: &Settings, ops: &Ops, orderly: bool, end: &mut Signals) {
     ops.set_phase("stopping");
     let Some(tree) = ops.running_tree().filter(|_| orderly) else {
         return;
     };
     tracing::info!("Asked to end: draining");
+    exit_within(settings.daemon.drain + REST_ENDS_WITHIN);
     let report = tokio::select! {
         report = tree.stop(settings.daemon.drain) => report,
         () = end.asked_again() => {
             tracing::warn!("Asked to end a second time: not waiting any longer");
-            return;
+            tree.stop(Duration::ZERO).await
         }
     };
     for left in &report.leftovers {
         tracing::warn!(child = left.path, "`{}` did not stop within its limit", left.path);
     }
     tracing::info!(took_ms = report.took_ms, "Drained");
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    asked: bool,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            asked: false,
-        })
-    }
-
-    /// Resolves once the daemon was asked to end; at once, when that was before.
-    async fn asked(&mut self) {
-        if !self.asked {
-            self.asked_again().await;
-            self.asked = true;
-        }
-    }
-
-    async fn asked_again(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -22,7 +22,7 @@ use crate::queue::{self, Notices};
 use crate::resilience::{Guard, Opening, Policy, Rate, Registry};
 use crate::store::jobs::WorkerId;
 use crate::store::looping::{child, pause};
-use crate::store::{Db, embedded, partitions, platform_state, status};
+use crate::store::{Db, embedded, partitions, status};
 use crate::supervision::{
     ChildSpec, DynamicSpec, GiveUp, GroupSpec, Intensity, Placement, Restart, Shutdown, Strategy,
 };
@@ -81,6 +81,8 @@ struct Common {
 
 /// The tree's specs, what the doors need, and what says for each source that every product of it is watched.
 ///
+/// Nothing here asks the database: what is kept there was read when it was opened, where its going away is waited out.
+///
 /// # Errors
 /// When an endpoint, a certificate or a rate cannot be used.
 pub(super) async fn build(
@@ -96,7 +98,7 @@ pub(super) async fn build(
         committed: committed.clone(),
         book: Arc::new(ArcSwap::from_pointee(settings.pricing.clone())),
         guards: Registry::new(),
-        gates: Gates::open(db.clone()).await?,
+        gates: Gates::new(db.clone(), &database.states),
         notices: Notices::default(),
         worker: WorkerId::new(&node_name()),
     };
@@ -163,7 +165,7 @@ pub(super) async fn build(
         syncers.push(syncer);
         destinations.insert(DestinationPlatform::Ebay, selling);
     }
-    for state in platform_state::list(&mut *db.conn().await?).await? {
+    for state in &database.states {
         if let (true, Some(guard)) = (state.paused, common.guards.get(&state.platform)) {
             guard.pause();
         }

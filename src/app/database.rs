@@ -1,15 +1,17 @@
 //! The database at the daemon's start and end: its own or the one that the settings name.
 
+use super::ending::Signals;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::ops::Ops;
 use crate::store::embedded::{Embedded, EmbeddedSettings};
-use crate::store::status::{DatabaseStatus, StatusBoard, connect_waiting};
-use crate::store::{Db, PoolSettings, migrate, partitions};
+use crate::store::platform_state::{self, PlatformState};
+use crate::store::status::{DatabaseStatus, StatusBoard, open_waiting};
+use crate::store::{Db, PoolSettings, StoreError, migrate, partitions};
 use crate::supervision::Life;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A database that is up, with this program's schema.
 pub(super) struct Database {
@@ -19,68 +21,94 @@ pub(super) struct Database {
     pub(super) board: StatusBoard,
     /// The private server, when it is ours.
     pub(super) embedded: Option<Arc<Embedded>>,
+    /// Every platform's switches and kept states, as they stood at the start.
+    pub(super) states: Vec<PlatformState>,
 }
 
-impl Database {
-    /// Ends the pool, then the private server.
-    pub(super) async fn close(self) {
-        self.db.close();
-        if let Some(embedded) = &self.embedded
-            && !embedded.stop().await
+/// The private server, once there is one; kept where every way out of the daemon's life finds it.
+#[derive(Default)]
+pub(super) struct Server(OnceLock<Arc<Embedded>>);
+
+// === impl Server ===
+
+impl Server {
+    /// How the database is reached. Prepares the private server, if that is the one; nothing is started yet.
+    fn prepare(&self, settings: &Settings, board: &StatusBoard) -> anyhow::Result<PoolSettings> {
+        let mut pool = match &settings.database.url {
+            Some(url) => PoolSettings::new(url.expose_secret()),
+            None => {
+                let own = Embedded::prepare(private(settings), board.clone())
+                    .context("the private database cannot run")?;
+                self.0.get_or_init(|| Arc::new(own)).pool_settings()
+            }
+        };
+        pool.connections = settings.database.pool_size;
+        Ok(pool)
+    }
+
+    /// Keeps the private server running; waits for ever where there is none.
+    async fn keep_running(&self, life: &Life) {
+        match self.0.get() {
+            Some(own) => own.keep_running(life).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops the private server, if there is one and it runs.
+    pub(super) async fn stop(&self) {
+        if let Some(own) = self.0.get()
+            && !own.stop().await
         {
             tracing::warn!("The private database did not stop in time");
         }
     }
 }
 
-/// The server and how to reach it; its first start may have failed.
-async fn server(
-    settings: &Settings,
-    board: &StatusBoard,
-) -> anyhow::Result<(Option<Arc<Embedded>>, PoolSettings)> {
-    let (embedded, mut pool) = match &settings.database.url {
-        Some(url) => (None, PoolSettings::new(url.expose_secret())),
-        None => {
-            let mut own = EmbeddedSettings::new(settings.daemon.state_dir.join("postgres"));
-            own.binaries.clone_from(&settings.database.binaries);
-            own.search = crate::config::search_path();
-            own.run_as = vec![settings.database.user.clone()];
-            let embedded = Embedded::start(own, board.clone())
-                .await
-                .context("the private database cannot run")?;
-            let pool = embedded.pool_settings();
-            (Some(Arc::new(embedded)), pool)
-        }
-    };
-    pool.connections = settings.database.pool_size;
-    Ok((embedded, pool))
+/// How the private server is run.
+fn private(settings: &Settings) -> EmbeddedSettings {
+    let mut own = EmbeddedSettings::new(settings.daemon.state_dir.join("postgres"));
+    own.binaries.clone_from(&settings.database.binaries);
+    own.search = crate::config::search_path();
+    own.run_as = vec![settings.database.user.clone()];
+    own
 }
 
-/// Waits for the database, however long it is away, telling `ops` meanwhile, and brings it to this program's schema.
-/// `None` when another daemon uses it.
-pub(super) async fn open(settings: &Settings, ops: &Ops) -> anyhow::Result<Option<Database>> {
+/// Waits for the database, however long it is away and as often as it goes away again, telling `ops` meanwhile, and
+/// brings it to this program's schema. `None` when another daemon uses it.
+pub(super) async fn open(
+    settings: &Settings,
+    ops: &Ops,
+    server: &Server,
+) -> anyhow::Result<Option<Database>> {
     ops.set_phase("starting the database");
     let board = StatusBoard::new(Clock::system());
-    let (embedded, pool) = server(settings, &board).await?;
+    let pool = server.prepare(settings, &board)?;
     let life = Life::detached("database");
-    let keep = async {
-        match &embedded {
-            Some(own) => own.keep_running(&life).await,
-            None => std::future::pending().await,
-        }
+    let opened = tokio::select! {
+        opened = open_waiting(&pool, &board, &life, async |db| ready(db, ops).await) => opened?,
+        () = server.keep_running(&life) => bail!("the private database's keeper ended"),
+        () = tell(&board, ops) => bail!("nobody tells how the database is"),
     };
-    let db = tokio::select! {
-        db = connect_waiting(&pool, &board, &life) => db?.context("the wait for the database was ended")?,
-        () = keep => anyhow::bail!("the private database's keeper ended"),
-        () = tell(&board, ops) => anyhow::bail!("nobody tells how the database is"),
-    };
+    let (db, states) = opened.context("the wait for the database was ended")?;
+    Ok(Some(Database {
+        db,
+        board,
+        embedded: server.0.get().cloned(),
+        states,
+    }))
+}
+
+/// All that the start needs of a database that answers.
+async fn ready(db: &Db, ops: &Ops) -> Result<Vec<PlatformState>, StoreError> {
     ops.set_phase("bringing the database to this program's schema");
-    let done = migrate::up(&db).await?;
-    for version in done {
+    for version in migrate::up(db).await? {
         tracing::info!("Migrated the database to `{version}`");
     }
-    partitions::ensure_partitions(&db, Clock::system().now()).await?;
-    Ok(Some(Database { db, board, embedded }))
+    if let Err(error) = partitions::ensure_partitions(db, Clock::system().now()).await {
+        // rows of a month that has none go to the DEFAULT partition, and are moved when it is made
+        tracing::warn!(error = %error, "This month's partitions were not made; tried again in an hour");
+    }
+    platform_state::list(&mut *db.conn().await?).await
 }
 
 /// Passes on what is waited for.
@@ -98,16 +126,34 @@ async fn tell(board: &StatusBoard, ops: &Ops) {
     }
 }
 
-/// Migrates and ends the server again.
+/// Migrates and ends the server again, on every way out.
 pub(super) async fn migrate(settings: &Settings, dry_run: bool) -> anyhow::Result<Vec<String>> {
+    let mut end = Signals::listen()?;
+    let server = Server::default();
+    let done = tokio::select! {
+        done = migrate_on(&server, settings, dry_run) => done,
+        () = end.asked() => Err(anyhow::anyhow!("asked to end before the migration was done")),
+    };
+    server.stop().await;
+    done
+}
+
+async fn migrate_on(server: &Server, settings: &Settings, dry_run: bool) -> anyhow::Result<Vec<String>> {
     let board = StatusBoard::new(Clock::system());
-    let (embedded, pool) = server(settings, &board).await?;
+    let pool = server.prepare(settings, &board)?;
+    // A person waits here: one try.
+    if let Some(own) = server.0.get()
+        && !own.try_up().await
+        && let DatabaseStatus::Away { reason, .. } = &*board.watch().borrow()
+    {
+        bail!("the private database does not start: {reason}");
+    }
     let db = Db::connect(&pool).await?;
     let done = if dry_run {
-        migrate::status(&db).await?.pending
+        migrate::status(&db).await.map(|status| status.pending)
     } else {
-        migrate::up(&db).await?
+        migrate::up(&db).await
     };
-    Database { db, board, embedded }.close().await;
-    Ok(done)
+    db.close();
+    Ok(done?)
 }

@@ -1,7 +1,8 @@
 //! The other ends of the ports that lower rooms state.
 
 use crate::resilience::{GateRecord, GateStore};
-use crate::store::{Db, platform_state};
+use crate::store::Db;
+use crate::store::platform_state::{self, PlatformState};
 use crate::supervision::{OwnedTask, spawn_owned};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use std::collections::HashMap;
@@ -18,22 +19,22 @@ pub(super) struct Gates {
 }
 
 impl Gates {
-    /// Reads what was kept, and begins to write what comes.
-    pub(super) async fn open(db: Db) -> Result<Arc<Self>, crate::store::StoreError> {
-        let mut conn = db.conn().await?;
-        let kept = platform_state::list(&mut conn)
-            .await?
-            .into_iter()
-            .filter_map(|row| Some((row.platform, serde_json::from_value(row.gate?).ok()?)))
+    /// Takes up what was kept, and begins to write what comes.
+    pub(super) fn new(db: Db, states: &[PlatformState]) -> Arc<Self> {
+        let kept = states
+            .iter()
+            .filter_map(|row| {
+                let gate = serde_json::from_value(row.gate.clone()?).ok()?;
+                Some((row.platform.clone(), gate))
+            })
             .collect();
-        drop(conn);
         let (told, hear) = mpsc::unbounded_channel();
         let writer = spawn_owned("gate records", write(db, hear));
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             kept,
             told,
             _writer: writer,
-        }))
+        })
     }
 }
 

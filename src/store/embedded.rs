@@ -45,12 +45,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// Owns the cluster; used only to make the daemon's role and database.
 const SUPERUSER: &str = "postgres";
 /// How often the keeper of a healthy server says that it lives.
 const BEAT_EVERY: Duration = Duration::from_secs(5);
+/// How long a stop waits for the keeper to let go of the server.
+const LET_GO_LIMIT: Duration = Duration::from_secs(3);
 /// The daemon's role and database.
 const NAME: &str = "zaikoban";
 
@@ -136,6 +139,8 @@ pub struct Embedded {
     binaries: Binaries,
     board: StatusBoard,
     state: Mutex<State>,
+    /// From [`Self::stop`] on nothing is started any more.
+    ending: CancellationToken,
     _lock: Flock<File>,
 }
 
@@ -150,23 +155,32 @@ struct State {
 // === impl Embedded ===
 
 impl Embedded {
-    /// Prepares the folders, then tries once to bring the server up. A server that does not come up is told on `board`
-    /// and is [`Self::keep_running`]'s to heal.
+    /// Prepares the folders and takes the lock; [`Self::keep_running`] starts the server.
     ///
     /// # Errors
     /// What waiting cannot heal: no programs, another version, no user, no folder, another daemon.
-    pub async fn start(settings: EmbeddedSettings, board: StatusBoard) -> Result<Self, EmbeddedError> {
+    pub fn prepare(settings: EmbeddedSettings, board: StatusBoard) -> Result<Self, EmbeddedError> {
         let (place, lock) = Place::take(&settings)?;
         let installed = binaries::installed(settings.binaries.as_deref(), settings.search.as_deref());
         let binaries = binaries::choose(installed, version_of(&place.data))?;
-        let embedded = Self {
+        Ok(Self {
             settings,
             place,
             binaries,
             board,
             state: Mutex::default(),
+            ending: CancellationToken::new(),
             _lock: lock,
-        };
+        })
+    }
+
+    /// [Prepares](Self::prepare), then tries once to bring the server up. A server that does not come up is told on
+    /// `board` and is [`Self::keep_running`]'s to heal.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub async fn start(settings: EmbeddedSettings, board: StatusBoard) -> Result<Self, EmbeddedError> {
+        let embedded = Self::prepare(settings, board)?;
         embedded.try_up().await;
         Ok(embedded)
     }
@@ -192,6 +206,13 @@ impl Embedded {
     /// Starts the server whenever it is not there, until the child is asked to stop. The server runs on after that:
     /// whoever uses it ends first, then [`Self::stop`] is called.
     pub async fn keep_running(&self, life: &Life) {
+        tokio::select! {
+            () = self.keep(life) => {}
+            () = self.ending.cancelled() => {}
+        }
+    }
+
+    async fn keep(&self, life: &Life) {
         let waits = retry_waits();
         let mut failed = 0;
         while !life.stopping().is_cancelled() {
@@ -235,8 +256,8 @@ impl Embedded {
         Some(())
     }
 
-    /// One try; tells the board how it went.
-    async fn try_up(&self) -> bool {
+    /// Tries once to bring the server up; tells the board how it went.
+    pub async fn try_up(&self) -> bool {
         let began = Instant::now();
         match self.bring_up().await {
             Ok(()) => {
@@ -282,9 +303,21 @@ impl Embedded {
     }
 
     /// Stops the server and waits for it. True when it ended by itself within [`EmbeddedSettings::stop_limit`].
+    ///
+    /// Whoever keeps it running is told to let go. One that cannot hear, because its thread is blocked, is not waited for
+    /// long: the server's own pid file says whom to stop.
     pub async fn stop(&self) -> bool {
-        let state = std::mem::take(&mut *self.state.lock().await);
-        let by_itself = match state.server {
+        self.ending.cancel();
+        let held = match timeout(LET_GO_LIMIT, self.state.lock()).await {
+            Ok(mut state) => std::mem::take(&mut *state).server,
+            Err(_elapsed) => {
+                tracing::warn!(
+                    "The private database's keeper does not let go: stopping the server without it"
+                );
+                None
+            }
+        };
+        let by_itself = match held.or_else(|| Server::running(&self.place)) {
             Some(server) => server.stop(&self.place, self.settings.stop_limit).await,
             None => true,
         };

@@ -165,7 +165,11 @@ async fn a_root_that_may_not_look_at_others_takes_the_server_up_too() {
     let ran = Command::new("setpriv")
         .args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "embedded::a_root_that_may_not_look_at_others", "--ignored"])
+        .args([
+            "--exact",
+            "embedded::a_root_that_may_not_look_at_others",
+            "--ignored",
+        ])
         .env(FOLDER, home.folder.path())
         .output()
         .unwrap();
@@ -221,6 +225,30 @@ async fn a_killed_server_is_started_again_and_the_outage_is_a_value() {
         done = tokio::time::timeout(Duration::from_secs(60), crash) => done.unwrap(),
     }
     assert!(embedded.stop().await);
+}
+
+/// A blocked thread keeps its actor's future, and what that holds, for ever.
+#[tokio::test]
+async fn a_keeper_that_does_not_let_go_does_not_keep_the_server_from_stopping() {
+    let home = Home::new();
+    let embedded = home.start().await;
+    let life = Life::detached("store/embedded");
+    let mut keeper = Box::pin(embedded.keep_running(&life));
+    // looked at once, so that it has the server, and never again
+    assert!(futures_util::poll!(&mut keeper).is_pending());
+    let stopped = tokio::time::timeout(Duration::from_secs(20), embedded.stop()).await;
+    assert!(stopped.expect("it hangs"));
+    assert_eq!(server_of(&home.postgres()), None);
+    drop(keeper);
+}
+
+#[tokio::test]
+async fn a_server_that_was_never_taken_up_is_stopped_too() {
+    let home = Home::new();
+    drop(home.start().await);
+    let prepared = Embedded::prepare(home.settings(), StatusBoard::new(Clock::system())).unwrap();
+    assert!(prepared.stop().await);
+    assert_eq!(server_of(&home.postgres()), None);
 }
 
 #[tokio::test]
@@ -372,7 +400,10 @@ async fn a_state_folder_that_is_opened_or_closed_later_keeps_its_database() {
     let link = home.postgres().join("kept-elsewhere");
     fs::remove_dir_all(fs::read_link(&link).unwrap()).unwrap();
     let refused = home.try_start().await.err().unwrap().to_string();
-    assert!(refused.contains("kept-elsewhere") && refused.contains("nothing is there"), "{refused}");
+    assert!(
+        refused.contains("kept-elsewhere") && refused.contains("nothing is there"),
+        "{refused}"
+    );
     fs::remove_file(link).unwrap();
 
     assert!(home.start().await.stop().await);

@@ -228,7 +228,10 @@ mod tests {
         assert_eq!(told(Some("/"), runs, ours), Who::Stranger);
         assert_eq!(told(None, runs, ours), Who::Ours);
         assert_eq!(told(None, runs, others), Who::Unknown);
-        assert_eq!(told(None, runs, "postgres: zaikoban: checkpointer \0"), Who::Unknown);
+        assert_eq!(
+            told(None, runs, "postgres: zaikoban: checkpointer \0"),
+            Who::Unknown
+        );
         assert_eq!(told(None, "4711 (a) b) Z 1 2 3", ""), Who::Nobody);
     }
 }

@@ -21,6 +21,8 @@ use tokio::time::{Instant, sleep, timeout};
 pub(super) const PORT: u16 = 5432;
 /// How often a server that is not our child is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long a server may take that is told to end at once.
+const INSIST_LIMIT: Duration = Duration::from_secs(5);
 /// The log is begun anew beyond this size; one old one is kept.
 const LOG_BYTES: u64 = 8 * 1024 * 1024;
 /// So much of the log's end is told when the server does not start.
@@ -74,6 +76,11 @@ pub(super) async fn make_cluster(place: &Place, binaries: &Binaries) -> Result<(
 }
 
 impl Server {
+    /// The server that runs on this cluster, whoever started it.
+    pub(super) fn running(place: &Place) -> Option<Self> {
+        pidfile::running(&place.data).map(|file| Self::TakenUp(file.pid))
+    }
+
     /// Takes up the server that runs on this cluster, or starts one.
     pub(super) fn start(
         place: &Place,
@@ -174,7 +181,11 @@ impl Server {
     /// Asks it to end ("fast": sessions are cut, everything is written), and insists when it does not within `limit`.
     /// True when it ended by itself.
     pub(super) async fn stop(mut self, place: &Place, limit: Duration) -> bool {
-        for (signal, limit) in [(Signal::SIGINT, limit), (Signal::SIGQUIT, Duration::from_secs(5))] {
+        for (signal, limit) in [
+            (Signal::SIGINT, limit),
+            (Signal::SIGQUIT, INSIST_LIMIT),
+            (Signal::SIGKILL, INSIST_LIMIT),
+        ] {
             if let Some(pid) = self.pid() {
                 // one that is gone already is what we want
                 let _ = kill(pid, signal);
@@ -183,10 +194,6 @@ impl Server {
                 return signal == Signal::SIGINT;
             }
         }
-        if let Some(pid) = self.pid() {
-            let _ = kill(pid, Signal::SIGKILL);
-        }
-        self.ended(place).await;
         false
     }
 }

@@ -1,11 +1,14 @@
 //! How the daemon ends when it is asked to, and how it refuses to start.
 
 use super::world::{PROGRAM, SETTLE, World, ends_within};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
 use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use zaikoban::app::rehearsal::Rehearsal;
 
 #[tokio::test]
@@ -35,6 +38,47 @@ async fn sigterm_drains_and_ends_with_zero() {
     }
     world.assert_nothing_lost(SETTLE).await;
     world.finish().await;
+}
+
+/// Asked at any moment of its start, the daemon leaves nothing running.
+#[tokio::test]
+async fn sigterm_during_the_start_leaves_no_server_behind() {
+    let mut world = World::new("early-sigterm", 404, 10).await;
+    for after_ms in [300, 900, 1_500, 2_500, 4_000, 400, 700, 1_000] {
+        world.daemon.start().unwrap();
+        sleep(Duration::from_millis(after_ms)).await;
+        let status = world.daemon.stop(Duration::from_secs(40)).await.unwrap();
+        assert_eq!(
+            status,
+            "exit status: 0",
+            "{after_ms} ms: {}",
+            world.daemon.log_tail()
+        );
+        assert_eq!(world.server(), None, "{after_ms} ms: {}", world.daemon.log_tail());
+    }
+    world.launch().await;
+    world.finish().await;
+}
+
+/// Pages that do not come keep the patrol from draining; whoever asks a second time does not want to wait for them.
+#[tokio::test]
+async fn a_second_sigterm_ends_the_wait_and_leaves_no_server_behind() {
+    let mut world = World::new("second-sigterm", 405, 10).await;
+    let mut set = world.settings.environment.clone();
+    for name in ["DAEMON__DRAIN_S", "PLATFORMS__YAHOO_AUCTION__TIME_LIMIT_S"] {
+        set.push((format!("ZAIKOBAN_{name}"), "100".to_owned()));
+    }
+    world.daemon.set_environment(set);
+    world.launch().await;
+    world.register().await;
+    world.faults(json!({ "yahoo": { "p_delay": 1.0, "delay_ms": 90_000 } }));
+    world.run_for(Duration::from_secs(3)).await;
+    let pid = Pid::from_raw(world.daemon.pid().unwrap().try_into().unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    world.run_for(Duration::from_secs(2)).await;
+    let status = world.daemon.stop(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(status, "exit status: 0", "{}", world.daemon.log_tail());
+    assert_eq!(world.server(), None, "{}", world.daemon.log_tail());
 }
 
 #[tokio::test]

@@ -1,0 +1,56 @@
+//! Asked to end: who asks, and what holds when the orderly way does not come to its end.
+
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The status of a process that a part of itself kept from ending: starting it anew is the service manager's.
+pub(super) const BLOCKED: i32 = 70;
+
+/// SIGTERM and SIGINT.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    asked: bool,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            asked: false,
+        })
+    }
+
+    /// Resolves once the daemon was asked to end; at once, when that was before.
+    pub(super) async fn asked(&mut self) {
+        if !self.asked {
+            self.asked_again().await;
+            self.asked = true;
+        }
+    }
+
+    pub(super) async fn asked_again(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Ends the process after `limit`, whatever keeps it: a thread of its own, because any other may be the blocked one.
+/// It is never called off; a process that ends in order is gone before.
+pub(super) fn exit_within(limit: Duration) {
+    let spawned = std::thread::Builder::new()
+        .name("last resort".to_owned())
+        .spawn(move || {
+            std::thread::sleep(limit);
+            tracing::error!("The stop did not come to its end within {limit:?}: ending the process");
+            std::process::exit(BLOCKED);
+        });
+    if let Err(error) = spawned {
+        tracing::warn!(error = %error, "Nothing bounds the time of this stop: no thread is left");
+    }
+}
