@@ -19,6 +19,7 @@ use crate::ops::Ops;
 use crate::supervision::{Exit, Tree, TreeOptions, Watchdog};
 use crate::{api, telemetry};
 use anyhow::Context;
+pub use database::Busy;
 use ending::{Signals, exit_within};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -93,7 +94,7 @@ pub fn install_tls() {
 /// Brings the database to this program's schema, or says what would be done.
 ///
 /// # Errors
-/// When the database cannot be reached or refuses.
+/// [`Busy`] when another daemon uses the database; when it cannot be reached or refuses.
 pub fn migrate(settings: &Settings, dry_run: bool) -> anyhow::Result<Vec<String>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -125,6 +126,7 @@ async fn life(settings: Settings, runtime: Arc<Runtime>) -> anyhow::Result<Ended
         slot: Arc::clone(&slot),
     };
     let ended = started(&settings, &runtime, clock, &ops, &server, doors, &mut end).await;
+    let ended = ended.or_else(|error| Ok(Ended::Busy(error.downcast::<Busy>()?.to_string())));
     // Every way out passes here, whatever it left undone.
     ops.set_phase("stopping");
     exit_within(REST_ENDS_WITHIN);
@@ -153,11 +155,8 @@ async fn started(
             () = end.asked() => return Ok(Ended::Stopped),
         }
     };
-    let Some(database) = opened else {
-        return Ok(Ended::Busy("another daemon uses this database".to_owned()));
-    };
-    let ended = serve(settings, runtime, clock, ops, &database, doors, end).await;
-    database.db.close();
+    let ended = serve(settings, runtime, clock, ops, &opened, doors, end).await;
+    opened.db.close();
     ended
 }
 
@@ -195,6 +194,7 @@ async fn serve(
         () = end.asked() => Ok(()),
     };
     let mut reason = None;
+    let mut busy = false;
     if let Err(exit) = opened {
         reason = Some(exit);
     } else {
@@ -214,12 +214,14 @@ async fn serve(
             tokio::select! {
                 exit = tree.ended() => reason = Some(exit),
                 () = end.asked() => {}
+                () = database.sole.lost() => busy = true,
                 () = running => {}
             }
         }
     }
     stop(settings, ops, reason.is_none(), end).await;
     Ok(match reason {
+        _ if busy => Ended::Busy("another daemon has taken the database".to_owned()),
         None | Some(Exit::Stopped) => Ended::Stopped,
         Some(exit) => Ended::GaveUp(exit.to_string()),
     })

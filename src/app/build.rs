@@ -22,7 +22,7 @@ use crate::queue::{self, Notices};
 use crate::resilience::{Guard, Opening, Policy, Rate, Registry};
 use crate::store::jobs::WorkerId;
 use crate::store::looping::{child, pause};
-use crate::store::{Db, embedded, partitions, status};
+use crate::store::{Db, embedded, partitions, sole, status};
 use crate::supervision::{
     ChildSpec, DynamicSpec, GiveUp, GroupSpec, Intensity, Placement, Restart, Shutdown, Strategy,
 };
@@ -486,6 +486,7 @@ fn store(database: &Database, clock: &Clock) -> Vec<ChildSpec> {
     if let Some(own) = &database.embedded {
         children.push(embedded::child("server", Arc::clone(own)));
     }
+    children.push(sole::child("sole", database.sole.clone()));
     children.push(status::child(
         "watch",
         database.db.clone(),

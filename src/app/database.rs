@@ -4,10 +4,11 @@ use super::ending::Signals;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::ops::Ops;
+use crate::store::embedded::EmbeddedError;
 use crate::store::embedded::{Embedded, EmbeddedSettings};
 use crate::store::platform_state::{self, PlatformState};
 use crate::store::status::{DatabaseStatus, StatusBoard, open_waiting};
-use crate::store::{Db, PoolSettings, StoreError, migrate, partitions};
+use crate::store::{Db, PoolSettings, Sole, StoreError, migrate, partitions, sole};
 use crate::supervision::Life;
 use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
@@ -21,8 +22,24 @@ pub(super) struct Database {
     pub(super) board: StatusBoard,
     /// The private server, when it is ours.
     pub(super) embedded: Option<Arc<Embedded>>,
+    /// The right to work on it.
+    pub(super) sole: Sole,
     /// Every platform's switches and kept states, as they stood at the start.
     pub(super) states: Vec<PlatformState>,
+}
+
+/// Another daemon has the database.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Busy(String);
+
+impl Busy {
+    fn with(pool: &PoolSettings) -> Self {
+        Self(format!(
+            "another daemon uses the {}: stop it, or name another one in `database.url`",
+            pool.shown()
+        ))
+    }
 }
 
 /// The private server, once there is one; kept where every way out of the daemon's life finds it.
@@ -37,8 +54,10 @@ impl Server {
         let mut pool = match &settings.database.url {
             Some(url) => PoolSettings::new(url.expose_secret()),
             None => {
-                let own = Embedded::prepare(private(settings), board.clone())
-                    .context("the private database cannot run")?;
+                let own = match Embedded::prepare(private(settings), board.clone()) {
+                    Err(error @ EmbeddedError::InUse { .. }) => return Err(Busy(error.to_string()).into()),
+                    prepared => prepared.context("the private database cannot run")?,
+                };
                 self.0.get_or_init(|| Arc::new(own)).pool_settings()
             }
         };
@@ -74,32 +93,38 @@ fn private(settings: &Settings) -> EmbeddedSettings {
 }
 
 /// Waits for the database, however long it is away and as often as it goes away again, telling `ops` meanwhile, and
-/// brings it to this program's schema. `None` when another daemon uses it.
-pub(super) async fn open(
-    settings: &Settings,
-    ops: &Ops,
-    server: &Server,
-) -> anyhow::Result<Option<Database>> {
+/// brings it to this program's schema.
+///
+/// # Errors
+/// [`Busy`] when another daemon uses it; what waiting cannot heal.
+pub(super) async fn open(settings: &Settings, ops: &Ops, server: &Server) -> anyhow::Result<Database> {
     ops.set_phase("starting the database");
     let board = StatusBoard::new(Clock::system());
     let pool = server.prepare(settings, &board)?;
     let life = Life::detached("database");
+    let name = format!("zaikoban {}", uuid::Uuid::new_v4());
     let opened = tokio::select! {
-        opened = open_waiting(&pool, &board, &life, async |db| ready(db, ops).await) => opened?,
+        opened = open_waiting(&pool, &board, &life, async |db| ready(db, &name, ops).await) => opened?,
         () = server.keep_running(&life) => bail!("the private database's keeper ended"),
         () = tell(&board, ops) => bail!("nobody tells how the database is"),
     };
-    let (db, states) = opened.context("the wait for the database was ended")?;
-    Ok(Some(Database {
+    let (db, ready) = opened.context("the wait for the database was ended")?;
+    let (sole, states) = ready.ok_or_else(|| Busy::with(&pool))?;
+    Ok(Database {
         db,
         board,
         embedded: server.0.get().cloned(),
+        sole,
         states,
-    }))
+    })
 }
 
-/// All that the start needs of a database that answers.
-async fn ready(db: &Db, ops: &Ops) -> Result<Vec<PlatformState>, StoreError> {
+/// All that the start needs of a database that answers; `None` when another daemon uses it. That is asked first: nobody
+/// changes the schema under a daemon that runs.
+async fn ready(db: &Db, name: &str, ops: &Ops) -> Result<Option<(Sole, Vec<PlatformState>)>, StoreError> {
+    let Some(sole) = Sole::take(db, name, sole::PATIENCE).await? else {
+        return Ok(None);
+    };
     ops.set_phase("bringing the database to this program's schema");
     for version in migrate::up(db).await? {
         tracing::info!("Migrated the database to `{version}`");
@@ -108,7 +133,8 @@ async fn ready(db: &Db, ops: &Ops) -> Result<Vec<PlatformState>, StoreError> {
         // rows of a month that has none go to the DEFAULT partition, and are moved when it is made
         tracing::warn!(error = %error, "This month's partitions were not made; tried again in an hour");
     }
-    platform_state::list(&mut *db.conn().await?).await
+    let states = platform_state::list(&mut *db.conn().await?).await?;
+    Ok(Some((sole, states)))
 }
 
 /// Passes on what is waited for.
@@ -149,11 +175,16 @@ async fn migrate_on(server: &Server, settings: &Settings, dry_run: bool) -> anyh
         bail!("the private database does not start: {reason}");
     }
     let db = Db::connect(&pool).await?;
-    let done = if dry_run {
-        migrate::status(&db).await.map(|status| status.pending)
-    } else {
-        migrate::up(&db).await
-    };
+    let done = migrate_alone(&db, &pool, dry_run).await;
     db.close();
-    Ok(done?)
+    done
+}
+
+async fn migrate_alone(db: &Db, pool: &PoolSettings, dry_run: bool) -> anyhow::Result<Vec<String>> {
+    if dry_run {
+        return Ok(migrate::status(db).await?.pending);
+    }
+    let sole = Sole::take(db, "zaikoban migrate", sole::PATIENCE).await?;
+    let _sole = sole.ok_or_else(|| Busy::with(pool))?;
+    Ok(migrate::up(db).await?)
 }

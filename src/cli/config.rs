@@ -79,7 +79,11 @@ pub(super) fn migrate(global: &Global, order: &MigrateArgs) -> Exit {
         }
         Err(error) => {
             output::talk(&format!("error: {error:#}"));
-            Exit::Failed
+            if error.is::<crate::app::Busy>() {
+                Exit::Busy
+            } else {
+                Exit::Failed
+            }
         }
     }
 }

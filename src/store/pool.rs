@@ -226,6 +226,11 @@ impl Db {
         Ok(())
     }
 
+    /// A connection outside the pool, for what belongs to a session; an answer that is late ends it.
+    pub(super) async fn session(&self) -> Result<AsyncPgConnection, StoreError> {
+        Ok(wire::connect(&self.config, Some(self.settings.connect_limit), None).await?)
+    }
+
     /// A connection outside the pool, for work that outlasts every limit.
     pub(super) async fn own_conn(&self) -> Result<AsyncPgConnection, StoreError> {
         Ok(wire::connect(&self.config, None, None).await?)

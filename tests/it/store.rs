@@ -4,3 +4,4 @@ mod migrate;
 mod outage;
 mod pool;
 mod schema;
+mod sole;

@@ -1,6 +1,7 @@
 //! How the daemon ends when it is asked to, and how it refuses to start.
 
-use super::world::{PROGRAM, SETTLE, World, ends_within};
+use super::world::{PROGRAM, READY, SETTLE, World, ends_within};
+use crate::support::proxy::Proxy;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -10,6 +11,8 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 use zaikoban::app::rehearsal::Rehearsal;
+use zaikoban::clock::Clock;
+use zaikoban::store::{Embedded, EmbeddedSettings, StatusBoard};
 
 #[tokio::test]
 async fn sigterm_drains_and_ends_with_zero() {
@@ -99,6 +102,91 @@ async fn a_second_daemon_on_the_same_socket_is_refused() {
     let status = world.client().get("/v1/status").await.unwrap();
     assert_eq!(status["state"], "running", "the first one goes on");
     world.finish().await;
+}
+
+/// A database that is not ours is not locked by its folder.
+#[tokio::test]
+async fn a_second_daemon_on_the_same_database_is_refused() {
+    let mut world = World::new("second-database", 406, 10).await;
+    let (server, url) = database_beside(&world).await;
+    world.settings.database_url = Some(url);
+    world.daemon = Rehearsal::new(world.settings.clone()).unwrap();
+    world.launch().await;
+    let mut settings = world.settings.clone();
+    settings.state_dir.set_file_name("second");
+    let mut second = Rehearsal::new(settings).unwrap();
+    second.start().unwrap();
+    let status = ends_within(&mut second, Duration::from_secs(30)).await;
+    assert_eq!(
+        status.as_deref(),
+        Some("exit status: 75"),
+        "{}",
+        second.log_tail()
+    );
+    let log = second.log_tail();
+    assert!(log.contains("another daemon uses the database"), "{log}");
+    world.finish().await;
+    assert!(server.stop().await);
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_state_folder_is_refused() {
+    let mut world = World::new("second-folder", 407, 10).await;
+    world.launch().await;
+    let state = &world.settings.state_dir;
+    let run = Command::new(PROGRAM)
+        .arg("run")
+        .env_clear()
+        .env("ZAIKOBAN_DAEMON__STATE_DIR", state)
+        .env("ZAIKOBAN_DAEMON__SOCKET", state.join("second.sock"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(Duration::from_secs(30), run).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{said}");
+    assert!(said.contains("is held by another zaikoban"), "{said}");
+    world.finish().await;
+}
+
+/// However far the start has come when the database goes away, it goes on from there when it is back.
+#[tokio::test]
+async fn a_database_that_goes_away_during_the_start_only_delays_it() {
+    let mut world = World::new("cut-start", 408, 10).await;
+    let (server, url) = database_beside(&world).await;
+    let folder = url.split('\'').nth(1).unwrap();
+    let proxy = Proxy::before(folder).await;
+    let way = proxy.url("zaikoban").replace("user=postgres", "user=zaikoban");
+    world.settings.database_url = Some(way);
+    // the first cut meets the migration, the others a start with nothing to migrate
+    for bytes in [6_000, 500, 1_000, 1_500, 2_000, 2_500] {
+        proxy.cut_after(Some(bytes));
+        world.daemon = Rehearsal::new(world.settings.clone()).unwrap();
+        world.daemon.start().unwrap();
+        let limit = Duration::from_secs(30);
+        world
+            .until("the outage in the status", limit, "/v1/status", |status| {
+                let state = status["state"].as_str()?;
+                state.contains("waiting for the database").then_some(())
+            })
+            .await;
+        proxy.cut_after(None);
+        world.daemon.ready(READY, |_| ()).await.unwrap();
+        let status = world.daemon.stop(Duration::from_secs(40)).await.unwrap();
+        assert_eq!(status, "exit status: 0", "{bytes}: {}", world.daemon.log_tail());
+    }
+    assert!(server.stop().await);
+}
+
+/// A server of the test's own, and how to reach it.
+async fn database_beside(world: &World) -> (Embedded, String) {
+    let folder = world.settings.state_dir.with_file_name("beside");
+    let settings = EmbeddedSettings::new(folder);
+    let server = Embedded::start(settings, StatusBoard::new(Clock::system()))
+        .await
+        .unwrap();
+    let url = server.url();
+    (server, url)
 }
 
 #[tokio::test]
