@@ -324,6 +324,7 @@ async fn yahoo(
                 contact: own.contact.clone(),
                 ca_file: own.ca_file.clone(),
                 gzip: own.endpoint.scheme() == "https",
+                time_limit: own.pace.time_limit,
             },
             common.clock.clone(),
         )

@@ -14,6 +14,10 @@ use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 use std::sync::{Arc, OnceLock};
 
+/// Sessions of the private server beside the pool's: the lock, the link that listens, a migration, three that PostgreSQL
+/// keeps for its superuser, and a person who looks into it.
+const SESSIONS_BESIDE: u32 = 20;
+
 /// A database that is up, with this program's schema.
 pub(super) struct Database {
     /// The pool.
@@ -89,6 +93,8 @@ fn private(settings: &Settings) -> EmbeddedSettings {
     own.binaries.clone_from(&settings.database.binaries);
     own.search = crate::config::search_path();
     own.run_as = vec![settings.database.user.clone()];
+    let pool = u32::try_from(settings.database.pool_size).unwrap_or(u32::MAX);
+    own.sessions = pool.saturating_add(SESSIONS_BESIDE);
     own
 }
 
@@ -187,4 +193,19 @@ async fn migrate_alone(db: &Db, pool: &PoolSettings, dry_run: bool) -> anyhow::R
     let sole = Sole::take(db, "zaikoban migrate", sole::PATIENCE).await?;
     let _sole = sole.ok_or_else(|| Busy::with(pool))?;
     Ok(migrate::up(db).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_private_server_admits_the_whole_pool_and_more() {
+        for size in ["2", "12", "100"] {
+            let set = ("ZAIKOBAN_DATABASE__POOL_SIZE".to_owned(), size.to_owned());
+            let settings = crate::config::load(None, [set]).unwrap();
+            let pool = u32::try_from(settings.database.pool_size).unwrap();
+            assert!(private(&settings).sessions >= pool + 10, "{size}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use url::Url;
 
 /// One page in this many is read twice although it shows nothing new.
@@ -28,10 +29,12 @@ pub struct YahooSettings {
     pub endpoint: Url,
     /// How Yahoo! can reach the operator: an address or a mailbox, put into the user agent.
     pub contact: String,
-    /// Certificates of a rehearsal.
+    /// Certificates that alone are trusted, for a rehearsal.
     pub ca_file: Option<PathBuf>,
     /// Whether pages are asked for packed.
     pub gzip: bool,
+    /// How long one page may take.
+    pub time_limit: Duration,
 }
 
 /// Yahoo! Auctions as a [`Source`].
@@ -62,7 +65,10 @@ impl YahooSource {
             user_agent: format!("zaikoban/{} (+{})", env!("CARGO_PKG_VERSION"), settings.contact),
             ca_file: settings.ca_file.clone(),
             gzip: settings.gzip,
-            limits: Limits::default(),
+            limits: Limits {
+                total: settings.time_limit,
+                ..Limits::default()
+            },
         })?;
         Ok(Self {
             client,

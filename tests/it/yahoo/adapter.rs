@@ -4,6 +4,7 @@ use super::pages::Page;
 use super::{id, now};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use zaikoban::clock::Clock;
@@ -65,6 +66,7 @@ impl Server {
             contact: "operator@example.invalid".into(),
             ca_file: None,
             gzip: true,
+            time_limit: Duration::from_secs(15),
         };
         YahooSource::new(&settings, Clock::manual(now())).unwrap()
     }
@@ -101,6 +103,23 @@ async fn one_polite_request_gives_one_observation() {
     assert!(request.contains("accept-encoding: gzip"), "{request}");
     assert!(!request.contains("cookie"), "{request}");
     assert_eq!(server.count(), 1);
+}
+
+#[tokio::test]
+async fn a_page_has_the_time_that_the_settings_give_it() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = YahooSettings {
+        endpoint: format!("http://{}", silent.local_addr().unwrap())
+            .parse()
+            .unwrap(),
+        contact: String::new(),
+        ca_file: None,
+        gzip: false,
+        time_limit: Duration::from_millis(200),
+    };
+    let source = YahooSource::new(&settings, Clock::manual(now())).unwrap();
+    let looked = tokio::time::timeout(Duration::from_secs(4), look(&source)).await;
+    assert!(looked.expect("another limit holds").is_err());
 }
 
 #[tokio::test]
