@@ -3,14 +3,16 @@
 //! `raw` reads the TOML file and the environment into flat keys, each with its place. `reader` takes values out of
 //! it by key, type and range and remembers every trouble instead of stopping at the first, so that an operator mends
 //! everything in one go. `resolve` states every setting once, with its default, and turns them into the settings types
-//! of the rooms. Nothing else in the house reads the environment or the file.
+//! of the rooms; `checks` is what a value must be beside its type. Nothing else in the house reads the environment or the file.
 
+mod checks;
 mod raw;
 mod reader;
 mod resolve;
+mod settings;
 
 pub use reader::{Place, Problem};
-pub use resolve::{
+pub use settings::{
     DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings, PaceSettings, Settings,
     SyncSettings, WatchSettings, YahooSettings,
 };

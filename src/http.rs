@@ -30,7 +30,7 @@ mod retry_after;
 mod unpack;
 
 pub use answer::{Answer, status_class};
-pub use client::{BadClient, Client, ClientSettings, Limits, Origin};
+pub use client::{BadClient, Client, ClientSettings, Limits, Origin, check_ca_file};
 pub use error::{ConnectFailure, HttpError};
 pub use request::Request;
 pub use retry_after::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, retry_after};

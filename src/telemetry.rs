@@ -73,10 +73,7 @@ pub enum TelemetryError {
 /// # Errors
 /// When the filter cannot be read, or a log is there already.
 pub fn init(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&settings.filter).map_err(|source| TelemetryError::Filter {
-        filter: settings.filter.clone(),
-        source,
-    })?;
+    let filter = read_filter(&settings.filter)?;
     // Without the last, a failed write is told to standard error, which panics when that is what failed.
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
@@ -95,6 +92,21 @@ pub fn init(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
         }
     }
     .map_err(TelemetryError::Twice)
+}
+
+/// Whether a filter can be read, before a log is set up with it.
+///
+/// # Errors
+/// When it cannot.
+pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
+    read_filter(filter).map(drop)
+}
+
+fn read_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
+        filter: filter.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]

@@ -198,7 +198,15 @@ impl Reader {
     /// A secret: typed in place, or as `<key>_file`, the path of a file that holds it.
     pub(super) fn secret(&mut self, key: &str) -> Option<SecretString> {
         let file_key = format!("{key}_file");
-        let in_place = self.text(key);
+        let in_place = match self.entry(key).map(|e| e.value) {
+            None => None,
+            Some(Typed::Text(s) | Typed::Untyped(s)) => Some(s),
+            // whatever it is, it was meant to be the secret: its kind is told, not its value
+            Some(other) => {
+                self.complain(key, kind(&other), "a text in quotes", None);
+                None
+            }
+        };
         let path = self.path(&file_key);
         match (in_place, path) {
             (Some(_), Some(_)) => {
@@ -300,6 +308,17 @@ fn shown(value: &Typed) -> String {
         Typed::Bool(b) => format!("`{b}`"),
         Typed::List(_) => "a list".to_owned(),
         Typed::Other(what) => (*what).to_owned(),
+    }
+}
+
+/// What a value is, without showing it.
+fn kind(value: &Typed) -> &'static str {
+    match value {
+        Typed::Text(_) | Typed::Untyped(_) => "a text",
+        Typed::Number(_) => "a number",
+        Typed::Bool(_) => "true or false",
+        Typed::List(_) => "a list",
+        Typed::Other(what) => what,
     }
 }
 

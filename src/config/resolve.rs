@@ -2,189 +2,33 @@
 //!
 //! `config/zaikoban.toml` explains each for a person; a test holds the two together.
 
+use super::checks;
 use super::reader::Reader;
+use super::settings::{
+    DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings, PaceSettings, Settings,
+    SyncSettings, WatchSettings, YahooSettings,
+};
 use crate::pricing::{self, PriceBook};
-use secrecy::SecretString;
 use serde::Deserialize;
 use std::path::PathBuf;
-use std::time::Duration;
 use url::Url;
-
-/// Everything the daemon is told.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `[daemon]`
-    pub daemon: DaemonSettings,
-    /// `[log]`
-    pub log: LogSettings,
-    /// `[database]`
-    pub database: DatabaseSettings,
-    /// `[platforms.yahoo_auction]`
-    pub yahoo: YahooSettings,
-    /// `[platforms.ebay]`
-    pub ebay: EbaySettings,
-    /// `[watch]`
-    pub watch: WatchSettings,
-    /// `[sync]`
-    pub sync: SyncSettings,
-    /// `[pricing]`
-    pub pricing: PriceBook,
-    /// `[demo]`
-    pub demo: DemoSettings,
-}
-
-/// Where the daemon lives.
-#[derive(Clone, Debug)]
-pub struct DaemonSettings {
-    /// Where the private database and the tokens are kept.
-    pub state_dir: PathBuf,
-    /// The control socket.
-    pub socket: PathBuf,
-    /// Members of this group may use it too.
-    pub socket_group: Option<String>,
-    /// How long a stop waits for work in flight.
-    pub drain: Duration,
-    /// Threads of the shared runtime.
-    pub worker_threads: usize,
-    /// How long an arbiter may be silent before the process ends.
-    pub blocked: Duration,
-}
-
-/// How the log is written.
-#[derive(Clone, Debug)]
-pub struct LogSettings {
-    /// One JSON object a line.
-    pub json: bool,
-    /// What is written, in the syntax of `tracing`'s filters.
-    pub filter: String,
-}
-
-/// Which database.
-#[derive(Clone, Debug)]
-pub struct DatabaseSettings {
-    /// Its address; none makes a private cluster.
-    pub url: Option<SecretString>,
-    /// Connections at most.
-    pub pool_size: usize,
-    /// Where `initdb` and `postgres` are, when not on PATH or in Debian's folder.
-    pub binaries: Option<PathBuf>,
-    /// Who runs the private cluster when the daemon is root.
-    pub user: String,
-}
-
-/// How often and how many at once.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PaceSettings {
-    /// Requests a second.
-    pub requests_per_second: f64,
-    /// Requests open at once.
-    pub open_requests: usize,
-    /// One request's time limit.
-    pub time_limit: Duration,
-    /// How long a tripped breaker leaves the service alone at first; it doubles up to ten times that.
-    pub breaker_open: Duration,
-}
-
-/// Yahoo! Auctions.
-#[derive(Clone, Debug)]
-pub struct YahooSettings {
-    /// Whether it is watched at all.
-    pub enabled: bool,
-    /// The only host the client may reach.
-    pub endpoint: Url,
-    /// A certificate authority beside the system's, for rehearsals.
-    pub ca_file: Option<PathBuf>,
-    /// Rate and limits.
-    pub pace: PaceSettings,
-    /// How the site can reach the operator; part of the user agent.
-    pub contact: String,
-}
-
-/// eBay.
-#[derive(Clone, Debug)]
-pub struct EbaySettings {
-    /// Whether listings are kept in line there.
-    pub enabled: bool,
-    /// The only host the client may reach.
-    pub endpoint: Url,
-    /// A certificate authority beside the system's, for rehearsals.
-    pub ca_file: Option<PathBuf>,
-    /// Rate and limits.
-    pub pace: PaceSettings,
-    /// The application's client id.
-    pub client_id: String,
-    /// The application's secret.
-    pub client_secret: SecretString,
-    /// What the seller's consent gave.
-    pub refresh_token: SecretString,
-    /// The marketplace, such as `EBAY_US`.
-    pub marketplace: String,
-    /// The language of the offers, such as `en-US`.
-    pub content_language: String,
-}
-
-/// Watching.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WatchSettings {
-    /// Every product is looked at at least this often.
-    pub max_interval: Duration,
-    /// And no product more often than this.
-    pub min_interval: Duration,
-    /// How long after an auction's end its page is read.
-    pub event_delay: Duration,
-    /// A gone page is confirmed by a second look after this time.
-    pub confirm_after: Duration,
-    /// A price below the usual one divided by this waits for a person.
-    pub price_factor: f64,
-    /// A title less alike than this shows another product.
-    pub title_similarity: f64,
-    /// How long a hold waits for a person.
-    pub hold_deadline: Duration,
-    /// The blast radius: at least so many products …
-    pub mass_change_products: u32,
-    /// … and at least this share of the source's products, in percent …
-    pub mass_change_percent: f64,
-    /// … out of stock without explanation within this time.
-    pub mass_change_window: Duration,
-}
-
-/// Selling.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyncSettings {
-    /// The blast radius: so many listings may be ended or emptied, and as many repriced, in an hour …
-    pub touched_per_hour: u32,
-    /// … and in a day without a person's word; …
-    pub touched_per_day: u32,
-    /// … or this share of the destination's listings in an hour, if that is more, …
-    pub touched_percent_per_hour: u32,
-    /// … and in a day.
-    pub touched_percent_per_day: u32,
-}
-
-/// What `zaikoban demo` sets up.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DemoSettings {
-    /// Products offered by the simulator.
-    pub products: usize,
-    /// Changes a second over all of them.
-    pub changes_per_s: f64,
-    /// Whether outages, slow, cut and drifted pages happen.
-    pub faults: bool,
-}
 
 /// Reads everything; `None` only when what was typed leaves no meaning at all.
 pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
     let daemon = daemon(r);
+    let filter = r.text("log.filter");
     let log = LogSettings {
         json: r.flag("log.json", false),
-        filter: r
-            .text("log.filter")
-            .unwrap_or_else(|| "info,actix_server=warn".to_owned()),
+        filter: checks::filter(
+            r,
+            "log.filter",
+            filter.unwrap_or_else(|| "info,actix_server=warn".to_owned()),
+        ),
     };
     let database = DatabaseSettings {
-        url: r.secret("database.url"),
+        url: checks::database(r, "database.url"),
         pool_size: r.whole("database.pool_size", 2..=100, 12),
-        binaries: r.path("database.binaries"),
+        binaries: checks::binaries(r, "database.binaries"),
         user: r.text("database.user").unwrap_or_else(|| "postgres".to_owned()),
     };
     let yahoo = yahoo(r);
@@ -219,11 +63,14 @@ fn daemon(r: &mut Reader) -> DaemonSettings {
     let state_dir = r
         .path("daemon.state_dir")
         .unwrap_or_else(|| PathBuf::from("/var/lib/zaikoban"));
+    let socket = r.path("daemon.socket");
     DaemonSettings {
-        socket: r
-            .path("daemon.socket")
-            .unwrap_or_else(|| PathBuf::from("/run/zaikoban/control.sock")),
-        socket_group: r.text("daemon.socket_group"),
+        socket: checks::socket(
+            r,
+            "daemon.socket",
+            socket.unwrap_or_else(|| PathBuf::from("/run/zaikoban/control.sock")),
+        ),
+        socket_group: checks::group(r, "daemon.socket_group"),
         drain: r.seconds("daemon.drain_s", 1..=600, 20),
         worker_threads: r.whole("daemon.worker_threads", 1..=256, 1),
         blocked: r.seconds("daemon.blocked_s", 5..=300, 20),
@@ -239,7 +86,7 @@ fn yahoo(r: &mut Reader) -> Option<YahooSettings> {
     }
     Some(YahooSettings {
         enabled: r.flag("platforms.yahoo_auction.enabled", true),
-        ca_file: ca_file(r, "platforms.yahoo_auction.ca_file"),
+        ca_file: checks::ca_file(r, "platforms.yahoo_auction.ca_file"),
         pace: pace(r, "platforms.yahoo_auction", 1.0, 4, 15),
         contact,
         // Last: everything is read before anything gives up.
@@ -284,26 +131,13 @@ fn ebay(r: &mut Reader) -> Option<EbaySettings> {
             );
         }
     }
-    let marketplace = r
-        .text("platforms.ebay.marketplace")
-        .unwrap_or_else(|| "EBAY_US".to_owned());
-    if !marketplace.starts_with("EBAY_") || marketplace.len() > 20 {
-        let got = format!("`{marketplace}`");
-        r.complain(
-            "platforms.ebay.marketplace",
-            &got,
-            "a marketplace id such as \"EBAY_US\"",
-            None,
-        );
-    }
     Some(EbaySettings {
         enabled,
-        ca_file: ca_file(r, "platforms.ebay.ca_file"),
+        ca_file: checks::ca_file(r, "platforms.ebay.ca_file"),
         pace: pace(r, "platforms.ebay", 5.0, 8, 20),
         client_id: client_id.unwrap_or_default(),
         client_secret: client_secret.unwrap_or_default(),
         refresh_token: refresh_token.unwrap_or_default(),
-        marketplace,
         content_language: r
             .text("platforms.ebay.content_language")
             .unwrap_or_else(|| "en-US".to_owned()),
@@ -360,19 +194,11 @@ fn endpoint(r: &mut Reader, key: &str, default: &str) -> Option<Url> {
         scheme && u.path() == "/" && u.query().is_none() && u.username().is_empty() && u.password().is_none()
     });
     if url.is_none() {
-        let got = format!("`{}`", typed.chars().take(80).collect::<String>());
+        let got = format!("`{}`", checks::without_secrets(&typed));
         let expected = "an origin such as \"https://auctions.yahoo.co.jp\" (http only to this machine)";
         r.complain(key, &got, expected, None);
     }
     url
-}
-
-fn ca_file(r: &mut Reader, key: &str) -> Option<PathBuf> {
-    let path = r.path(key)?;
-    if !path.is_file() {
-        r.complain(key, &format!("`{}`", path.display()), "a readable PEM file", None);
-    }
-    Some(path)
 }
 
 fn pricing(r: &mut Reader) -> Option<PriceBook> {
@@ -484,6 +310,50 @@ mod tests {
     fn ebay_without_keys_says_all_three() {
         let file = file("[platforms.ebay]\nenabled = true\n");
         assert_eq!(load(Some(file.path()), []).unwrap_err().problems.len(), 3);
+    }
+
+    #[test]
+    fn what_the_start_would_stumble_over_is_named_together() {
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let file = file(&format!(
+            "[daemon]\nsocket = '/run/{long}'\nsocket_group = 'no-such-group-here'\n[log]\nfilter = 'zaikoban=loud'\n\
+             [database]\nurl = 'postgres://u@h:port/x'\nbinaries = '/nonexistent'\n\
+             [platforms.yahoo_auction]\nca_file = '{empty}'\n[platforms.ebay]\nca_file = '/nonexistent'\n",
+            long = "x".repeat(103),
+            empty = empty.path().display(),
+        ));
+        let problems = load(Some(file.path()), []).unwrap_err().problems;
+        let keys: Vec<&str> = problems.iter().map(|p| p.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            [
+                "daemon.socket",
+                "daemon.socket_group",
+                "log.filter",
+                "database.url",
+                "database.binaries",
+                "platforms.yahoo_auction.ca_file",
+                "platforms.ebay.ca_file",
+            ],
+            "{problems:?}"
+        );
+    }
+
+    #[test]
+    fn no_problem_shows_a_secret() {
+        let file = file(
+            "[database]\nurl = 'host=h user=u password=a canary=b'\n[platforms.yahoo_auction]\n\
+             endpoint = 'https://canary:canary@h.example/x?key=canary'\n[platforms.ebay]\nenabled = true\n\
+             client_secret = 4711\nrefresh_token = ['canary']\nendpoint = 'canary@h'\n",
+        );
+        let environment = [("ZAIKOBAN_DATABASE__URL_FILE".into(), "/nonexistent".into())];
+        for environment in [vec![], environment.to_vec()] {
+            let problems = load(Some(file.path()), environment).unwrap_err().problems;
+            let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let all = told.join("\n");
+            assert!(!all.contains("canary") && !all.contains("4711"), "{all}");
+            assert!(all.contains("`https://h.example/x`"), "{all}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Connections at once; more wait in the socket's backlog.
 const MAX_CONNECTIONS: usize = 64;
 /// The kernel's limit on a socket's path, less its final NUL.
-const MAX_PATH_BYTES: usize = 107;
+pub const MAX_PATH_BYTES: usize = 107;
 
 /// Where the door is and whom it lets in.
 #[derive(Clone, Debug)]

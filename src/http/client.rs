@@ -278,6 +278,14 @@ impl Inner {
     }
 }
 
+/// Whether the file can stand for [`ClientSettings::ca_file`].
+///
+/// # Errors
+/// When it cannot be read or holds no certificate.
+pub fn check_ca_file(path: &Path) -> Result<(), BadClient> {
+    certificates(path).map(drop)
+}
+
 fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, BadClient> {
     let pem = std::fs::read(path).map_err(|source| BadClient::CaFile {
         path: path.to_owned(),

@@ -35,7 +35,7 @@ pub use wire::Told;
 pub struct PoolSettings {
     /// `postgres://user:password@host/database`, or `host=/folder user=… dbname=…`. Never shown.
     pub url: SecretString,
-    /// Connections at most. Two cores and a group commit need few; the embedded server admits 40.
+    /// Connections at most. Two cores and a group commit need few.
     pub connections: usize,
     /// How long a caller waits for a free connection: longer than any healthy transaction, shorter than a person's
     /// patience at the command line.
@@ -68,11 +68,22 @@ impl PoolSettings {
         }
     }
 
+    /// Whether the address can be used; the text of the error holds nothing of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unfit`] when it cannot be read or asks for what is not supported.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.config().map(drop)
+    }
+
     /// Reads the address. The text of the error holds no secret.
     fn config(&self) -> Result<tokio_postgres::Config, StoreError> {
         let mut config = tokio_postgres::Config::from_str(self.url.expose_secret()).map_err(|e| {
+            // "unknown option `x`": a password with a space in it has such an x
+            let said = e.to_string();
+            let why = if said.contains("unknown") { "an unknown option" } else { &said };
             let problem = format!(
-                "`database.url` cannot be read: {e}; expected `postgres://user@host/database` or `host=/folder \
+                "`database.url` cannot be read: {why}; expected `postgres://user@host/database` or `host=/folder \
                  user=name dbname=name`"
             );
             StoreError::Unfit { problem }

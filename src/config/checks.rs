@@ -1,0 +1,97 @@
+//! What a value must also be, beside its type and range, for the daemon to start with it.
+//!
+//! What the machine at hand decides (a file, a group) is looked at here, too: whoever is told at the start and not one by
+//! one while it fails mends everything in one go.
+
+use super::reader::Reader;
+use crate::store::PoolSettings;
+use crate::{control, http, telemetry};
+use nix::unistd::Group;
+use secrecy::{ExposeSecret as _, SecretString};
+use std::path::{Path, PathBuf};
+
+/// The log's filter, as `tracing` reads it.
+pub(super) fn filter(r: &mut Reader, key: &str, filter: String) -> String {
+    if telemetry::check_filter(&filter).is_err() {
+        let got = format!("`{}`", filter.chars().take(80).collect::<String>());
+        let expected = "levels such as \"info\" or \"info,zaikoban::http=debug\"";
+        r.complain(key, &got, expected, None);
+    }
+    filter
+}
+
+/// A socket's path, as the kernel takes it.
+pub(super) fn socket(r: &mut Reader, key: &str, path: PathBuf) -> PathBuf {
+    let (bytes, most) = (path.as_os_str().len(), control::door::MAX_PATH_BYTES);
+    if bytes > most {
+        let expected = format!("a path of at most {most} bytes");
+        r.complain(key, &format!("{bytes} bytes"), &expected, None);
+    }
+    path
+}
+
+/// A group of this machine.
+pub(super) fn group(r: &mut Reader, key: &str) -> Option<String> {
+    let name = r.text(key)?;
+    if let Ok(None) = Group::from_name(&name) {
+        let hint = Some("`addgroup --system NAME` makes one");
+        r.complain(key, &format!("`{name}`"), "a group of this machine", hint);
+    }
+    Some(name)
+}
+
+/// A database's address. What stands there is not shown: there may be a password in it.
+pub(super) fn database(r: &mut Reader, key: &str) -> Option<SecretString> {
+    let url = r.secret(key)?;
+    if let Err(error) = PoolSettings::new(url.expose_secret()).check() {
+        let expected = "an address such as \"postgres://user@host/database\"";
+        r.complain(key, "something else", expected, Some(&error.to_string()));
+    }
+    Some(url)
+}
+
+/// The folder of PostgreSQL's programs.
+pub(super) fn binaries(r: &mut Reader, key: &str) -> Option<PathBuf> {
+    let folder = r.path(key)?;
+    let missing = ["initdb", "postgres"]
+        .into_iter()
+        .find(|name| !folder.join(name).is_file());
+    if let Some(missing) = missing {
+        let got = format!("`{}`, which has no `{missing}`", folder.display());
+        r.complain(key, &got, "a folder with `initdb` and `postgres`", None);
+    }
+    Some(folder)
+}
+
+/// A file with certificates.
+pub(super) fn ca_file(r: &mut Reader, key: &str) -> Option<PathBuf> {
+    let path = r.path(key)?;
+    if let Err(error) = http::check_ca_file(&path) {
+        let got = format!("`{}`", path.display());
+        r.complain(
+            key,
+            &got,
+            "a readable PEM file with certificates",
+            Some(&why(&path, &error)),
+        );
+    }
+    Some(path)
+}
+
+fn why(path: &Path, error: &http::BadClient) -> String {
+    match error {
+        http::BadClient::CaFile { source, .. } => format!("`{}`: {source}", path.display()),
+        other => other.to_string(),
+    }
+}
+
+/// An address for a message: without user, password, query and fragment, cut to 80 characters.
+pub(super) fn without_secrets(typed: &str) -> String {
+    let plain = typed.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = match plain.split_once("//") {
+        Some((scheme, rest)) => (format!("{scheme}//"), rest),
+        None => (String::new(), plain),
+    };
+    let rest = rest.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}{rest}").chars().take(80).collect()
+}

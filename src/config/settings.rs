@@ -1,0 +1,167 @@
+//! What the daemon is told, as [`load`](super::load) gives it to the rooms.
+
+use crate::pricing::PriceBook;
+use secrecy::SecretString;
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+
+/// Everything the daemon is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `[daemon]`
+    pub daemon: DaemonSettings,
+    /// `[log]`
+    pub log: LogSettings,
+    /// `[database]`
+    pub database: DatabaseSettings,
+    /// `[platforms.yahoo_auction]`
+    pub yahoo: YahooSettings,
+    /// `[platforms.ebay]`
+    pub ebay: EbaySettings,
+    /// `[watch]`
+    pub watch: WatchSettings,
+    /// `[sync]`
+    pub sync: SyncSettings,
+    /// `[pricing]`
+    pub pricing: PriceBook,
+    /// `[demo]`
+    pub demo: DemoSettings,
+}
+
+/// Where the daemon lives.
+#[derive(Clone, Debug)]
+pub struct DaemonSettings {
+    /// Where the private database and the tokens are kept.
+    pub state_dir: PathBuf,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Members of this group may use it too.
+    pub socket_group: Option<String>,
+    /// How long a stop waits for work in flight.
+    pub drain: Duration,
+    /// Threads of the shared runtime.
+    pub worker_threads: usize,
+    /// How long an arbiter may be silent before the process ends.
+    pub blocked: Duration,
+}
+
+/// How the log is written.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// One JSON object a line.
+    pub json: bool,
+    /// What is written, in the syntax of `tracing`'s filters.
+    pub filter: String,
+}
+
+/// Which database.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    /// Its address; none makes a private cluster.
+    pub url: Option<SecretString>,
+    /// Connections at most.
+    pub pool_size: usize,
+    /// Where `initdb` and `postgres` are, when not on PATH or in Debian's folder.
+    pub binaries: Option<PathBuf>,
+    /// Who runs the private cluster when the daemon is root.
+    pub user: String,
+}
+
+/// How often and how many at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PaceSettings {
+    /// Requests a second.
+    pub requests_per_second: f64,
+    /// Requests open at once.
+    pub open_requests: usize,
+    /// One request's time limit.
+    pub time_limit: Duration,
+    /// How long a tripped breaker leaves the service alone at first; it doubles up to ten times that.
+    pub breaker_open: Duration,
+}
+
+/// Yahoo! Auctions.
+#[derive(Clone, Debug)]
+pub struct YahooSettings {
+    /// Whether it is watched at all.
+    pub enabled: bool,
+    /// The only host the client may reach.
+    pub endpoint: Url,
+    /// A certificate authority that alone is trusted, in place of the system's; for rehearsals.
+    pub ca_file: Option<PathBuf>,
+    /// Rate and limits.
+    pub pace: PaceSettings,
+    /// How the site can reach the operator; part of the user agent.
+    pub contact: String,
+}
+
+/// eBay.
+#[derive(Clone, Debug)]
+pub struct EbaySettings {
+    /// Whether listings are kept in line there.
+    pub enabled: bool,
+    /// The only host the client may reach.
+    pub endpoint: Url,
+    /// A certificate authority that alone is trusted, in place of the system's; for rehearsals.
+    pub ca_file: Option<PathBuf>,
+    /// Rate and limits.
+    pub pace: PaceSettings,
+    /// The application's client id.
+    pub client_id: String,
+    /// The application's secret.
+    pub client_secret: SecretString,
+    /// What the seller's consent gave.
+    pub refresh_token: SecretString,
+    /// The language of the offers, such as `en-US`.
+    pub content_language: String,
+}
+
+/// Watching.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WatchSettings {
+    /// Every product is looked at at least this often.
+    pub max_interval: Duration,
+    /// And no product more often than this.
+    pub min_interval: Duration,
+    /// How long after an auction's end its page is read.
+    pub event_delay: Duration,
+    /// A gone page is confirmed by a second look after this time.
+    pub confirm_after: Duration,
+    /// A price below the usual one divided by this waits for a person.
+    pub price_factor: f64,
+    /// A title less alike than this shows another product.
+    pub title_similarity: f64,
+    /// How long a hold waits for a person.
+    pub hold_deadline: Duration,
+    /// The blast radius: at least so many products …
+    pub mass_change_products: u32,
+    /// … and at least this share of the source's products, in percent …
+    pub mass_change_percent: f64,
+    /// … out of stock without explanation within this time.
+    pub mass_change_window: Duration,
+}
+
+/// Selling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncSettings {
+    /// The blast radius: so many listings may be ended or emptied, and as many repriced, in an hour …
+    pub touched_per_hour: u32,
+    /// … and in a day without a person's word; …
+    pub touched_per_day: u32,
+    /// … or this share of the destination's listings in an hour, if that is more, …
+    pub touched_percent_per_hour: u32,
+    /// … and in a day.
+    pub touched_percent_per_day: u32,
+}
+
+/// What `zaikoban demo` sets up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DemoSettings {
+    /// Products offered by the simulator.
+    pub products: usize,
+    /// Changes a second over all of them.
+    pub changes_per_s: f64,
+    /// Whether outages, slow, cut and drifted pages happen.
+    pub faults: bool,
+}
