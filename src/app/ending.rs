@@ -1,23 +1,32 @@
 //! Asked to end: who asks, and what holds when the orderly way does not come to its end.
 
+use crate::supervision::{OwnedTask, spawn_owned};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The status of a process that a part of itself kept from ending: starting it anew is the service manager's.
 pub(super) const BLOCKED: i32 = 70;
 
-/// SIGTERM and SIGINT.
+/// SIGTERM and SIGINT; SIGHUP is heard and ends nothing.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     asked: bool,
+    _hangup: OwnedTask<()>,
 }
 
 // === impl Signals ===
 
 impl Signals {
     pub(super) fn listen() -> anyhow::Result<Self> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let hangup = spawn_owned("SIGHUP", async move {
+            while hangup.recv().await.is_some() {
+                tracing::info!("Heard SIGHUP: settings are read at the start only, so nothing is done");
+            }
+        });
         Ok(Self {
+            _hangup: hangup,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             asked: false,
