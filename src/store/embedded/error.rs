@@ -29,7 +29,9 @@ pub enum EmbeddedError {
     },
     /// The daemon is root and knows nobody to run the server as.
     #[error(
-        "PostgreSQL does not run as root, and none of the users {tried:?} exists: `adduser --system zaikoban`"
+        "PostgreSQL does not run as root, and there is no user {}: `adduser --system --group {}`, or name another one in \
+         `database.user`",
+        tried.join(" nor "), tried.first().map_or("zaikoban", String::as_str)
     )]
     NoUser {
         /// The names that were looked for.
