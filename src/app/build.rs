@@ -451,7 +451,7 @@ async fn ebay(
     ))
 }
 
-/// Keeps the door open: a thread that ended is this child's crash.
+/// Keeps the door open: a thread that ended is this child's crash, a path that does not lead to it is mended in place.
 fn control(doors: Doors) -> ChildSpec {
     let Doors {
         settings,
@@ -461,19 +461,26 @@ fn control(doors: Doors) -> ChildSpec {
     child("socket", move |life| {
         let (settings, state, slot) = (settings.clone(), state.clone(), Arc::clone(&slot));
         async move {
-            {
-                let mut door = slot.lock();
-                if !door.as_ref().is_some_and(Door::is_open) {
-                    *door = None;
-                    match Door::open(&settings, state) {
-                        Ok(opened) => *door = Some(opened),
+            // The door stays open when the child is asked to stop: it is closed last.
+            loop {
+                let well = |door: &Door| door.is_open() && door.is_reachable();
+                if !slot.lock().as_ref().is_some_and(well) {
+                    match Door::open(&settings, state.clone()) {
+                        Ok(opened) => {
+                            let lost = slot.lock().replace(opened);
+                            if let Some(lost) = lost.filter(Door::is_open) {
+                                tracing::warn!("The control socket's file was gone: another one is open");
+                                lost.close().await;
+                            }
+                        }
                         Err(error) => tracing::error!(error = %error, "The control door cannot be opened"),
                     }
                 }
-            }
-            // The door stays open when the child is asked to stop: it is closed last.
-            while pause(&life, DOOR_EVERY).await {
-                if !slot.lock().as_ref().is_some_and(Door::is_open) {
+                if !pause(&life, DOOR_EVERY).await {
+                    return;
+                }
+                let ended = |door: &Door| !door.is_open();
+                if slot.lock().as_ref().is_some_and(ended) {
                     return;
                 }
             }

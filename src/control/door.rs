@@ -7,7 +7,7 @@ use futures_util::future::{Either, ready};
 use nix::unistd::{Gid, Group, Uid, User};
 use std::any::Any;
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -72,6 +72,8 @@ pub struct Door {
     server: ServerHandle,
     thread: Option<JoinHandle<()>>,
     socket: PathBuf,
+    /// Device and number of the socket's file.
+    file: Option<(u64, u64)>,
 }
 
 impl Door {
@@ -99,6 +101,7 @@ impl Door {
         Ok(Self {
             server,
             thread: Some(thread),
+            file: file_of(&settings.socket),
             socket: settings.socket.clone(),
         })
     }
@@ -109,13 +112,21 @@ impl Door {
         self.thread.as_ref().is_some_and(|t| !t.is_finished())
     }
 
+    /// Whether its path still leads to it: the file may have been removed, by a cleaner of `/tmp` or by hand.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.file.is_some() && self.file == file_of(&self.socket)
+    }
+
     /// Lets requests in flight end, then closes and removes the socket.
     pub async fn close(mut self) {
         let ended = self.server.stop(true);
         if tokio::time::timeout(Duration::from_secs(3), ended).await.is_err() {
             drop(self.server.stop(false));
         }
-        drop(fs::remove_file(&self.socket));
+        if self.is_reachable() {
+            drop(fs::remove_file(&self.socket));
+        }
         drop(self.thread.take());
     }
 }
@@ -156,6 +167,11 @@ impl Admitted {
         let allowed = uid.is_root() || uid == Uid::effective() || member;
         allowed.then(|| format!("uid {uid} ({name})"))
     }
+}
+
+fn file_of(path: &Path) -> Option<(u64, u64)> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    Some((meta.dev(), meta.ino()))
 }
 
 fn listen(path: &Path, group: Option<Gid>) -> Result<UnixListener, DoorError> {
