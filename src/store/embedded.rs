@@ -15,6 +15,7 @@
 //! | the daemon was killed, the server lives | taken up again: `postmaster.pid` names it, its current folder proves it |
 //! | `postmaster.pid` names a stranger | removed when nobody works on the cluster |
 //! | the server ends or is killed | started again, after growing waits; the status says why, with the log's end |
+//! | its log grows without end | begun anew at 8 MiB, one old one is kept |
 //! | a disk is full | as above: it comes back by itself when there is room |
 //! | the cluster is of another major version | refused, naming both and the package that is missing |
 //! | a second daemon on the same state folder | refused: the first holds a lock |
@@ -27,6 +28,7 @@
 
 mod binaries;
 mod error;
+mod log;
 mod pidfile;
 mod place;
 mod server;
@@ -185,6 +187,14 @@ impl Embedded {
         Ok(embedded)
     }
 
+    /// Whether there is a cluster for these settings. Nothing is made or started for the answer.
+    ///
+    /// # Errors
+    /// When a link says where it is kept and nothing is there.
+    pub fn exists(settings: &EmbeddedSettings) -> Result<bool, EmbeddedError> {
+        place::exists(&settings.folder)
+    }
+
     /// Where the daemon connects.
     #[must_use]
     pub fn url(&self) -> String {
@@ -249,9 +259,12 @@ impl Embedded {
                 how = running.ended(&self.place) => break how,
                 () = tokio::time::sleep(BEAT_EVERY) => {}
             }
+            if let Err(error) = log::bound(&self.place.log) {
+                tracing::warn!(error = %error, "The private database's log cannot be begun anew");
+            }
         };
         *state = State::default();
-        let said = server::tail(&self.place.log);
+        let said = log::tail(&self.place.log);
         self.tell_away(&EmbeddedError::Ended { how, said });
         Some(())
     }

@@ -344,6 +344,37 @@ async fn a_missing_postgresql_is_explained_with_the_command_that_installs_it() {
 }
 
 #[tokio::test]
+async fn the_servers_log_is_bounded_while_it_runs() {
+    let home = Home::new();
+    let embedded = home.start().await;
+    let (log, old) = (
+        home.postgres().join("server.log"),
+        home.postgres().join("server.log.old"),
+    );
+    let mut filler = fs::File::options().append(true).open(&log).unwrap();
+    std::io::Write::write_all(&mut filler, &vec![b'x'; 9 << 20]).unwrap();
+    let life = Life::detached("store/embedded");
+    let bounded = until("a log that is begun anew", || async {
+        (fs::metadata(&log).ok()?.len() < 1 << 20).then_some(())
+    });
+    tokio::select! {
+        () = embedded.keep_running(&life) => panic!("the keeper gave up"),
+        () = bounded => {}
+    }
+    assert!(fs::metadata(old).unwrap().len() > 9 << 20);
+    let db = connect(&embedded).await;
+    db.conn()
+        .await
+        .unwrap()
+        .batch_execute("SELECT nonsense")
+        .await
+        .unwrap_err();
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(said.contains("nonsense") && !said.contains('\0'), "{said}");
+    assert!(embedded.stop().await);
+}
+
+#[tokio::test]
 async fn a_state_folder_too_deep_for_a_socket_still_works() {
     let home = Home::new();
     let deep = home.folder.path().join("d".repeat(60)).join("e".repeat(60));

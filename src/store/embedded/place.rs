@@ -173,6 +173,13 @@ fn may_pass(mode: u32, uid: u32, gid: u32, servant: &Servant) -> bool {
     mode & bit != 0
 }
 
+/// Whether there is a cluster in `folder`, or where it is kept instead.
+pub(super) fn exists(folder: &Path) -> Result<bool, EmbeddedError> {
+    Ok(has_cluster(
+        &kept_elsewhere(folder)?.unwrap_or_else(|| folder.to_owned()),
+    ))
+}
+
 fn has_cluster(root: &Path) -> bool {
     root.join("data/PG_VERSION").is_file()
 }

@@ -3,14 +3,12 @@
 use super::binaries::Binaries;
 use super::pidfile::{self, PidFile};
 use super::place::Place;
-use super::{EmbeddedError, EmbeddedSettings, SUPERUSER};
+use super::{EmbeddedError, EmbeddedSettings, SUPERUSER, log};
 use crate::store::pool::{Db, PoolSettings};
 use crate::store::{SqlState, StoreError};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -23,10 +21,6 @@ pub(super) const PORT: u16 = 5432;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long a server may take that is told to end at once.
 const INSIST_LIMIT: Duration = Duration::from_secs(5);
-/// The log is begun anew beyond this size; one old one is kept.
-const LOG_BYTES: u64 = 8 * 1024 * 1024;
-/// So much of the log's end is told when the server does not start.
-const TAIL_BYTES: u64 = 2_000;
 
 /// A server that runs.
 pub(super) enum Server {
@@ -67,7 +61,7 @@ pub(super) async fn make_cluster(place: &Place, binaries: &Binaries) -> Result<(
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(EmbeddedError::InitDb {
-            said: last_lines(&said),
+            said: log::last_lines(&said),
         });
     }
     fs::rename(&place.making, &place.data).map_err(folder(&place.data))?;
@@ -100,7 +94,7 @@ impl Server {
         if pidfile::clear_stranger(&place.data) {
             tracing::warn!("Removed a stale `postmaster.pid`: the process it names is not our PostgreSQL");
         }
-        let log = open_log(&place.log).map_err(|source| EmbeddedError::Folder {
+        let log = log::open(&place.log).map_err(|source| EmbeddedError::Folder {
             path: place.log.clone(),
             source,
         })?;
@@ -171,7 +165,7 @@ impl Server {
             if let Ok(how) = timeout(wait, self.ended(place)).await {
                 return Err(EmbeddedError::Ended {
                     how,
-                    said: tail(&place.log),
+                    said: log::tail(&place.log),
                 });
             }
             wait = (wait * 2).min(Duration::from_millis(500));
@@ -250,43 +244,4 @@ fn command(place: &Place, binaries: &Binaries, name: &str) -> Command {
         command.uid(servant.uid).gid(servant.gid);
     }
     command
-}
-
-fn open_log(path: &Path) -> io::Result<File> {
-    let size = fs::metadata(path).map_or(0, |has| has.len());
-    if size > LOG_BYTES {
-        fs::rename(path, path.with_extension("log.old"))?;
-    }
-    File::options()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
-        .open(path)
-}
-
-/// The end of the log, for people.
-pub(super) fn tail(path: &Path) -> String {
-    let read = || -> io::Result<String> {
-        let mut file = File::open(path)?;
-        let size = file.metadata()?.len();
-        file.seek(SeekFrom::Start(size.saturating_sub(TAIL_BYTES)))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    read().map_or_else(
-        |e| format!("its log cannot be read: {e}"),
-        |text| last_lines(&text),
-    )
-}
-
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let from = lines.len().saturating_sub(6);
-    lines.get(from..).unwrap_or_default().join(" / ")
 }

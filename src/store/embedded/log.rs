@@ -1,0 +1,76 @@
+//! What the server says: a file that it appends to by itself, so that it can outlive a daemon that is killed.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// The log is begun anew beyond this size; one old one is kept.
+const MOST_BYTES: u64 = 8 * 1024 * 1024;
+/// So much of the log's end is told when the server does not start.
+const TAIL_BYTES: u64 = 2_000;
+
+/// Opens the log for a server that starts; one that has grown too large is begun anew.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    if fs::metadata(path).map_or(0, |has| has.len()) > MOST_BYTES {
+        fs::rename(path, old_of(path))?;
+    }
+    File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+        .open(path)
+}
+
+fn old_of(path: &Path) -> PathBuf {
+    path.with_extension("log.old")
+}
+
+/// Begins the log anew when it has grown too large, under a server that goes on writing into it: it appends, so the file
+/// is copied and cut. What is written between the two is lost. On a full disk there is no copy, and the log is cut.
+///
+/// A log that the server hands to us was weighed: it would end, or block, with a daemon that is killed.
+pub(super) fn bound(path: &Path) -> io::Result<()> {
+    if fs::metadata(path).map_or(0, |has| has.len()) <= MOST_BYTES {
+        return Ok(());
+    }
+    let old = old_of(path);
+    if let Err(error) = fs::copy(path, &old) {
+        tracing::warn!(error = %error, "The private database's log is cut without a copy");
+        // half a copy is worth less than its room
+        drop(fs::remove_file(&old));
+    }
+    File::options()
+        .write(true)
+        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+        .open(path)?
+        .set_len(0)
+}
+
+/// The end of the log, for people.
+pub(super) fn tail(path: &Path) -> String {
+    let read = || -> io::Result<String> {
+        let mut file = File::open(path)?;
+        let size = file.metadata()?.len();
+        file.seek(SeekFrom::Start(size.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().map_or_else(
+        |e| format!("its log cannot be read: {e}"),
+        |text| last_lines(&text),
+    )
+}
+
+/// What a person wants to see of a long complaint.
+pub(super) fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let from = lines.len().saturating_sub(6);
+    lines.get(from..).unwrap_or_default().join(" / ")
+}
