@@ -82,6 +82,9 @@ pub fn run(settings: Settings) -> anyhow::Result<Ended> {
     if let Some(runtime) = Arc::into_inner(runtime) {
         runtime.shutdown_timeout(RUNTIME_ENDS_WITHIN);
     }
+    // What is said after this, on a standard error that is stuck, must not keep the process either.
+    exit_within(REST_ENDS_WITHIN);
+    telemetry::flush(ending::FLUSHED_WITHIN);
     ended
 }
 
@@ -179,7 +182,7 @@ async fn serve(
         |arbiter| {
             // A blocked thread cannot be ended; the process can, and its supervisor starts it anew.
             tracing::error!(arbiter, "Ending the process: arbiter `{arbiter}` is blocked");
-            std::process::exit(ending::BLOCKED);
+            ending::end_blocked();
         },
     );
     watchdog.limit = settings.daemon.blocked;

@@ -1,11 +1,15 @@
 //! Asked to end: who asks, and what holds when the orderly way does not come to its end.
 
 use crate::supervision::{OwnedTask, spawn_owned};
+use crate::telemetry;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The status of a process that a part of itself kept from ending: starting it anew is the service manager's.
 pub(super) const BLOCKED: i32 = 70;
+
+/// How long the log may take at the end of the process.
+pub(super) const FLUSHED_WITHIN: Duration = Duration::from_secs(1);
 
 /// SIGTERM and SIGINT; SIGHUP is heard and ends nothing.
 pub(super) struct Signals {
@@ -49,6 +53,12 @@ impl Signals {
     }
 }
 
+/// Ends the process although a part of it goes on; what was logged is written first, unless that is what is stuck.
+pub(super) fn end_blocked() -> ! {
+    telemetry::flush(FLUSHED_WITHIN);
+    std::process::exit(BLOCKED)
+}
+
 /// Ends the process after `limit`, whatever keeps it: a thread of its own, because any other may be the blocked one.
 /// It is never called off; a process that ends in order is gone before.
 pub(super) fn exit_within(limit: Duration) {
@@ -57,7 +67,7 @@ pub(super) fn exit_within(limit: Duration) {
         .spawn(move || {
             std::thread::sleep(limit);
             tracing::error!("The stop did not come to its end within {limit:?}: ending the process");
-            std::process::exit(BLOCKED);
+            end_blocked();
         });
     if let Err(error) = spawned {
         tracing::warn!(error = %error, "Nothing bounds the time of this stop: no thread is left");

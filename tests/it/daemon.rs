@@ -16,6 +16,7 @@ mod server;
 mod starts;
 #[cfg(feature = "failpoints")]
 mod stuck;
+mod surroundings;
 #[cfg(feature = "failpoints")]
 mod tree;
 mod world;
