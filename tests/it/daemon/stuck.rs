@@ -90,3 +90,25 @@ async fn a_blocked_thread_ends_the_process_in_time_and_the_next_one_loses_nothin
     world.assert_nothing_lost(SETTLE_AFTER_OUTAGE).await;
     world.finish().await;
 }
+
+/// The keeper of the database sits on the blocked thread, and with it what the stop wants to have.
+#[tokio::test]
+async fn a_blocked_thread_keeps_neither_the_stop_nor_the_server_from_ending() {
+    let mut world = World::new("blocked-stop", 504, 10).await;
+    let mut set = world.settings.environment.clone();
+    for (name, value) in [("DAEMON__DRAIN_S", "2"), ("DAEMON__BLOCKED_S", "300")] {
+        set.push((format!("ZAIKOBAN_{name}"), value.to_owned()));
+    }
+    world.daemon.set_environment(set);
+    world.launch().await;
+    world.fault("block", "store/server").await;
+    world.run_for(Duration::from_secs(1)).await;
+    let status = world.daemon.stop(Duration::from_secs(90)).await.unwrap();
+    println!("{status}");
+    assert_eq!(world.server(), None, "{}", world.daemon.log_tail());
+    let log = world.daemon.log_tail();
+    assert!(
+        log.contains("`store/server` did not stop within its limit"),
+        "{log}"
+    );
+}
