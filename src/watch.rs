@@ -27,5 +27,5 @@ pub use judge::{
 pub use ledger::{Ledger, LedgerEnv, News, Record, Recorded};
 pub use patrol::{Patrol, PatrolEnv, PatrolSettings};
 pub use radius::{Radius, RadiusRules};
-pub use roster::{CheckNow, Count, Enrol, Enrolled, Order, Refresh, Roster, RosterEnv};
+pub use roster::{CheckNow, Count, Enrol, Enrolled, Order, Reconsider, Refresh, Roster, RosterEnv};
 pub use watcher::{Done, Known, Looked, See, Seed, Sight, Watcher, WatcherEnv};

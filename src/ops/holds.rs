@@ -3,7 +3,7 @@
 use super::{InputProblem, Ops, OpsError, Page, Rows, checked_ids, unsent};
 use crate::domain::{Currency, HoldId, Money, Quantity};
 use crate::store::{holds as rows, listings, views};
-use crate::watch::CheckNow;
+use crate::watch::Reconsider;
 use crate::watch::holds::{self, Decision};
 use futures_util::FutureExt as _;
 use rust_decimal::Decimal;
@@ -94,8 +94,8 @@ impl Ops {
                 };
                 let parts = self.parts()?;
                 holds::decide(&parts.holds, id, decision, by, note).await?;
-                // The watcher hears of the decision with its next look.
-                let look = CheckNow { watches: vec![watch] };
+                // Its watcher is not asked by a decision, and must not go on from what was before it.
+                let look = Reconsider { watches: vec![watch] };
                 parts.roster.send(look).await.map_err(unsent("the roster"))?;
             }
             (None, Some(listing)) => {
@@ -172,7 +172,7 @@ impl Ops {
         };
         let parts = self.parts()?;
         let decided = holds::decide(&parts.holds, hold.id, decision, by, order.note.as_deref()).await?;
-        let look = CheckNow {
+        let look = Reconsider {
             watches: vec![decided.watch_id],
         };
         parts.roster.send(look).await.map_err(unsent("the roster"))?;

@@ -6,7 +6,9 @@
 //!   the caller reads what stands there;
 //! - a version that moves has exactly one row of history when stock or price moved, in the same transaction;
 //! - an open hold always stands on the current version: a write that moves the version supersedes the hold, takes its
-//!   place, or takes it along.
+//!   place, or takes it along;
+//! - a hold is decided once: a write that would decide one which is not open any more is not written, so that the
+//!   deadline does not apply what a person has turned down.
 //!
 //! An unchanged check is one row of [`touch`]: it writes three columns that no index knows, so that PostgreSQL can keep
 //! the new row version on the same page and touch no index at all (the table leaves room for it).
@@ -130,7 +132,8 @@ pub async fn touch(conn: &mut AsyncPgConnection, touches: &[Touch]) -> Result<Ha
     Ok(rows.into_iter().map(|r| WatchId(r.id)).collect())
 }
 
-/// Writes states, history and holds, inside the caller's transaction; answers those whose version was still the base.
+/// Writes states, history and holds, inside the caller's transaction; answers those whose version was still the base and
+/// whose hold, where they decide one, was still open.
 ///
 /// No watch may stand in `writes` twice.
 ///
@@ -140,9 +143,14 @@ pub async fn apply(conn: &mut AsyncPgConnection, writes: &[StateWrite]) -> Resul
     if writes.is_empty() {
         return Ok(Vec::new());
     }
-    let versions = update(conn, writes).await?;
-    let done: Vec<&StateWrite> = writes
+    let decided = decided_already(conn, writes).await?;
+    let fresh: Vec<&StateWrite> = writes
         .iter()
+        .filter(|w| decides(w).is_none_or(|id| !decided.contains(&id)))
+        .collect();
+    let versions = update(conn, &fresh).await?;
+    let done: Vec<&StateWrite> = fresh
+        .into_iter()
         .filter(|w| versions.contains_key(&w.watch_id))
         .collect();
     record_history(conn, &done).await?;
@@ -159,9 +167,44 @@ pub async fn apply(conn: &mut AsyncPgConnection, writes: &[StateWrite]) -> Resul
         .collect())
 }
 
-async fn update(
+/// The holds that `writes` would decide and that are decided already.
+///
+/// Whether one is open is asked in a statement of its own, after the watches' rows are locked: nobody decides a hold
+/// without holding its watch's row, and the statement that waited for that lock would still see what was before it.
+async fn decided_already(
     conn: &mut AsyncPgConnection,
     writes: &[StateWrite],
+) -> Result<HashSet<HoldId>, StoreError> {
+    let holds: Vec<i64> = writes.iter().filter_map(decides).map(|id| id.0).collect();
+    if holds.is_empty() {
+        return Ok(HashSet::new());
+    }
+    // All of them, not only those that decide: rows are locked in the order of their ids.
+    let lock = diesel::sql_query(
+        "SELECT id FROM inventory_management WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+    )
+    .bind::<Array<BigInt>, _>(ids(writes.iter().map(|w| w.watch_id)));
+    hot(lock).execute(conn).await?;
+    let query = diesel::sql_query(
+        "SELECT n.id FROM unnest($1::bigint[]) AS n (id) \
+         WHERE NOT EXISTS (SELECT 1 FROM holds h WHERE h.id = n.id AND h.status = 'open')",
+    )
+    .bind::<Array<BigInt>, _>(holds);
+    let rows: Vec<Id> = hot(query).load(conn).await?;
+    Ok(rows.into_iter().map(|r| HoldId(r.id)).collect())
+}
+
+/// The hold that a write decides.
+fn decides(write: &StateWrite) -> Option<HoldId> {
+    match &write.hold {
+        HoldWrite::Decide { id, .. } => Some(*id),
+        _ => None,
+    }
+}
+
+async fn update(
+    conn: &mut AsyncPgConnection,
+    writes: &[&StateWrite],
 ) -> Result<HashMap<WatchId, Version>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {

@@ -89,7 +89,8 @@ const TRIES: u32 = 5;
 
 /// Decides the hold of a watch. `by` is who, for the audit; `note` what was said about it.
 ///
-/// The watcher hears of it with its next check, which should be asked for.
+/// The watcher does not hear of it: send [`Reconsider`](super::Reconsider). One that is not told goes on thinking that
+/// the hold is open, and the ledger refuses what follows from that.
 ///
 /// # Errors
 /// [`StoreError::NotFound`] without it. [`StoreError::Conflict`] when it is decided already, when the product has moved

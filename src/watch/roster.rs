@@ -108,6 +108,14 @@ pub struct CheckNow {
     pub watches: Vec<WatchId>,
 }
 
+/// Something was decided about these: each begins from what its row says now, and is looked at now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Reconsider {
+    /// Which.
+    pub watches: Vec<WatchId>,
+}
+
 /// How many watchers there are, in which state.
 #[derive(Debug, Message)]
 #[rtype(result = "RosterCounts")]
@@ -227,6 +235,15 @@ impl Handler<CheckNow> for Roster {
 
     fn handle(&mut self, CheckNow { watches }: CheckNow, _: &mut Self::Context) {
         self.crew.check_now(&watches);
+    }
+}
+
+impl Handler<Reconsider> for Roster {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Reconsider { watches }: Reconsider, _: &mut Self::Context) -> Self::Result {
+        let crew = Arc::clone(&self.crew);
+        Box::pin(async move { crew.reconsider(&watches).await })
     }
 }
 
@@ -411,6 +428,14 @@ impl Crew {
         self.seeds.lock().remove(&watch_id);
     }
 
+    async fn reconsider(&self, ids: &[WatchId]) {
+        if let Err(error) = self.refresh(ids).await {
+            // The ledger refuses what a watcher still thinks of a hold that is decided; it only takes one look more.
+            tracing::debug!(error = %ErrorChain(&error), "Watchers could not be told of a decision; they compare");
+        }
+        self.check_now(ids);
+    }
+
     fn check_now(&self, ids: &[WatchId]) {
         for patrol in self.patrols.lock().values() {
             let _ = patrol.send(Order::CheckNow(ids.to_vec()));
@@ -464,7 +489,10 @@ impl Crew {
             overdue.recheck.iter().any(|(hold, _)| hold == id)
                 && now.saturating_duration_since(*at) < ASK_AGAIN
         });
-        let mut look: Vec<WatchId> = overdue.decided;
+        if !overdue.decided.is_empty() {
+            self.reconsider(&overdue.decided).await;
+        }
+        let mut look: Vec<WatchId> = Vec::new();
         for (hold, watch) in overdue.recheck {
             if asked.insert(hold, now).is_none() {
                 look.push(watch);

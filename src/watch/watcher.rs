@@ -9,7 +9,8 @@
 //! The first life is seeded by the roster. A later one starts empty and says [`Looked::Unseeded`], whereupon the patrol
 //! has it seeded from the row in the tables. It is never seeded from the page at hand: the difference between
 //! that page and what was accepted is the very change that a panic would then swallow. Its memory is forgotten in the
-//! same way when an answer of the ledger never came, because what counts is then not known.
+//! same way when an answer of the ledger never came, because what counts is then not known. A decision about its hold is
+//! made behind its back: the roster seeds it anew then.
 
 use super::counters::{Counters, add};
 use super::judge::{Accepted, Background, HoldStep, Judgement, Rules, Seen, SellerMark, Step, judge};
@@ -39,6 +40,8 @@ pub struct Watcher {
     env: Arc<WatcherEnv>,
     known: Option<Box<Known>>,
     pending: bool,
+    /// Somebody wrote its row while a record was under way: what the record's answer says of it may be half of it.
+    overtaken: bool,
 }
 
 /// What a watcher knows of its watch.
@@ -161,6 +164,7 @@ impl Watcher {
             env,
             known,
             pending: false,
+            overtaken: false,
         }
     }
 
@@ -219,8 +223,16 @@ impl Watcher {
     }
 
     /// Takes the ledger's answer.
-    fn settled(&mut self, answer: Result<Recorded, SendError>, mut next: Next) -> Looked {
+    fn settled(&mut self, answer: Result<Recorded, SendError>, next: Next) -> Looked {
         self.pending = false;
+        let looked = self.taken(answer, next);
+        if std::mem::take(&mut self.overtaken) {
+            self.known = None;
+        }
+        looked
+    }
+
+    fn taken(&mut self, answer: Result<Recorded, SendError>, mut next: Next) -> Looked {
         match answer {
             Ok(Recorded::Committed { version, opened, .. }) => {
                 let accepted = &mut next.known.accepted;
@@ -292,8 +304,11 @@ impl Handler<Seed> for Watcher {
     type Result = ();
 
     fn handle(&mut self, Seed(row): Seed, _: &mut Self::Context) {
-        // While a record is under way its answer decides; a seed read before it would be older.
-        if !self.pending {
+        // A seed read while a record is under way may be older than its answer, and may tell what the answer does not
+        // (a hold that was decided moves no version): the next look begins from the row.
+        if self.pending {
+            self.overtaken = true;
+        } else {
             self.known = Some(Box::new(Known::from(&*row)));
         }
     }

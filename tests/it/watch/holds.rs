@@ -1,7 +1,9 @@
 //! Decisions about what waits, by people and by the deadline.
 
 use super::kit::{Shop, is_committed, news, state, yen};
+use crate::support::wait::until;
 use chrono::TimeDelta;
+use diesel_async::SimpleAsyncConnection as _;
 use zaikoban::domain::{
     HoldDefault, HoldId, HoldReason, HoldStatus, ListingId, Meanwhile, NewHold, Proposal, Quantity,
     SourceState, UrlStatus, Version,
@@ -158,6 +160,39 @@ async fn two_people_at_once_decide_once() {
     );
     assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
     assert_eq!(shop.number("SELECT count(*) FROM stock_history").await, 1);
+}
+
+/// The deadline's reading waits for the row that a person's decision holds: it comes second, and is not written.
+#[actix::test]
+async fn a_person_and_the_deadline_at_once_decide_once() {
+    let shop = Shop::new(1).await;
+    let id = open_step(&shop).await;
+    let (_tree, ledger) = shop.ledger().await;
+    let mut person = shop.t.db().conn().await.unwrap();
+    person
+        .batch_execute(&format!(
+            "BEGIN; SELECT 1 FROM inventory_management FOR NO KEY UPDATE; UPDATE inventory_management SET updated_at = now(); \
+             UPDATE holds SET status = 'rejected', decided_by = 'mika', decided_at = now() WHERE id = {id}"
+        ))
+        .await
+        .unwrap();
+    shop.clock.advance(TimeDelta::hours(2));
+    let mut release = shop.change(1, state(3, 100), true);
+    release.news.as_mut().unwrap().hold = HoldStep::Release(id);
+    let deadline = ledger.send(release);
+    let commit = async {
+        until("the ledger waits", || async {
+            let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            (shop.number(waiting).await > 0).then_some(())
+        })
+        .await;
+        person.batch_execute("COMMIT").await.unwrap();
+    };
+    let (recorded, ()) = tokio::join!(deadline, commit);
+    let recorded = recorded.unwrap();
+    assert!(matches!(recorded, Recorded::Stale(_)), "{recorded:?}");
+    assert_eq!(shop.row(1).await.state, Some(state(1, 1_000)));
+    assert_eq!(shop.t.text("SELECT decided_by FROM holds").await, "mika");
 }
 
 #[actix::test]

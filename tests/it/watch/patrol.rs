@@ -6,7 +6,8 @@ use chrono::TimeDelta;
 use std::sync::Arc;
 use std::time::Duration;
 use zaikoban::domain::{UrlStatus, Version, WatchId};
-use zaikoban::watch::{CheckNow, CountersSnapshot, Refresh};
+use zaikoban::watch::holds::{Decision, decide};
+use zaikoban::watch::{CheckNow, CountersSnapshot, Reconsider, Refresh};
 
 fn numbers(shop: &Shop) -> CountersSnapshot {
     shop.counters.get(&SOURCE).unwrap().snapshot()
@@ -240,6 +241,28 @@ async fn a_check_asked_for_is_made_at_once() {
         (shop.row(1).await.version == Version(2)).then_some(())
     })
     .await;
+}
+
+#[actix::test]
+async fn a_watcher_that_is_told_of_a_decision_does_not_try_what_was_turned_down() {
+    let shop = Shop::new(1).await;
+    let market = Market::new(&shop.clock, 1);
+    market.set(1, Page::Shows(Box::new(page(&shop.clock, 1, 1, 100))));
+    let mut watching = shop.watching(&market).await;
+    ready(&mut watching).await;
+    let hold = until("the hold", || async { shop.row(1).await.hold }).await;
+    decide(&shop.holds_env(), hold.id, Decision::Reject, "mika", None)
+        .await
+        .unwrap();
+    let watches = vec![WatchId(1)];
+    watching.roster.send(Reconsider { watches }).await.unwrap();
+    shop.clock.advance(TimeDelta::hours(7));
+    until("a look after the deadline", || async {
+        (shop.row(1).await.last_verified_at == Some(shop.clock.now())).then_some(())
+    })
+    .await;
+    assert_eq!(shop.row(1).await.state, Some(state(1, 1_000)));
+    assert_eq!(numbers(&shop).stale_versions, 0, "nothing had to be refused");
 }
 
 #[actix::test]

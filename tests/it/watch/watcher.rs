@@ -1,12 +1,15 @@
 //! Watchers with a real ledger behind them.
 
 use super::kit::{SOURCE, Shop, ended, page, state};
+use crate::support::wait::until;
 use actix::prelude::*;
 use chrono::TimeDelta;
+use diesel_async::SimpleAsyncConnection as _;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use zaikoban::domain::{HoldReason, Observation, Version, WatchId};
 use zaikoban::supervision::{DynHandle, DynamicSpec, Roster as Children, SendError, Tree};
+use zaikoban::watch::holds::{Decision, decide};
 use zaikoban::watch::{Background, Done, Looked, Rules, See, Seed, Sight, Watcher, WatcherEnv};
 
 /// Makes a watcher panic.
@@ -161,6 +164,75 @@ async fn at_the_deadline_the_same_reading_releases_what_waited() {
     );
     let listing = "SELECT wanted_cause->>'approved_by' FROM listing_platforms WHERE wanted_version > 1";
     assert_eq!(shop.t.text(listing).await, "deadline");
+}
+
+/// Opens a hold of a price out of its band, has a person turn it down, and lets its deadline pass.
+async fn turned_down(shop: &Shop, watcher: &DynHandle<Watcher>) {
+    seed(shop, watcher).await;
+    shop.clock.advance(TimeDelta::seconds(60));
+    done(see(watcher, page(&shop.clock, 1, 1, 100)).await);
+    let id = shop.row(1).await.hold.unwrap().id;
+    decide(&shop.holds_env(), id, Decision::Reject, "mika", None)
+        .await
+        .unwrap();
+    shop.clock.advance(TimeDelta::hours(7));
+}
+
+#[actix::test]
+async fn what_a_person_turned_down_is_not_released_at_the_deadline() {
+    let shop = Shop::new(1).await;
+    let kept = watcher(&shop).await;
+    turned_down(&shop, &kept.watcher).await;
+    // Its watcher was not told, and thinks that the hold is open and overdue: the ledger knows better.
+    let same = page(&shop.clock, 1, 1, 100);
+    assert_eq!(see(&kept.watcher, same.clone()).await, Looked::Stale);
+    assert!(!done(see(&kept.watcher, same).await).material);
+    assert_eq!(shop.row(1).await.state, Some(state(1, 1_000)));
+    assert_eq!(
+        shop.t
+            .text("SELECT string_agg(status || ' ' || decided_by, ',') FROM holds")
+            .await,
+        "rejected mika"
+    );
+    assert_eq!(shop.number("SELECT count(*) FROM stock_history").await, 0);
+}
+
+#[actix::test]
+async fn one_that_was_told_of_a_decision_does_not_try_to_release_it() {
+    let shop = Shop::new(1).await;
+    let kept = watcher(&shop).await;
+    turned_down(&shop, &kept.watcher).await;
+    seed(&shop, &kept.watcher).await;
+    assert!(!done(see(&kept.watcher, page(&shop.clock, 1, 1, 100)).await).material);
+    assert_eq!(shop.row(1).await.state, Some(state(1, 1_000)));
+}
+
+#[actix::test]
+async fn a_decision_made_while_a_record_is_under_way_is_read_with_the_next_look() {
+    let shop = Shop::new(1).await;
+    let kept = watcher(&shop).await;
+    seed(&shop, &kept.watcher).await;
+    let mut other = shop.t.db().conn().await.unwrap();
+    other
+        .batch_execute("BEGIN; SELECT 1 FROM inventory_management FOR UPDATE")
+        .await
+        .unwrap();
+    shop.clock.advance(TimeDelta::seconds(60));
+    let sent = see(&kept.watcher, page(&shop.clock, 1, 1, 1_100));
+    let told = async {
+        until("the ledger waits", || async {
+            let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            (shop.number(waiting).await > 0).then_some(())
+        })
+        .await;
+        seed(&shop, &kept.watcher).await;
+        other.batch_execute("COMMIT").await.unwrap();
+    };
+    let (looked, ()) = tokio::join!(sent, told);
+    assert!(done(looked).material);
+    shop.clock.advance(TimeDelta::seconds(60));
+    let next = page(&shop.clock, 1, 1, 1_100);
+    assert_eq!(see(&kept.watcher, next).await, Looked::Unseeded);
 }
 
 #[actix::test]
