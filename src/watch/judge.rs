@@ -5,7 +5,8 @@
 //! answers [`Judgement::NeedsBackground`] and is called again with it, so that a watcher can stay at a kilobyte.
 //!
 //! # The rules, in the order in which they win
-//! 1. An observation that is not newer than what counts is refused: caches serve old pages.
+//! 1. An observation that is not newer than what counts is refused, unless it is older by more than a minute: then the
+//!    clock was set back, by which nothing may come to a standstill, and it counts from now on.
 //! 2. A page that is gone (404, 410, removed) means nothing the first time; seen again a minute later it is *dead* and its
 //!    stock is 0. Only then.
 //! 3. Another item under the same address (title, seller or id) is *changed*: stock 0 at once, and back only by a person.
@@ -136,6 +137,14 @@ pub struct Accepted {
     pub hold: Option<Box<KnownHold>>,
 }
 
+impl Accepted {
+    /// Since when it is gone, seen gone at `at`. What lies ahead was written by a clock that was set back since: the
+    /// minute of confirmation begins anew.
+    fn gone_since(&self, at: DateTime<Utc>) -> DateTime<Utc> {
+        self.gone_since.filter(|since| *since <= at).unwrap_or(at)
+    }
+}
+
 /// What was seen.
 #[derive(Clone, Copy, Debug)]
 pub enum Seen<'a> {
@@ -239,6 +248,11 @@ pub struct Notice {
     pub detail: serde_json::Value,
 }
 
+/// A watch has one look under way at a time, stamped by our own clock when the last byte was read. What is older by
+/// more than this can only come from a clock that was set back; refusing it would watch nothing for as long. The same
+/// slack as the planner's.
+const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(60);
+
 /// What `seen` means for a watch of which `accepted` counts.
 #[must_use]
 pub fn judge(
@@ -249,7 +263,8 @@ pub fn judge(
     rules: &Rules,
 ) -> Judgement {
     let at = seen.at();
-    if accepted.fetched_at.is_some_and(|last| at <= last) {
+    let is_older = |last: DateTime<Utc>| at <= last && last.signed_duration_since(at) <= CLOCK_SLACK;
+    if accepted.fetched_at.is_some_and(is_older) {
         return Judgement::Older;
     }
     let page = match seen {
@@ -324,7 +339,7 @@ fn other_item(
 
 /// The server says that there is no such page.
 fn gone(accepted: &Accepted, at: DateTime<Utc>, rules: &Rules) -> Judgement {
-    let since = accepted.gone_since.unwrap_or(at);
+    let since = accepted.gone_since(at);
     let confirmed_at = since.checked_add_signed(rules.confirm_after).unwrap_or(since);
     let before = accepted.state;
     let mut step = Step {
@@ -437,7 +452,7 @@ fn ordinary(
     let shown = page.state(cost_rule, at);
     let ended = page.status == ItemStatus::Ended;
     let before = accepted.state;
-    let gone_since = ended.then(|| accepted.gone_since.unwrap_or(at));
+    let gone_since = ended.then(|| accepted.gone_since(at));
     let mut step = Step {
         change: None,
         hold: HoldStep::Keep,

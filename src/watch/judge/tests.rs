@@ -162,6 +162,26 @@ fn an_older_page_is_refused() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_stops_nothing() {
+    let mut sold = page(0, 1_000);
+    sold.fetched_at = at(-60);
+    assert_eq!(judged(&accepted(1, 1_000), &sold, &past(&[])), Judgement::Older);
+    for back in [61, 3_600, 400_000_000] {
+        sold.fetched_at = at(-back);
+        assert!(
+            step(&accepted(1, 1_000), &sold).change.unwrap().empties(),
+            "{back}"
+        );
+    }
+    // A page that was first seen gone by the wrong clock is given its minute from now on.
+    let mut once = accepted(1, 1_000);
+    once.gone_since = Some(at(-10));
+    let again = gone_step(&once, -3_600);
+    assert_eq!((again.change, again.gone_since), (None, Some(at(-3_600))));
+    assert_eq!(again.recheck_at, Some(at(-3_538)));
+}
+
+#[test]
 fn quantity_down_and_price_up_take_effect_at_once() {
     let step = step(&accepted(3, 1_000), &page(1, 1_500));
     assert_eq!(step.change.unwrap().after, state(1, 1_500));
@@ -538,7 +558,8 @@ fn no_page_raises_a_quantity_or_lowers_a_price_unless_everything_about_it_is_usu
         );
         assert!(shown.seller_id.as_deref().is_none_or(|s| s == "seller"), "{why}");
         assert!(shown.ends_at.is_none_or(|end| end > shown.fetched_at), "{why}");
-        assert!(shown.fetched_at > before.fetched_at.unwrap(), "{why}");
+        let newer = shown.fetched_at.signed_duration_since(before.fetched_at.unwrap());
+        assert!(newer > TimeDelta::zero() || newer < -CLOCK_SLACK, "{why}");
         let price = shown.buy_now_price.unwrap();
         if matches!(step.hold, HoldStep::Release(_)) {
             continue;

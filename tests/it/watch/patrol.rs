@@ -301,6 +301,32 @@ async fn a_mass_hold_is_read_again_at_its_deadline_and_released() {
 }
 
 #[actix::test]
+async fn a_clock_that_is_set_back_freezes_nothing() {
+    let shop = Shop::new(3).await;
+    let market = Market::new(&shop.clock, 3);
+    let mut watching = shop.watching(&market).await;
+    ready(&mut watching).await;
+    until("a first round", || async { (shop.checks() >= 3).then_some(()) }).await;
+    shop.clock.advance(TimeDelta::days(-300));
+    (1..=3).for_each(|id| market.set(id, Page::Shows(Box::new(page(&shop.clock, id, 0, 1_000)))));
+    shop.clock.advance(TimeDelta::minutes(10));
+    until("the changes", || async {
+        let gone = "SELECT count(*) FROM inventory_management WHERE current_stock = 0";
+        (shop.number(gone).await == 3).then_some(())
+    })
+    .await;
+    let late = format!(
+        "SELECT count(*) FROM inventory_management WHERE last_verified_at > '{}'",
+        shop.clock.now()
+    );
+    assert_eq!(
+        shop.number(&late).await,
+        0,
+        "no row is left in what is now the future"
+    );
+}
+
+#[actix::test]
 async fn a_stop_finishes_what_is_open() {
     let shop = Shop::new(500).await;
     let market = Market::new(&shop.clock, 500);
