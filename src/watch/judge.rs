@@ -217,10 +217,12 @@ pub struct Step {
 }
 
 impl Step {
-    /// Whether something happened that the change rate should learn from.
+    /// Whether something happened that the change rate should learn from: stock or price moved, and nobody had said
+    /// when. An end that was announced is none, whatever made us look.
     #[must_use]
     pub fn is_material(&self) -> bool {
-        self.change.is_some() || matches!(self.hold, HoldStep::Open(_))
+        let unforeseen = |c: Change| c.kind().is_some() && !(c.explained && c.empties());
+        self.change.is_some_and(unforeseen) || matches!(self.hold, HoldStep::Open(_))
     }
 }
 

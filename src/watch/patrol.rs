@@ -362,10 +362,11 @@ impl Round {
     }
 
     fn recorded(&mut self, id: WatchId, done: Done) {
+        let now = self.env.clock.now();
         // The age of what is known counts from the page, not from the COMMIT: a change in between is still unseen.
         let rate = self
             .planner
-            .on_ok(id, done.fetched_at, done.material, done.ends_at);
+            .on_ok(id, now, done.fetched_at, done.material, done.ends_at);
         if let Some(at) = done.recheck_at {
             self.planner.appoint(id, at);
         }

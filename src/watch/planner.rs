@@ -210,23 +210,27 @@ impl Planner {
     }
 
     /// A good look: the product goes to the end of its lists, and the estimator learns, unless it was looked at by
-    /// appointment. `ends_at` is the end of its auction while it is open. Gives what is known of its rate now.
+    /// appointment. `seen_at` is when its page was read, which may be long ago when the database was away: its age counts
+    /// from then, but it says nothing of the clock. `ends_at` is the end of its auction while it is open. Gives what is
+    /// known of its rate now.
     pub fn on_ok(
         &mut self,
         id: WatchId,
         now: DateTime<Utc>,
+        seen_at: DateTime<Utc>,
         changed: bool,
         ends_at: Option<DateTime<Utc>>,
     ) -> Option<Rate> {
         let now = self.tell(now);
+        let seen_at = seen_at.timestamp_millis().min(now);
         let at = self.slots.find(id)?;
         let why = self.land(at)?;
         let slot = self.slots.get_mut(at);
         if matches!(why, Why::Index | Why::Floor) && slot.last_ok != NEVER {
-            slot.rate = slot.rate.learnt(hours_between(slot.last_ok, now), changed);
+            slot.rate = slot.rate.learnt(hours_between(slot.last_ok, seen_at), changed);
         }
         slot.failures = 0;
-        slot.last_ok = now;
+        slot.last_ok = seen_at;
         slot.stamp = slot.stamp.wrapping_add(1);
         slot.park_written = false;
         let rate = slot.rate;

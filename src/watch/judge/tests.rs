@@ -422,6 +422,7 @@ fn an_auction_that_ends_at_its_appointment_is_explained_and_takes_effect_at_once
     let step = step(&due, &over);
     let change = step.change.unwrap();
     assert!(change.empties() && change.explained && step.passes_radius);
+    assert!(!step.is_material(), "what was announced teaches no rate");
     assert_eq!(
         change.after.price,
         Some(yen(1_000)),
@@ -438,6 +439,7 @@ fn an_auction_that_ends_early_takes_effect_and_is_not_explained() {
     let step = step(&accepted(1, 1_000), &over);
     let change = step.change.unwrap();
     assert!(change.empties() && !change.explained && !step.passes_radius);
+    assert!(step.is_material());
     assert_eq!(change.after.url_status, UrlStatus::Active);
     assert_eq!(step.recheck_at, Some(at(162)));
 }
@@ -448,6 +450,7 @@ fn an_ended_page_seen_again_a_minute_later_is_dead() {
     over.gone_since = Some(at(30));
     let step = step(&over, &ended(page(0, 1_000)));
     assert_eq!(step.change.unwrap().after.url_status, UrlStatus::Dead);
+    assert!(!step.is_material(), "neither stock nor price moved");
 }
 
 #[test]

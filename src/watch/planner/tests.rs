@@ -43,7 +43,7 @@ fn one_in_flight_is_not_picked_again_until_it_has_landed() {
     assert_eq!(ids(&plan.pick(at(0), 5)), [1]);
     assert!(plan.pick(at(5000), 5).is_empty());
     assert_eq!(plan.next_due(at(5000)), None);
-    plan.on_ok(WatchId(1), at(5000), false, None);
+    plan.on_ok(WatchId(1), at(5000), at(5000), false, None);
     assert!(
         plan.pick(at(5001), 5).is_empty(),
         "younger than the least interval"
@@ -82,13 +82,13 @@ fn an_auction_that_was_extended_is_read_again_after_its_new_end() {
         at(50),
     );
     assert_eq!(plan.pick(at(115), 1), [(WatchId(1), Why::Event)]);
-    plan.on_ok(WatchId(1), at(115), false, Some(at(400)));
+    plan.on_ok(WatchId(1), at(115), at(115), false, Some(at(400)));
     assert_eq!(plan.pick(at(415), 1), [(WatchId(1), Why::Event)]);
     // Over by the clock, and the page still says open: soon again, until it says ended.
-    plan.on_ok(WatchId(1), at(415), false, Some(at(400)));
+    plan.on_ok(WatchId(1), at(415), at(415), false, Some(at(400)));
     assert!(plan.pick(at(429), 1).is_empty());
     assert_eq!(plan.pick(at(430), 1), [(WatchId(1), Why::Event)]);
-    plan.on_ok(WatchId(1), at(430), true, None);
+    plan.on_ok(WatchId(1), at(430), at(430), true, None);
     assert_eq!(plan.pick(at(490), 1), [(WatchId(1), Why::Index)]);
 }
 
@@ -112,7 +112,7 @@ fn five_thousand_ends_at_ten_are_followed_by_what_is_lost() {
         let picked = plan.pick(at(115 + second), 1);
         assert_eq!(picked[0].1, Why::Event);
         weights.push(picked[0].0.0 % 977);
-        plan.on_ok(picked[0].0, at(115 + second), true, None);
+        plan.on_ok(picked[0].0, at(115 + second), at(115 + second), true, None);
     }
     assert!(weights.is_sorted_by(|a, b| a >= b));
 }
@@ -181,9 +181,12 @@ fn appointments_teach_nothing_and_looks_do() {
     plan.insert(WatchId(1), item(1.0, Some(0)), at(0));
     plan.check_now(WatchId(1), at(3600));
     plan.pick(at(3600), 1);
-    assert_eq!(plan.on_ok(WatchId(1), at(3600), true, None), Some(Rate::PRIOR));
+    assert_eq!(
+        plan.on_ok(WatchId(1), at(3600), at(3600), true, None),
+        Some(Rate::PRIOR)
+    );
     plan.pick(at(7200), 1);
-    let learnt = plan.on_ok(WatchId(1), at(7200), true, None).unwrap();
+    let learnt = plan.on_ok(WatchId(1), at(7200), at(7200), true, None).unwrap();
     assert!(learnt.per_hour() > Rate::PRIOR.per_hour());
 }
 
@@ -225,7 +228,7 @@ fn a_look_that_says_ended_takes_the_appointment_away() {
     };
     plan.insert(WatchId(1), ending, at(0));
     assert_eq!(plan.pick(at(990), 1), [(WatchId(1), Why::Index)]);
-    plan.on_ok(WatchId(1), at(990), true, None);
+    plan.on_ok(WatchId(1), at(990), at(990), true, None);
     assert!(plan.pick(at(1020), 1).is_empty());
     plan.appoint(WatchId(1), at(1030));
     assert_eq!(plan.pick(at(1030), 1), [(WatchId(1), Why::Event)]);
@@ -246,7 +249,7 @@ fn a_page_that_stays_open_after_its_end_is_asked_less_and_less_often() {
     for second in 0..4 * 3600 {
         for (id, why) in plan.pick(at(second), 1) {
             looks += i32::from(why == Why::Event);
-            plan.on_ok(id, at(second), false, Some(at(0)));
+            plan.on_ok(id, at(second), at(second), false, Some(at(0)));
         }
     }
     assert!((20..50).contains(&looks), "{looks}");
@@ -263,7 +266,7 @@ fn looking_again_and_again_writes_an_appointment_once() {
     for round in 0..1000 {
         let now = at(round * 100);
         assert_eq!(plan.pick(now, 1).len(), 1);
-        plan.on_ok(WatchId(1), now, false, Some(at(1_000_000)));
+        plan.on_ok(WatchId(1), now, now, false, Some(at(1_000_000)));
     }
     assert_eq!((plan.future.len(), plan.due.len(), plan.parked.len()), (1, 0, 0));
 }
@@ -275,7 +278,10 @@ fn a_first_look_teaches_nothing_even_after_a_failure() {
     plan.pick(at(0), 1);
     plan.on_err(WatchId(1), at(0));
     assert_eq!(plan.pick(at(60), 1).len(), 1);
-    assert_eq!(plan.on_ok(WatchId(1), at(60), true, None), Some(Rate::PRIOR));
+    assert_eq!(
+        plan.on_ok(WatchId(1), at(60), at(60), true, None),
+        Some(Rate::PRIOR)
+    );
 }
 
 #[test]
@@ -284,7 +290,7 @@ fn an_unclear_look_teaches_nothing_and_is_repeated_on_time() {
     plan.insert(WatchId(1), item(1.0, Some(0)), at(0));
     let taught = |plan: &mut Planner| {
         assert_eq!(ids(&plan.pick(at(7_200), 1)), [1]);
-        plan.on_ok(WatchId(1), at(7_200), false, None).unwrap()
+        plan.on_ok(WatchId(1), at(7_200), at(7_200), false, None).unwrap()
     };
     let mut never_unclear = self::plan();
     never_unclear.insert(WatchId(1), item(1.0, Some(0)), at(0));
@@ -313,9 +319,25 @@ fn a_clock_set_back_moves_the_last_looks_with_it() {
     assert!(plan.pick(at(59), 2).is_empty());
     assert_eq!(ids(&plan.pick(at(60), 2)), [2]);
     // Half a minute is no jump.
-    plan.on_ok(WatchId(2), at(61), false, None);
+    plan.on_ok(WatchId(2), at(61), at(61), false, None);
     assert!(plan.pick(at(35), 2).is_empty());
     assert_eq!(ids(&plan.pick(at(121), 2)), [2]);
+}
+
+#[test]
+fn a_page_that_was_written_late_says_nothing_of_the_clock() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1.0, Some(0)), at(3_600));
+    plan.insert(WatchId(2), item(1e-3, Some(3_590)), at(3_600));
+    assert_eq!(ids(&plan.pick(at(3_600), 1)), [1]);
+    plan.insert(WatchId(3), item(1e6, Some(0)), at(3_601));
+    assert_eq!(ids(&plan.pick(at(3_601), 1)), [3]);
+    plan.on_err(WatchId(3), at(3_601));
+    // The database was away for half an hour; the page is as old as it is.
+    assert!(plan.pick(at(5_400), 0).is_empty());
+    plan.on_ok(WatchId(1), at(5_400), at(3_600), false, None);
+    assert_eq!(plan.stats(at(5_400)).oldest_ms, 1_810_000, "nothing was moved");
+    assert_eq!(ids(&plan.pick(at(5_400), 3)), [3, 1, 2]);
 }
 
 #[test]
@@ -329,7 +351,7 @@ fn what_was_called_out_of_a_back_off_goes_back_into_it() {
     plan.give_back(WatchId(1), at(2));
     assert_eq!(plan.stats(at(2)).parked, 1);
     assert_eq!(plan.pick(at(2), 1), [(WatchId(1), Why::Requested)]);
-    plan.on_ok(WatchId(1), at(2), false, None);
+    plan.on_ok(WatchId(1), at(2), at(2), false, None);
     assert!(
         plan.pick(at(61), 1).is_empty(),
         "the back-off has no say any more"
@@ -397,7 +419,7 @@ proptest! {
                     prop_assert!(there.contains(&id.0));
                     prop_assert!(flying.insert(id.0), "picked twice");
                 },
-                Act::Ok(id, changed) => { plan.on_ok(WatchId(id), at(now), changed, None); flying.remove(&id); }
+                Act::Ok(id, changed) => { plan.on_ok(WatchId(id), at(now), at(now), changed, None); flying.remove(&id); }
                 Act::Err(id) => { plan.on_err(WatchId(id), at(now)); flying.remove(&id); }
                 Act::GiveBack(id) => { plan.give_back(WatchId(id), at(now)); flying.remove(&id); }
                 Act::CheckNow(id) => plan.check_now(WatchId(id), at(now)),
