@@ -162,20 +162,28 @@ pub async fn title_of(conn: &mut AsyncPgConnection, id: WatchId) -> Result<Box<s
 /// # Errors
 /// When the database is away or refuses.
 pub async fn count_enabled(conn: &mut AsyncPgConnection, source: SourcePlatform) -> Result<u64, StoreError> {
-    #[derive(QueryableByName)]
-    struct Count {
-        #[diesel(sql_type = BigInt)]
-        n: i64,
-    }
     let query = diesel::sql_query(
         "SELECT count(*) AS n FROM inventory_management WHERE source_platform = $1 AND monitoring_enabled",
     )
     .bind::<Text, _>(source.as_str());
-    let rows: Vec<Count> = query.load(conn).await?;
-    Ok(rows
-        .into_iter()
-        .next()
-        .map_or(0, |r| u64::try_from(r.n).unwrap_or(0)))
+    count(conn, query).await
+}
+
+/// How many watches of `source` were looked at after `since`, each counted once.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn count_seen_since(
+    conn: &mut AsyncPgConnection,
+    source: SourcePlatform,
+    since: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    let query = diesel::sql_query(
+        "SELECT count(*) AS n FROM inventory_management WHERE source_platform = $1 AND last_verified_at > $2",
+    )
+    .bind::<Text, _>(source.as_str())
+    .bind::<Timestamptz, _>(since);
+    count(conn, query).await
 }
 
 /// Stops or takes up watching; answers those that moved. Resuming ends a quarantine.
@@ -299,6 +307,24 @@ pub async fn remove_product(conn: &mut AsyncPgConnection, product: ProductId) ->
 struct Id {
     #[diesel(sql_type = BigInt)]
     id: i64,
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
+}
+
+async fn count<Q>(conn: &mut AsyncPgConnection, query: Q) -> Result<u64, StoreError>
+where
+    Q: diesel::query_builder::QueryFragment<diesel::pg::Pg>
+        + diesel::query_builder::QueryId
+        + diesel::query_builder::Query<SqlType = diesel::sql_types::Untyped>
+        + Send,
+{
+    let rows: Vec<Count> = query.load(conn).await?;
+    let n = rows.into_iter().next().map_or(0, |r| r.n);
+    Ok(u64::try_from(n).unwrap_or(0))
 }
 
 async fn changed<Q>(conn: &mut AsyncPgConnection, query: Q) -> Result<Vec<WatchId>, StoreError>

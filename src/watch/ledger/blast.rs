@@ -2,7 +2,7 @@
 
 use super::record::Record;
 use crate::clock::Clock;
-use crate::domain::{HoldReason, Meanwhile, Proposal, SourcePlatform, WatchId};
+use crate::domain::{HoldReason, Meanwhile, Proposal, SourcePlatform};
 use crate::store::{Db, StoreError, history, watches};
 use crate::watch::judge::{HoldRules, HoldStep, new_hold};
 use crate::watch::radius::{Radius, RadiusRules};
@@ -64,6 +64,10 @@ impl Blast {
                 let ago = now.signed_duration_since(at).to_std().unwrap_or_default();
                 radius.count(watch, instant.checked_sub(ago).unwrap_or(instant));
             }
+            radius.look(
+                watches::count_seen_since(&mut conn, source, since).await?,
+                instant,
+            );
             let products = watches::count_enabled(&mut conn, source).await?;
             let counted = instant;
             sources.insert(
@@ -89,24 +93,31 @@ impl Blast {
     pub(super) async fn guard(&mut self, db: &Db, group: &mut [Record]) -> Result<Vec<MassHeld>, StoreError> {
         let mut told = Vec::new();
         for source in SourcePlatform::ALL.iter().copied() {
-            let gone: Vec<WatchId> = group
-                .iter()
-                .filter(|r| r.source == source && empties(r))
-                .map(|r| r.watch_id)
-                .collect();
+            let now = Instant::now();
+            let (mut gone, mut looks) = (Vec::new(), 0_u64);
+            for record in group.iter().filter(|r| r.source == source) {
+                looks += u64::from(may_find_gone(record));
+                if empties(record) {
+                    gone.push(record.watch_id);
+                }
+            }
             if gone.is_empty() {
+                if looks > 0 {
+                    self.known(source, now).radius.look(looks, now);
+                }
                 continue;
             }
-            let now = Instant::now();
-            let state = self.source(db, source, now).await?;
+            let state = self.counted(db, source, now).await?;
+            state.radius.look(looks, now);
             gone.iter().for_each(|watch| state.radius.count(*watch, now));
             let products = state.products;
             let Some(all) = state.radius.exceeded(products, now) else {
                 continue;
             };
+            let looks = state.radius.looks(now);
             let mut held = 0;
             for record in group.iter_mut().filter(|r| r.source == source && empties(r)) {
-                self.hold(record, all, products);
+                self.hold(record, all, products, looks);
                 held += 1;
             }
             told.push(MassHeld {
@@ -119,18 +130,22 @@ impl Blast {
         Ok(told)
     }
 
-    async fn source(
+    fn known(&mut self, source: SourcePlatform, now: Instant) -> &mut Source {
+        let rules = self.rules;
+        self.sources.entry(source).or_insert_with(|| Source {
+            radius: Radius::new(rules),
+            products: 0,
+            counted: now,
+        })
+    }
+
+    async fn counted(
         &mut self,
         db: &Db,
         source: SourcePlatform,
         now: Instant,
     ) -> Result<&mut Source, StoreError> {
-        let rules = self.rules;
-        let state = self.sources.entry(source).or_insert_with(|| Source {
-            radius: Radius::new(rules),
-            products: 0,
-            counted: now,
-        });
+        let state = self.known(source, now);
         if state.products == 0 || now.saturating_duration_since(state.counted) > COUNT_GOOD_FOR {
             state.products = watches::count_enabled(&mut *db.conn().await?, source).await?;
             state.counted = now;
@@ -139,7 +154,7 @@ impl Blast {
     }
 
     /// Makes a hold of what `record` would do. What is safe beside it takes effect all the same.
-    fn hold(&self, record: &mut Record, gone: u64, products: u64) {
+    fn hold(&self, record: &mut Record, gone: u64, products: u64, looks: u64) {
         let Some(news) = record.news.as_deref_mut() else {
             return;
         };
@@ -147,6 +162,7 @@ impl Blast {
         let detail = json!({
             "gone": gone,
             "of": products,
+            "looked_at": looks,
             "within_minutes": self.rules.window.as_secs() / 60,
             "url_status": after.map(|a| a.url_status),
             "instead_of": match &news.hold {
@@ -163,6 +179,14 @@ impl Blast {
         news.hold = HoldStep::Open(Box::new(hold));
         news.change = news.change.and_then(|c| c.without_stock());
     }
+}
+
+/// Whether it is a look that counts: not one by which an announced or a confirmed end was found.
+fn may_find_gone(record: &Record) -> bool {
+    record
+        .news
+        .as_deref()
+        .is_none_or(|n| !(n.passes_radius && n.change.is_some_and(|c| c.empties())))
 }
 
 /// Whether nothing could be bought any more, unannounced: the stock goes to 0, or what waits says "zero meanwhile".

@@ -209,6 +209,38 @@ async fn too_many_that_go_out_of_stock_at_once_wait_and_a_person_is_told_once() 
 }
 
 #[actix::test]
+async fn a_large_shop_that_is_looked_at_slowly_is_not_emptied_page_by_page() {
+    let shop = Shop::new(5_000).await;
+    let (tree, ledger) = shop.ledger().await;
+    let mut passed = 0;
+    for id in 1..=40 {
+        let recorded = ledger
+            .send(shop.change(id, state(0, 1_000), false))
+            .await
+            .unwrap();
+        passed += i64::from(is_committed(&recorded, 2));
+    }
+    assert_eq!(passed, 9, "every look of forty, though 5 % would be 250");
+    assert_eq!(
+        shop.t.text("SELECT DISTINCT detail->>'of' FROM holds").await,
+        "5000"
+    );
+    // After a restart it is known how many were looked at, too.
+    let _ = tree.stop(Duration::from_secs(5)).await;
+    let seen = format!(
+        "UPDATE inventory_management SET last_verified_at = '{}'",
+        shop.clock.now()
+    );
+    shop.t.run(&seen).await;
+    let (_tree, ledger) = shop.ledger().await;
+    let one = ledger
+        .send(shop.change(41, state(0, 1_000), false))
+        .await
+        .unwrap();
+    assert!(is_committed(&one, 2), "ten of 5,000 looks: {one:?}");
+}
+
+#[actix::test]
 async fn a_restart_in_the_middle_is_no_way_around_the_blast_radius() {
     let shop = Shop::new(100).await;
     let (tree, ledger) = shop.ledger().await;
