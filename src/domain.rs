@@ -17,7 +17,7 @@ mod wanted;
 
 pub use change::{ChangeSource, ChangeType, Committed, CommittedSender};
 pub use error_class::{Classified, ErrorClass};
-pub use hold::{HoldDefault, HoldReason, HoldStatus, KnownHold, NewHold, Proposal};
+pub use hold::{BY_DEADLINE, HoldDefault, HoldReason, HoldStatus, KnownHold, NewHold, Proposal};
 pub use id::{
     BadSourceProductId, HoldId, JobId, ListingId, ProductId, SourceProductId, SyncLogId, Version, WatchId,
 };

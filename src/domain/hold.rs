@@ -56,6 +56,10 @@ names!(
     }
 );
 
+/// Who decided where nobody did: the deadline, by its default or by a reading after it. A listing that follows from it
+/// was approved by no person.
+pub const BY_DEADLINE: &str = "deadline";
+
 /// What a hold would make of its watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Proposal {

@@ -6,7 +6,9 @@
 use super::listings::{money, parse, quantity};
 use super::pushes::{PushKind, PushOutcome};
 use super::{StoreError, hot};
-use crate::domain::{Currency, DestinationPlatform, ListingId, Money, Quantity, SyncLogId, Version};
+use crate::domain::{
+    BY_DEADLINE, Currency, DestinationPlatform, ListingId, Money, Quantity, SyncLogId, Version,
+};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Jsonb, Nullable, Numeric, Text, Timestamptz};
@@ -226,11 +228,12 @@ pub async fn counted(
                     (kind = 'end' OR COALESCE(new_quantity = 0, FALSE)) AND NOT COALESCE((cause->>'explained')::bool, FALSE) AS ended \
              FROM sync_log WHERE platform = $1 AND sent_at > clock_timestamp() - make_interval(secs => $2) \
                AND kind IN ('revise', 'end') AND outcome IN ('sending', 'accepted', 'unknown') \
-               AND NOT cause ? 'approved_by') AS s \
+               AND COALESCE(cause->>'approved_by', $3) = $3) AS s \
          WHERE ended OR repriced GROUP BY listing_id, date_trunc('minute', sent_at)",
     )
     .bind::<Text, _>(destination.as_str())
     .bind::<Double, _>(window.as_secs_f64())
+    .bind::<Text, _>(BY_DEADLINE)
     .get_results(conn)
     .await?;
     Ok(rows)

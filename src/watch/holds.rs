@@ -9,8 +9,8 @@ use super::diff::Change;
 use super::follow::{Origin, follow};
 use crate::clock::Clock;
 use crate::domain::{
-    ChangeSource, Committed, CommittedSender, HoldDefault, HoldId, HoldReason, HoldStatus, ListingId, Money,
-    ProductId, Quantity, SourceState, TitleHash, UrlStatus, Version, WatchId,
+    BY_DEADLINE, ChangeSource, Committed, CommittedSender, HoldDefault, HoldId, HoldReason, HoldStatus,
+    ListingId, Money, ProductId, Quantity, SourceState, TitleHash, UrlStatus, Version, WatchId,
 };
 use crate::pricing::PriceBook;
 use crate::store::Connection as AsyncPgConnection;
@@ -145,7 +145,7 @@ pub async fn settle_overdue(env: &HoldsEnv) -> Result<Overdue, StoreError> {
             HoldDefault::Accept => Decision::Accept,
             HoldDefault::Reject => Decision::Reject,
         };
-        match decide(env, hold.id, decision, "deadline", None).await {
+        match decide(env, hold.id, decision, BY_DEADLINE, None).await {
             Ok(_) => settled.decided.push(watch),
             // A person or a newer page was faster.
             Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}

@@ -452,6 +452,34 @@ async fn over_the_radius_further_listings_are_held_unless_explained_or_approved(
 }
 
 #[actix::test]
+async fn what_a_deadline_released_counts_against_the_radius_and_a_persons_word_does_not() {
+    let settings = SyncSettings {
+        radius: RadiusSettings {
+            per_hour: 2,
+            per_day: 2,
+            share_per_hour_bp: 0,
+            share_per_day_bp: 0,
+        },
+        ..quick()
+    };
+    let mut s = Stage::with(5, settings).await;
+    s.start();
+    let because = |by: &str| serde_json::json!({ "rule": "out_of_stock", "approved_by": by });
+    for id in 1..=2 {
+        s.want_because(id, 0, None, because("deadline")).await;
+        s.in_line(id).await;
+    }
+    s.want_because(3, 0, None, because("deadline")).await;
+    s.held(3, "radius").await;
+    s.want_because(4, 0, None, because("hana")).await;
+    s.in_line(4).await;
+    // After a restart they are counted from the log.
+    s.replace();
+    s.want(5, 0, None).await;
+    s.held(5, "radius").await;
+}
+
+#[actix::test]
 async fn what_nobody_told_of_is_found_by_the_sweep() {
     let mut s = Stage::new(1).await;
     s.start();

@@ -1,7 +1,9 @@
 //! One group, one transaction.
 
 use super::record::{Record, Recorded};
-use crate::domain::{Committed, HoldId, HoldStatus, KnownHold, ListingId, ProductId, Version, WatchId};
+use crate::domain::{
+    BY_DEADLINE, Committed, HoldId, HoldStatus, KnownHold, ListingId, ProductId, Version, WatchId,
+};
 use crate::pricing::PriceBook;
 use crate::store::Connection as AsyncPgConnection;
 use crate::store::ledger::{self, StateWrite, Written};
@@ -119,7 +121,7 @@ impl Outcome {
             origin.explained |= news.change.is_some_and(|c| c.explained && c.empties());
             if let HoldStep::Release(id) = news.hold {
                 origin.hold_id = Some(id);
-                origin.approved_by = Some("deadline".into());
+                origin.approved_by = Some(BY_DEADLINE.into());
             }
         }
         origins

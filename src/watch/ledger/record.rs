@@ -1,8 +1,8 @@
 //! What a watcher asks the ledger to record, and what it hears back.
 
 use crate::domain::{
-    ChangeSource, HoldReason, KnownHold, ListingId, ProductId, SourcePlatform, SourceState, TitleHash,
-    Version, WatchId,
+    BY_DEADLINE, ChangeSource, HoldReason, KnownHold, ListingId, ProductId, SourcePlatform, SourceState,
+    TitleHash, Version, WatchId,
 };
 use crate::store::ledger::{HoldWrite, StateWrite, Touch};
 use crate::store::watches::WatchRow;
@@ -160,7 +160,7 @@ impl Record {
                 HoldStep::Release(id) => HoldWrite::Decide {
                     id: *id,
                     status: crate::domain::HoldStatus::Accepted,
-                    by: "deadline".into(),
+                    by: BY_DEADLINE.into(),
                     note: Some("read again after the deadline, and still so".into()),
                     remember: false,
                 },
