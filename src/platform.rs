@@ -11,7 +11,7 @@ pub mod yahoo;
 
 use crate::domain::{
     Classified, CostRule, ErrorClass, ListingRef, ListingState, ListingStatus, Money, Observation, Quantity,
-    SourceProductId, SourceState, TitleHash,
+    SellerMark, SourceProductId, SourceState, TitleHash,
 };
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -70,6 +70,8 @@ pub struct Accepted {
     pub state: SourceState,
     /// The title last seen.
     pub title_hash: TitleHash,
+    /// Who sold it, where that is known.
+    pub seller: Option<SellerMark>,
 }
 
 /// What one listing should become. Only the fields that are `Some` are sent.

@@ -21,8 +21,7 @@ pub use counters::{Counters, CountersSnapshot, ErrorCount, Percentiles};
 pub use diff::Change;
 pub use follow::{Origin, follow};
 pub use judge::{
-    Accepted, Background, HoldRules, HoldStep, Judgement, Notice, Rules, Seen, SellerMark, Step, judge,
-    new_hold,
+    Accepted, Background, HoldRules, HoldStep, Judgement, Notice, Rules, Seen, Step, judge, new_hold,
 };
 pub use ledger::{Ledger, LedgerEnv, News, Record, Recorded};
 pub use patrol::{Patrol, PatrolEnv, PatrolSettings};

@@ -4,6 +4,7 @@ use super::{Money, Quantity, SourceProductId, names};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::{fmt, str::FromStr};
 
 use super::platform::UnknownName;
@@ -87,6 +88,20 @@ impl fmt::Debug for TitleHash {
 impl Serialize for TitleHash {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// A seller's id as a number: enough to see that it is another one, without keeping the text a hundred thousand times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SellerMark(u64);
+
+impl SellerMark {
+    /// The mark of `seller_id`; the same for as long as the process lives.
+    #[must_use]
+    pub fn of(seller_id: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        seller_id.hash(&mut hasher);
+        Self(hasher.finish())
     }
 }
 

@@ -88,7 +88,7 @@ pub fn extract(page: &PageBytes<'_>, fetched_at: DateTime<Utc>) -> Result<Observ
     }
 }
 
-/// Checks that the document shows a reader what `seen` says: title, end, current and buy-now price.
+/// Checks that the document shows a reader what `seen` says: title, end, current and buy-now price, seller.
 ///
 /// Blocks the thread for 1 to 3 ms.
 ///

@@ -27,11 +27,10 @@ use super::diff::Change;
 use super::similarity::similarity;
 use crate::domain::{
     BasisPoints, CostRule, HoldDefault, HoldId, HoldReason, ItemStatus, KnownHold, Meanwhile, Money, NewHold,
-    Observation, Proposal, Quantity, SourceState, TitleHash, UrlStatus, Version,
+    Observation, Proposal, Quantity, SellerMark, SourceState, TitleHash, UrlStatus, Version,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// How observations are judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,20 +98,6 @@ impl HoldRules {
             HoldReason::TitleChanged | HoldReason::SellerChanged | HoldReason::OtherItem => self.other_item,
             HoldReason::MassChange | HoldReason::RemoteSale | HoldReason::Radius => self.mass_change,
         }
-    }
-}
-
-/// A seller's id as a number: enough to see that it is another one, without keeping the text a hundred thousand times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SellerMark(u64);
-
-impl SellerMark {
-    /// The mark of `seller_id`; the same for as long as the process lives.
-    #[must_use]
-    pub fn of(seller_id: &str) -> Self {
-        let mut hasher = DefaultHasher::new();
-        seller_id.hash(&mut hasher);
-        Self(hasher.finish())
     }
 }
 

@@ -24,8 +24,8 @@ use super::trouble;
 use super::watcher::{Done, Looked};
 use crate::clock::Clock;
 use crate::domain::{Platform, SourcePlatform, SourceProductId, WatchId};
+use crate::platform::Source;
 use crate::platform::gateway::SourceGateway;
-use crate::platform::{Accepted, Source};
 use crate::resilience::{Guard, Permit, Priority};
 use crate::store::Db;
 use crate::supervision::{DynHandle, Handle, Life, OwnedTask, SendError, spawn_owned};
@@ -376,12 +376,7 @@ impl Round {
         if let Some(rate) = rate {
             slot.rate = (rate.shape, rate.hours);
         }
-        if let Some((rule, state, title_hash)) = done.accepted {
-            let accepted = Accepted {
-                rule,
-                state,
-                title_hash,
-            };
+        if let Some(accepted) = done.accepted {
             self.env.adapter.accepted(&slot.item, accepted);
         }
     }

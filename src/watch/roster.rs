@@ -17,7 +17,7 @@ use super::planner::PlannedItem;
 use super::trouble;
 use super::watcher::{Known, Seed, Watcher, WatcherEnv};
 use crate::clock::Clock;
-use crate::domain::{HoldId, SourcePlatform, SourceProductId, WatchId};
+use crate::domain::{HoldId, SellerMark, SourcePlatform, SourceProductId, WatchId};
 use crate::platform::Accepted;
 use crate::store::watches::{self, WatchRow};
 use crate::store::{Db, StoreError};
@@ -334,6 +334,7 @@ impl Crew {
             rule: row.cost_rule,
             state,
             title_hash,
+            seller: row.seller_id.as_deref().map(SellerMark::of),
         });
         Some(Enrolled {
             watch_id: row.watch_id,

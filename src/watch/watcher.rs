@@ -13,11 +13,12 @@
 //! made behind its back: the roster seeds it anew then.
 
 use super::counters::{Counters, add};
-use super::judge::{Accepted, Background, HoldStep, Judgement, Rules, Seen, SellerMark, Step, judge};
+use super::judge::{Accepted, Background, HoldStep, Judgement, Rules, Seen, Step, judge};
 use super::ledger::{Ledger, News, Record, Recorded};
 use crate::domain::{
-    CostRule, HoldStatus, KnownHold, Observation, ProductId, SourcePlatform, SourceState, TitleHash, WatchId,
+    CostRule, HoldStatus, KnownHold, Observation, ProductId, SellerMark, SourcePlatform, WatchId,
 };
+use crate::platform;
 use crate::store::watches::WatchRow;
 use crate::supervision::{Handle, SendError};
 use actix::prelude::*;
@@ -116,8 +117,8 @@ pub struct Done {
     pub ends_at: Option<DateTime<Utc>>,
     /// To be read again then, to confirm.
     pub recheck_at: Option<DateTime<Utc>>,
-    /// What counts now, when it changed.
-    pub accepted: Option<(CostRule, SourceState, TitleHash)>,
+    /// What counts now, when it changed: for the adapter.
+    pub accepted: Option<platform::Accepted>,
 }
 
 /// What counts, from the tables.
@@ -277,9 +278,14 @@ impl Watcher {
         let before = self.known.as_ref().and_then(|k| k.accepted.state);
         let accepted = &known.accepted;
         if accepted.state != before
-            && let (Some(state), Some(title)) = (accepted.state, accepted.title_hash)
+            && let (Some(state), Some(title_hash)) = (accepted.state, accepted.title_hash)
         {
-            done.accepted = Some((known.cost_rule, state, title));
+            done.accepted = Some(platform::Accepted {
+                rule: known.cost_rule,
+                state,
+                title_hash,
+                seller: accepted.seller,
+            });
         }
         match &mut self.known {
             Some(place) => **place = known,

@@ -9,6 +9,8 @@
 //! - *Store tax*: a store's `price` is without tax. What a buyer pays is `taxinPrice`, believed when it equals the price
 //!   and its tax rounded down; where it is not given, it is computed so from `taxRate`. `pageData` may show either.
 //! - *Flea-market items* on an auction page have one fixed price: it is the buy-now price, if both places say so.
+//! - *Seller*: another one is another item, and empties a listing; the id must agree with the address of the seller's
+//!   list, where that is given.
 //! - *End*: `endTime` must agree with the two other places where the same instant stands, where they are given.
 
 use super::refusal::{Code, Refusal};
@@ -81,6 +83,7 @@ pub(super) fn observation(
             format!("the seller is a store: {is_store} and `{}`", data.is_store),
         );
     }
+    let seller_id = seller(item, &mut wrong);
     let price = price(item, data, &mut wrong);
     let buy_now = buy_now(item, data, price, &mut wrong);
     if number::count(data.quantity) != Some(item.quantity) {
@@ -125,11 +128,7 @@ pub(super) fn observation(
             ends_at: Some(ends_at),
             bids: item.bids,
             seller_is_store: is_store,
-            seller_id: item
-                .seller
-                .auc_user_id
-                .filter(|seller| !seller.is_empty())
-                .map(Into::into),
+            seller_id: seller_id.map(Into::into),
             url_status: UrlStatus::Active,
             fetched_at,
         });
@@ -154,6 +153,30 @@ fn status(item: &Item<'_>, data: &PageData<'_>, wrong: &mut Contradictions) -> b
         );
     }
     open
+}
+
+/// Who sells it, if the page says so; the two places that do must name the same.
+fn seller<'a>(item: &Item<'a>, wrong: &mut Contradictions) -> Option<&'a str> {
+    let id = item.seller.auc_user_id.filter(|id| !id.is_empty());
+    if let Some(list) = item.seller.list_url.filter(|list| !list.is_empty())
+        && id.is_none_or(|id| seller_of_list(list) != Some(id))
+    {
+        wrong.note(
+            &["item.seller.aucUserId", "item.seller.listUrl"],
+            format!(
+                "sold by `{}`, whose list is `{}`",
+                cut(id.unwrap_or_default()),
+                cut(list)
+            ),
+        );
+    }
+    id
+}
+
+/// The seller that an address such as `https://auctions.yahoo.co.jp/seller/<id>?user_type=c` names.
+pub(super) fn seller_of_list(address: &str) -> Option<&str> {
+    let (_, rest) = address.split_once("/seller/")?;
+    rest.split(['?', '#', '/']).next().filter(|id| !id.is_empty())
 }
 
 /// What a buyer pays: the current price, tax included.

@@ -5,6 +5,7 @@
 //! that the two have drifted apart. CSS classes of today's pages are build hashes and are never looked at; labels and
 //! sentences that a buyer reads are.
 
+use super::check::seller_of_list;
 use super::number;
 use super::refusal::{Code, Refusal};
 use super::{nesting, title};
@@ -79,7 +80,8 @@ pub(super) fn says_ended(document: &Document) -> bool {
     visible(document, 0).any(|text| text == ENDED_SENTENCE)
 }
 
-/// Checks an observation against what a buyer reads on the page: title, end, current and buy-now price.
+/// Checks an observation against what a buyer reads on the page: title, end, current and buy-now price, and whose list
+/// it links to.
 ///
 /// # Errors
 /// A contract failure that names what disagrees; [`Code::TooLarge`] for a page that cannot be parsed safely.
@@ -102,6 +104,15 @@ pub(super) fn confirm(text: &str, seen: &Observation) -> Result<(), Refusal> {
     else {
         return disagree("document.h1", "no heading shows the item's title".into());
     };
+    let linked: Vec<&str> = linked_sellers(&document).collect();
+    if let (Some(seller), Some(other)) = (seen.seller_id.as_deref(), linked.first())
+        && !linked.contains(&seller)
+    {
+        return disagree(
+            "document.seller",
+            format!("sold by `{seller}` in the data, a reader is led to the list of `{other:.60}`"),
+        );
+    }
     let prices = Prices::behind(&document, heading);
     match (prices.current, prices.buy_now) {
         (Some(shown), _) if !shown.is(seen.price, seen.seller_is_store) => {
@@ -126,6 +137,13 @@ pub(super) fn confirm(text: &str, seen: &Observation) -> Result<(), Refusal> {
             format!("buy-now {price:?} in the data, {shown:?} to a reader"),
         ),
     }
+}
+
+/// The sellers whose lists the page links to: its own, where it links to any.
+fn linked_sellers(document: &Document) -> impl Iterator<Item = &str> {
+    document
+        .find(Name("a"))
+        .filter_map(|link| seller_of_list(link.attr("href")?))
 }
 
 /// An amount as a reader is shown it.

@@ -7,7 +7,7 @@
 use super::refusal::{Code, Refusal};
 use super::{Fast, PageBytes, canonical_url, extract_by_document, fast, request_url, source_product_id};
 use crate::clock::Clock;
-use crate::domain::{Classified, CostRule, ErrorClass, Observation, SourceProductId};
+use crate::domain::{Classified, CostRule, ErrorClass, Observation, SellerMark, SourceProductId};
 use crate::http::{Answer, BadClient, Client, ClientSettings, HttpError, Limits, Origin};
 use crate::platform::{Accepted, PlatformError, Source};
 use futures_util::future::BoxFuture;
@@ -268,9 +268,10 @@ impl Source for YahooSource {
             rule,
             state,
             title_hash,
+            seller,
         } = known;
         let mut hasher = DefaultHasher::new();
-        (state.stock.get(), state.price, title_hash).hash(&mut hasher);
+        (state.stock.get(), state.price, title_hash, seller).hash(&mut hasher);
         self.known.lock().insert(
             key(id),
             Known {
@@ -290,14 +291,16 @@ fn key(id: &SourceProductId) -> u64 {
 /// What of a reading would be a change.
 fn print(seen: &Observation, rule: Option<CostRule>) -> u64 {
     let mut hasher = DefaultHasher::new();
+    // Another seller is another item, and empties the listing: that is asked of the document, too.
+    let seller = seen.seller_id.as_deref().map(SellerMark::of);
     match rule {
         Some(rule) => {
             let state = seen.state(rule, seen.fetched_at);
-            (state.stock.get(), state.price, seen.title_hash).hash(&mut hasher);
+            (state.stock.get(), state.price, seen.title_hash, seller).hash(&mut hasher);
         }
         None => {
             let numbers = (seen.stock.get(), seen.price, seen.buy_now_price);
-            (numbers, seen.title_hash, seen.status.as_str()).hash(&mut hasher);
+            (numbers, seen.title_hash, seller, seen.status.as_str()).hash(&mut hasher);
         }
     }
     hasher.finish()

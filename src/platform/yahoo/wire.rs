@@ -34,7 +34,11 @@ static ITEM_SHAPE: Shape = Shape(&[
     ("isFleaMarket", Keep::Whole),
     (
         "seller",
-        Keep::Object(Shape(&[("isStore", Keep::Whole), ("aucUserId", Keep::Whole)])),
+        Keep::Object(Shape(&[
+            ("isStore", Keep::Whole),
+            ("aucUserId", Keep::Whole),
+            ("listUrl", Keep::Whole),
+        ])),
     ),
     ("timeForUlt", Keep::Object(Shape(&[("endTime", Keep::Whole)]))),
 ]);
@@ -86,6 +90,9 @@ pub(super) struct Seller<'a> {
     pub(super) is_store: bool,
     #[serde(default)]
     pub(super) auc_user_id: Option<&'a str>,
+    /// The address of all that the seller offers, which ends in the same id.
+    #[serde(default)]
+    pub(super) list_url: Option<&'a str>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,7 +146,8 @@ static ITEM_SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
                 "required": ["isStore"],
                 "properties": {
                     "isStore": { "type": "boolean" },
-                    "aucUserId": { "type": ["string", "null"], "maxLength": 64 }
+                    "aucUserId": { "type": ["string", "null"], "maxLength": 64 },
+                    "listUrl": { "type": ["string", "null"] }
                 }
             },
             "timeForUlt": {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use zaikoban::clock::Clock;
-use zaikoban::domain::{CostRule, ErrorClass, Observation};
+use zaikoban::domain::{CostRule, ErrorClass, Observation, SellerMark};
 use zaikoban::platform::yahoo::{YahooSettings, YahooSource};
 use zaikoban::platform::{Accepted, PlatformError, Source};
 
@@ -203,6 +203,7 @@ async fn a_reading_that_would_be_a_change_is_checked_against_the_document() {
         rule: CostRule::CurrentBid,
         state: seen.state(CostRule::CurrentBid, now()),
         title_hash: seen.title_hash,
+        seller: seen.seller_id.as_deref().map(SellerMark::of),
     };
     source.accepted(&id(ID), known);
     assert_eq!(look(&source).await.unwrap(), seen);
@@ -213,6 +214,39 @@ async fn a_reading_that_would_be_a_change_is_checked_against_the_document() {
         refused += usize::from(look(&source).await.is_err());
     }
     assert_eq!(refused, 1);
+}
+
+#[tokio::test]
+async fn another_seller_is_asked_of_the_document() {
+    let page = Page::open();
+    let seen = super::read(page.html(), ID).unwrap();
+    let sold_by = |data: &str, link: &str| {
+        let mut page = page.clone();
+        page.item["seller"]["aucUserId"] = json!(data);
+        page.item["seller"]["listUrl"] = json!(format!("https://auctions.yahoo.co.jp/seller/{data}"));
+        page.html()
+            .replace(&format!("seller/{data}\">"), &format!("seller/{link}\">"))
+    };
+    for (html, expected) in [
+        (sold_by("seller2", "seller1"), Err("document.seller".into())),
+        (sold_by("seller2", "seller2"), Ok(Some("seller2".into()))),
+    ] {
+        let server = Server::start(move |_| answer("200 OK", "", &html)).await;
+        let source = server.source();
+        // Nothing but the seller is new.
+        let known = Accepted {
+            rule: CostRule::CurrentBid,
+            state: seen.state(CostRule::CurrentBid, now()),
+            title_hash: seen.title_hash,
+            seller: seen.seller_id.as_deref().map(SellerMark::of),
+        };
+        source.accepted(&id(ID), known);
+        let got = look(&source).await;
+        let got: Result<Option<String>, String> = got
+            .map(|seen| seen.seller_id.map(Into::into))
+            .map_err(|error| error.missing[0].to_string());
+        assert_eq!(got, expected);
+    }
 }
 
 #[tokio::test]

@@ -166,6 +166,13 @@ fn every_pair_that_disagrees_is_refused_by_both_names() {
         assert_eq!(refused(&page), [path.to_owned(), format!("pageData.items.{key}")]);
     }
     let mut page = Page::open();
+    page.item["seller"]["aucUserId"] = json!("seller2");
+    assert_eq!(refused(&page), ["item.seller.aucUserId", "item.seller.listUrl"]);
+    page.item["seller"]["aucUserId"] = json!(null);
+    assert_eq!(refused(&page), ["item.seller.aucUserId", "item.seller.listUrl"]);
+    page.item["seller"]["listUrl"] = json!(null);
+    assert_eq!(read(page.html(), ID).unwrap().seller_id, None, "nobody is named");
+    let mut page = Page::open();
     page.item["timeForUlt"]["endTime"] = json!(1_785_679_083);
     assert_eq!(refused(&page), ["item.endTime", "item.timeForUlt.endTime"]);
 }

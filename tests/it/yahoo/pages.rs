@@ -18,6 +18,7 @@ impl Page {
         Self {
             item: json!({
                 "seller": { "rating": { "goodRating": "99.2%" }, "aucUserId": "seller1", "isStore": false,
+                            "listUrl": "https://auctions.yahoo.co.jp/seller/seller1?user_type=c",
                             "isBestStore": false, "displayName": "売り手", "location": { "prefCode": "13" } },
                 "auctionId": "m1122334455",
                 "title": "動作確認済み \u{a0}テスト用カメラ <A&B> \"C\" 2台",
@@ -115,10 +116,12 @@ impl Page {
             })
             .collect();
         let quantity = &self.item["quantity"];
+        let seller = self.item["seller"]["aucUserId"].as_str().unwrap_or("-");
         format!(
             "<!DOCTYPE html><html lang=\"ja\"><head><meta charset=\"utf-8\"/><title>Yahoo!オークション - {title}</title>\
              {data}</head><body><div id=\"__next\"><ul><li>おすすめ<dl><dt>現在</dt><dd>999円</dd><dt>即決</dt>\
-             <dd>1,999円</dd></dl></li></ul>{ended}<h1>{title}</h1><dl>{prices}</dl><h2>商品情報</h2>\
+             <dd>1,999円</dd></dl></li></ul>{ended}<h1>{title}</h1><dl>{prices}</dl>\
+             <a href=\"https://auctions.yahoo.co.jp/seller/{seller}\">出品者</a><h2>商品情報</h2>\
              <dl><dt>個数</dt><dd>{quantity}個</dd></dl><h2>この商品も</h2><dl><dt>即決</dt><dd>777円</dd></dl></div>\
              <script id=\"__NEXT_DATA__\" type=\"application/json\">{}</script></body></html>",
             in_script(&next)
