@@ -632,8 +632,9 @@ fn withhold(
         HoldReason::CurrencyChanged => Meanwhile::Zero,
         _ => Meanwhile::Keep,
     };
+    // A cheaper one has not waited yet: or a slip of the price just before the deadline would be through at once.
     let deadline = known
-        .filter(|h| h.is_open() && h.reason == reason)
+        .filter(|h| h.is_open() && h.reason == reason && is_no_cheaper(proposed.price, h.proposed.price))
         .map(|h| h.deadline);
     step.hold = match same {
         // An open hold stands on a version; when the safe part moves it, the proposal is made anew on the new one.
@@ -643,6 +644,14 @@ fn withhold(
         Some(_) => HoldStep::Keep,
         None => open_hold(reason, detail, proposed, meanwhile, at, rules, deadline),
     };
+}
+
+/// Whether `new` costs as much as `old` or more, in the same currency.
+fn is_no_cheaper(new: Option<Money>, old: Option<Money>) -> bool {
+    match (new, old) {
+        (Some(new), Some(old)) => new.compare(old).is_ok_and(std::cmp::Ordering::is_ge),
+        _ => new == old,
+    }
 }
 
 /// Quantity down and price up; everything else as it was.

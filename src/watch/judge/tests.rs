@@ -262,6 +262,19 @@ fn while_it_waits_another_odd_value_takes_its_place_with_the_same_deadline() {
 }
 
 #[test]
+fn while_it_waits_a_still_lower_price_has_its_own_time_to_wait() {
+    let waiting = held(accepted(1, 1_000), HoldReason::PriceStep, 1, 100, 110);
+    let cheaper = step(&waiting, &page(1, 99));
+    let hold = opened(&cheaper);
+    assert_eq!(
+        (hold.proposed.price, hold.deadline),
+        (Some(yen(99)), at(100) + TimeDelta::hours(6))
+    );
+    let more = step(&waiting, &page(3, 100));
+    assert_eq!(opened(&more).deadline, at(110), "of the same price, more pieces");
+}
+
+#[test]
 fn a_page_that_is_normal_again_makes_the_hold_void() {
     let waiting = held(accepted(1, 1_000), HoldReason::PriceStep, 1, 100, 5_000);
     let step = step(&waiting, &page(1, 1_000));
