@@ -1,7 +1,7 @@
 //! A change that waits for a person, or for its deadline.
 
 use super::platform::UnknownName;
-use super::{HoldId, Meanwhile, Money, Quantity, names};
+use super::{HoldId, Meanwhile, Money, Quantity, UrlStatus, names};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -104,6 +104,8 @@ pub struct KnownHold {
     pub default_action: HoldDefault,
     /// When nobody needs to be waited for any more.
     pub deadline: DateTime<Utc>,
+    /// What the address was, of an emptying that the blast radius held.
+    pub url_status: Option<UrlStatus>,
 }
 
 impl KnownHold {

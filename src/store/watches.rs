@@ -30,7 +30,8 @@ macro_rules! row_sql {
          m.current_price, m.currency::text AS currency, m.title_hash, m.url_status, m.seller_id, m.cost_rule, m.ends_at, \
          m.gone_since, m.last_verified_at, m.value_at_risk, m.rate_shape, m.rate_hours, m.monitoring_enabled, \
          m.held_reason, h.id AS hold_id, h.reason AS hold_reason, h.status AS hold_status, h.proposed_stock, \
-         h.proposed_price, h.currency::text AS hold_currency, h.default_action, h.deadline \
+         h.proposed_price, h.currency::text AS hold_currency, h.default_action, h.deadline, \
+         h.detail->>'url_status' AS hold_url_status \
          FROM inventory_management m LEFT JOIN LATERAL (SELECT * FROM holds WHERE watch_id = m.id \
          AND reason = m.held_reason ORDER BY id DESC LIMIT 1) h ON m.held_reason IS NOT NULL"
     };
@@ -396,6 +397,8 @@ struct Record {
     default_action: Option<String>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     deadline: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Text>)]
+    hold_url_status: Option<String>,
 }
 
 impl Record {
@@ -457,6 +460,8 @@ impl Record {
             },
             default_action: parse::<HoldDefault>("holds.default_action", default)?,
             deadline,
+            // Written for people beside what they are told: what cannot be read here is no reason not to watch.
+            url_status: self.hold_url_status.as_deref().and_then(|s| s.parse().ok()),
         }))
     }
 }

@@ -20,7 +20,8 @@
 //!
 //! The blast radius is not judged here: it needs to see all products, and so belongs to the ledger. An open
 //! `mass_change` hold is honoured here: the emptying waits until the deadline, and a reading after it that still shows
-//! none releases it.
+//! none releases it. One that a person turned down is honoured for what they turned down: who said that a page is wrong
+//! to say "sold out" has not said so of a page that is gone, nor of another item.
 
 use super::anomaly::{AnomalyRules, Band, PriceVerdict, judge_price};
 use super::diff::Change;
@@ -354,7 +355,7 @@ fn gone(accepted: &Accepted, at: DateTime<Utc>, rules: &Rules) -> Judgement {
             _ => UrlStatus::Dead,
         },
     };
-    settle(accepted, &mut step, after, at, false);
+    settle(accepted, &mut step, after, at, (Shows::NoPage, false));
     Judgement::Step(Box::new(step))
 }
 
@@ -378,7 +379,7 @@ fn changed(
     let mass = accepted
         .hold
         .as_deref()
-        .filter(|h| h.reason == HoldReason::MassChange);
+        .filter(|h| is_held_in_mass(h, Shows::AnotherItem));
     let reason = match (&other, open) {
         (Some(other), _) => other.reason,
         (None, Some(open)) => open.reason,
@@ -472,7 +473,7 @@ fn ordinary(
                 .checked_add_signed(rules.confirm_after)
                 .and_then(|t| t.checked_add_signed(TimeDelta::seconds(2)));
         }
-        settle(accepted, &mut step, after, at, explained);
+        settle(accepted, &mut step, after, at, (Shows::TheItem, explained));
         return Judgement::Step(Box::new(step));
     }
     let odd = match odd_price(before, shown, background, rules, &mut step) {
@@ -480,7 +481,7 @@ fn ordinary(
         Err(NeedsBackground) => return Judgement::NeedsBackground,
     };
     match odd {
-        None => settle(accepted, &mut step, shown, at, true),
+        None => settle(accepted, &mut step, shown, at, (Shows::TheItem, true)),
         Some((reason, detail)) => withhold(accepted, &mut step, shown, (reason, detail), at, rules),
     }
     Judgement::Step(Box::new(step))
@@ -563,8 +564,33 @@ fn band_detail(price: Money, before: SourceState, band: Band) -> serde_json::Val
     })
 }
 
+/// What stands at the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shows {
+    TheItem,
+    NoPage,
+    AnotherItem,
+}
+
+/// Whether the emptying by what the address `shows` waits for a person, or was turned down by one.
+fn is_held_in_mass(hold: &KnownHold, shows: Shows) -> bool {
+    let was_about_it = match hold.url_status.unwrap_or(UrlStatus::Active) {
+        UrlStatus::Active => shows == Shows::TheItem,
+        // An ended page is dead as well as one that is gone.
+        UrlStatus::Dead => shows != Shows::AnotherItem,
+        UrlStatus::Changed => shows == Shows::AnotherItem,
+    };
+    hold.reason == HoldReason::MassChange && (hold.is_open() || was_about_it)
+}
+
 /// Nothing is odd: `after` takes effect, unless it empties a watch whose emptying waits.
-fn settle(accepted: &Accepted, step: &mut Step, after: SourceState, at: DateTime<Utc>, explained: bool) {
+fn settle(
+    accepted: &Accepted,
+    step: &mut Step,
+    after: SourceState,
+    at: DateTime<Utc>,
+    (shows, explained): (Shows, bool),
+) {
     let known = accepted.hold.as_deref();
     step.passes_radius = explained;
     step.change = Change::between(accepted.state, after, explained);
@@ -575,7 +601,7 @@ fn settle(accepted: &Accepted, step: &mut Step, after: SourceState, at: DateTime
     let Some(change) = step.change.filter(Change::empties) else {
         return;
     };
-    let Some(mass) = known.filter(|h| h.reason == HoldReason::MassChange) else {
+    let Some(mass) = known.filter(|h| is_held_in_mass(h, shows)) else {
         return;
     };
     if explained {

@@ -78,8 +78,17 @@ fn held(mut accepted: Accepted, reason: HoldReason, pieces: i64, price: i64, dea
         },
         default_action: HoldRules::default().of(reason).1,
         deadline: at(deadline),
+        url_status: None,
     }));
     accepted
+}
+
+/// An emptying held by the blast radius when the address was `url_status`, and turned down.
+fn turned_down(accepted: Accepted, url_status: UrlStatus) -> Accepted {
+    let mut held = held(accepted, HoldReason::MassChange, 0, 1_000, 5_000);
+    let hold = held.hold.as_mut().unwrap();
+    (hold.status, hold.url_status) = (HoldStatus::Rejected, Some(url_status));
+    held
 }
 
 fn past(prices: &[i64]) -> Background {
@@ -514,6 +523,34 @@ fn what_the_blast_radius_holds_waits_for_its_deadline_and_is_then_confirmed() {
     assert_eq!(released.hold, HoldStep::Release(HoldId(7)));
     let back = step(&waiting, &page(1, 1_000));
     assert_eq!((back.change, back.hold), (None, HoldStep::Clear));
+}
+
+#[test]
+fn who_turned_down_sold_out_has_not_turned_down_gone_nor_another_item() {
+    let mut other = page(1, 1_000);
+    other.seller_id = Some("somebody else".into());
+    let over = ended(page(0, 1_000));
+    // (what was turned down, is the ended page, the missing page, the other item kept back?)
+    for (was, expected) in [
+        (UrlStatus::Active, [true, false, false]),
+        (UrlStatus::Dead, [true, true, false]),
+        (UrlStatus::Changed, [false, false, true]),
+    ] {
+        let mut known = turned_down(accepted(1, 1_000), was);
+        known.gone_since = Some(at(-200));
+        let steps = [step(&known, &over), gone_step(&known, 100), step(&known, &other)];
+        for (step, is_kept) in steps.iter().zip(expected) {
+            let kept = step.change.is_none() && step.hold == HoldStep::Keep;
+            let empties = step.change.is_some_and(|c| c.empties()) && step.hold != HoldStep::Keep;
+            assert!(if is_kept { kept } else { empties }, "{was:?}: {step:?}");
+            assert!(!step.passes_radius, "too many of them are held again");
+        }
+    }
+    let back = step(
+        &turned_down(accepted(1, 1_000), UrlStatus::Active),
+        &page(1, 1_000),
+    );
+    assert_eq!(back.hold, HoldStep::Clear, "and when it is back all is forgotten");
 }
 
 #[test]

@@ -196,6 +196,10 @@ fn known(record: &Record, id: HoldId) -> Option<KnownHold> {
             proposed: new.proposed,
             default_action: new.default_action,
             deadline: new.deadline,
+            url_status: new
+                .detail
+                .get("url_status")
+                .and_then(|s| s.as_str()?.parse().ok()),
         }),
         _ => None,
     }

@@ -4,7 +4,7 @@ use super::kit::{Shop, is_committed, news, state};
 use crate::support::wait::until;
 use futures_util::future::join_all;
 use std::time::Duration;
-use zaikoban::domain::{ListingId, Version};
+use zaikoban::domain::{ListingId, UrlStatus, Version};
 use zaikoban::watch::{Change, Recorded};
 
 #[actix::test]
@@ -199,6 +199,12 @@ async fn too_many_that_go_out_of_stock_at_once_wait_and_a_person_is_told_once() 
     let holds = "SELECT count(*) FROM holds WHERE status = 'open' AND reason = 'mass_change' AND meanwhile = 'keep' \
                  AND default_action = 'recheck' AND proposed_stock = 0 AND base_version = 1";
     assert_eq!(shop.number(holds).await, 5_000 - passed);
+    let hold = shop.row(5_000).await.hold.unwrap();
+    assert_eq!(
+        hold.url_status,
+        Some(UrlStatus::Active),
+        "what a person is asked about"
+    );
     let errors =
         "SELECT string_agg(concat_ws(' ', error_code, severity, platform), ';') FROM inventory_errors";
     let told = until("the error row", || async {
