@@ -346,14 +346,15 @@ fn gone(accepted: &Accepted, at: DateTime<Utc>, rules: &Rules) -> Judgement {
         step.recheck_at = confirmed_at.checked_add_signed(TimeDelta::seconds(2));
         return Judgement::Step(Box::new(step));
     }
+    if before.is_some_and(|b| b.url_status == UrlStatus::Changed) {
+        // Back from `changed` only by a person: a gap in between must neither lead back by itself, nor take away what
+        // they would say so to.
+        return Judgement::Step(Box::new(step));
+    }
     let after = SourceState {
         stock: Quantity::ZERO,
         price: before.and_then(|b| b.price),
-        url_status: match before.map(|b| b.url_status) {
-            // Back from `changed` only by a person, so a gap in between must not lead back by itself.
-            Some(UrlStatus::Changed) => UrlStatus::Changed,
-            _ => UrlStatus::Dead,
-        },
+        url_status: UrlStatus::Dead,
     };
     settle(accepted, &mut step, after, at, (Shows::NoPage, false));
     Judgement::Step(Box::new(step))
@@ -405,9 +406,11 @@ fn changed(
         })
     };
     if was_changed {
-        // The person who looks at it should see what the page shows now.
-        if let Some(open) = open.filter(|h| h.proposed != proposed) {
-            let deadline = Some(open.deadline);
+        // The person who looks at it should see what the page shows now. One who has turned it down is not asked again,
+        // but where nothing waits and nobody was asked, nobody could ever lead back.
+        let asked = accepted.hold.as_deref();
+        if asked.is_none_or(|h| h.is_open() && h.proposed != proposed) {
+            let deadline = open.map(|h| h.deadline);
             step.hold = open_hold(reason, detail(), proposed, Meanwhile::Zero, at, rules, deadline);
         }
         return Judgement::Step(Box::new(step));

@@ -404,10 +404,30 @@ fn from_changed_nothing_leads_back_by_itself() {
         ..state(0, 1_000)
     });
     let back = step(&changed, &page(1, 1_000));
-    assert_eq!((back.change, &back.hold), (None, &HoldStep::Keep));
-    changed.gone_since = Some(at(-100));
-    let gone = gone_step(&changed, 100);
-    assert_eq!(gone.change, None, "nor does a gap in between");
+    assert_eq!(back.change, None);
+    let asked = opened(&back);
+    assert_eq!(
+        (asked.reason, asked.proposed.price),
+        (HoldReason::OtherItem, Some(yen(1_000))),
+        "where nothing waits a person is asked"
+    );
+    let waiting = held(changed.clone(), HoldReason::TitleChanged, 1, 1_000, 5_000);
+    assert_eq!(step(&waiting, &page(1, 1_000)).hold, HoldStep::Keep);
+    let mut no = waiting.clone();
+    no.hold.as_mut().unwrap().status = HoldStatus::Rejected;
+    assert_eq!(
+        step(&no, &page(1, 900)).hold,
+        HoldStep::Keep,
+        "who said no is not asked again"
+    );
+    let mut gap = waiting;
+    gap.gone_since = Some(at(-100));
+    let gone = gone_step(&gap, 100);
+    assert_eq!(
+        (gone.change, gone.hold),
+        (None, HoldStep::Keep),
+        "nor does a gap in between, and it takes nothing away"
+    );
 }
 
 #[test]
