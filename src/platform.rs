@@ -32,6 +32,9 @@ pub struct PlatformError {
     pub body: Option<Box<str>>,
 }
 
+/// The code of an address that leads to another item than the one asked for. Seen once it proves nothing.
+pub const MOVED: &str = "moved";
+
 impl Classified for PlatformError {
     fn class(&self) -> ErrorClass {
         self.class

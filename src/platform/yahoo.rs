@@ -13,8 +13,9 @@
 //! # What it promises
 //! An observation is complete, checked and of the item asked for, or there is none. A missing key, an unknown status, a
 //! cut page, a redesign, a login page: each is an error with a code and the paths concerned, never a stock of zero and
-//! never a price. `removed` and `soft_404` are errors of class `NotFound`: one sighting proves nothing, whoever watches
-//! looks again a minute later.
+//! never a price. `removed`, `soft_404` and `moved` (a redirect to another item) are errors of class `NotFound`: one
+//! sighting proves nothing, whoever watches looks again a minute later. A page that is about another item than the one
+//! asked for, without a redirect, is an answer that went astray: `other_item`, of class `Protocol`.
 //!
 //! # What the numbers mean
 //! `price` is what the page asks now, tax included: the current bid, the fixed price, or the last price of an ended

@@ -10,6 +10,7 @@
 //! 2. A page that is gone (404, 410, removed) means nothing the first time; seen again a minute later it is *dead* and its
 //!    stock is 0. Only then.
 //! 3. Another item under the same address (title, seller or id) is *changed*: stock 0 at once, and back only by a person.
+//!    An address that leads to another item is one when it still does so a minute later.
 //! 4. An open page whose end has passed is not yet anything: caches, extensions. It is read again until it says so itself
 //!    or until [`Rules::terminal_grace`] has passed.
 //! 5. What is out of stock has no price worth judging: the last one stays.
@@ -117,6 +118,8 @@ pub struct Accepted {
     pub ends_at: Option<DateTime<Utc>>,
     /// When the page was first seen gone or ended.
     pub gone_since: Option<DateTime<Utc>>,
+    /// Since when the address leads to another item. In memory alone: after a restart its minute begins anew.
+    pub moved_since: Option<DateTime<Utc>>,
     /// When the page behind all this was read.
     pub fetched_at: Option<DateTime<Utc>>,
     /// What waits, or was turned down.
@@ -128,6 +131,11 @@ impl Accepted {
     /// minute of confirmation begins anew.
     fn gone_since(&self, at: DateTime<Utc>) -> DateTime<Utc> {
         self.gone_since.filter(|since| *since <= at).unwrap_or(at)
+    }
+
+    /// Since when it leads elsewhere, seen to do so at `at`.
+    pub(super) fn moved_since(&self, at: DateTime<Utc>) -> DateTime<Utc> {
+        self.moved_since.filter(|since| *since <= at).unwrap_or(at)
     }
 }
 
@@ -141,6 +149,13 @@ pub enum Seen<'a> {
         /// When it said so.
         at: DateTime<Utc>,
     },
+    /// The server leads to another item.
+    Moved {
+        /// When it did so.
+        at: DateTime<Utc>,
+        /// Its words, with where it leads.
+        how: &'a str,
+    },
 }
 
 impl Seen<'_> {
@@ -149,7 +164,7 @@ impl Seen<'_> {
     pub fn at(&self) -> DateTime<Utc> {
         match self {
             Self::Page(page) => page.fetched_at,
-            Self::Gone { at } => *at,
+            Self::Gone { at } | Self::Moved { at, .. } => *at,
         }
     }
 }
@@ -257,6 +272,7 @@ pub fn judge(
     }
     let page = match seen {
         Seen::Gone { .. } => return gone(accepted, at, rules),
+        Seen::Moved { how, .. } => return moved(accepted, at, how, rules),
         Seen::Page(page) if page.status == ItemStatus::Removed || page.url_status == UrlStatus::Dead => {
             return gone(accepted, at, rules);
         }
@@ -342,8 +358,7 @@ fn gone(accepted: &Accepted, at: DateTime<Utc>, rules: &Rules) -> Judgement {
         passes_radius: false,
     };
     if at < confirmed_at {
-        // A little after the minute: the second sighting must not come too soon by a rounding.
-        step.recheck_at = confirmed_at.checked_add_signed(TimeDelta::seconds(2));
+        step.recheck_at = a_little_after(confirmed_at);
         return Judgement::Step(Box::new(step));
     }
     if before.is_some_and(|b| b.url_status == UrlStatus::Changed) {
@@ -360,7 +375,7 @@ fn gone(accepted: &Accepted, at: DateTime<Utc>, rules: &Rules) -> Judgement {
     Judgement::Step(Box::new(step))
 }
 
-/// Another item: nothing can be bought until a person says that it is the same after all.
+/// Another item's page: nothing can be bought until a person says that it is the same after all.
 fn changed(
     accepted: &Accepted,
     page: &Observation,
@@ -368,34 +383,21 @@ fn changed(
     cost_rule: CostRule,
     rules: &Rules,
 ) -> Judgement {
-    let at = page.fetched_at;
-    let shown = page.state(cost_rule, at);
-    let proposed = Proposal {
-        stock: shown.stock,
-        price: shown.price,
-    };
-    let before = accepted.state;
-    let was_changed = before.is_some_and(|b| b.url_status == UrlStatus::Changed);
+    let shown = page.state(cost_rule, page.fetched_at);
     let open = accepted.hold.as_deref().filter(|h| h.is_open());
-    let mass = accepted
-        .hold
-        .as_deref()
-        .filter(|h| is_held_in_mass(h, Shows::AnotherItem));
-    let reason = match (&other, open) {
-        (Some(other), _) => other.reason,
-        (None, Some(open)) => open.reason,
-        (None, None) => HoldReason::OtherItem,
-    };
-    let mut step = Step {
-        change: None,
-        hold: HoldStep::Keep,
+    let another = Another {
+        reason: match (&other, open) {
+            (Some(other), _) => other.reason,
+            (None, Some(open)) => open.reason,
+            (None, None) => HoldReason::OtherItem,
+        },
+        proposed: Proposal {
+            stock: shown.stock,
+            price: shown.price,
+        },
+        at: page.fetched_at,
         ends_at: page.ends_at,
-        gone_since: None,
-        adopt_title: false,
-        notice: None,
-        recheck_at: None,
         is_open: page.status == ItemStatus::Open,
-        passes_radius: false,
     };
     let detail = || {
         json!({
@@ -405,30 +407,92 @@ fn changed(
             "similarity_bp": other.as_ref().and_then(|o| o.similarity),
         })
     };
-    if was_changed {
-        // The person who looks at it should see what the page shows now. One who has turned it down is not asked again,
-        // but where nothing waits and nobody was asked, nobody could ever lead back.
-        let asked = accepted.hold.as_deref();
-        if asked.is_none_or(|h| h.is_open() && h.proposed != proposed) {
-            let deadline = open.map(|h| h.deadline);
-            step.hold = open_hold(reason, detail(), proposed, Meanwhile::Zero, at, rules, deadline);
-        }
-        return Judgement::Step(Box::new(step));
+    Judgement::Step(Box::new(another.step(accepted, detail, rules)))
+}
+
+/// The address leads to another item: one that does so for a minute is as good as one that shows it.
+fn moved(accepted: &Accepted, at: DateTime<Utc>, how: &str, rules: &Rules) -> Judgement {
+    let since = accepted.moved_since(at);
+    let confirmed_at = since.checked_add_signed(rules.confirm_after).unwrap_or(since);
+    if at < confirmed_at {
+        let reread_at = a_little_after(confirmed_at).unwrap_or(confirmed_at);
+        return Judgement::Unclear { reread_at };
     }
-    // Many at once were put on hold by the ledger: the emptying waits for its deadline like any other.
-    if mass.is_some_and(|m| !m.released_by_reading(at)) {
-        step.hold = HoldStep::Keep;
-        return Judgement::Step(Box::new(step));
-    }
-    step.passes_radius = mass.is_some();
-    let after = SourceState {
-        stock: Quantity::ZERO,
-        price: before.and_then(|b| b.price).or(shown.price),
-        url_status: UrlStatus::Changed,
+    let another = Another {
+        reason: HoldReason::OtherItem,
+        // Nothing is known of what could be bought there.
+        proposed: Proposal {
+            stock: Quantity::ZERO,
+            price: accepted.state.and_then(|s| s.price),
+        },
+        at,
+        ends_at: accepted.ends_at,
+        is_open: false,
     };
-    step.change = Change::between(before, after, false);
-    step.hold = open_hold(reason, detail(), proposed, Meanwhile::Zero, at, rules, None);
-    Judgement::Step(Box::new(step))
+    let detail = || json!({ "redirect": how });
+    Judgement::Step(Box::new(another.step(accepted, detail, rules)))
+}
+
+/// What is known of another item under the same address.
+struct Another {
+    reason: HoldReason,
+    proposed: Proposal,
+    at: DateTime<Utc>,
+    ends_at: Option<DateTime<Utc>>,
+    is_open: bool,
+}
+
+impl Another {
+    fn step(&self, accepted: &Accepted, detail: impl Fn() -> serde_json::Value, rules: &Rules) -> Step {
+        let Self {
+            reason,
+            proposed,
+            at,
+            ends_at,
+            is_open,
+        } = *self;
+        let before = accepted.state;
+        let known = accepted.hold.as_deref();
+        let mut step = Step {
+            change: None,
+            hold: HoldStep::Keep,
+            ends_at,
+            gone_since: None,
+            adopt_title: false,
+            notice: None,
+            recheck_at: None,
+            is_open,
+            passes_radius: false,
+        };
+        if before.is_some_and(|b| b.url_status == UrlStatus::Changed) {
+            // The person who looks at it should see what the page shows now. One who has turned it down is not asked
+            // again, but where nothing waits and nobody was asked, nobody could ever lead back.
+            if known.is_none_or(|h| h.is_open() && h.proposed != proposed) {
+                let deadline = known.map(|h| h.deadline);
+                step.hold = open_hold(reason, detail(), proposed, Meanwhile::Zero, at, rules, deadline);
+            }
+            return step;
+        }
+        // Many at once were put on hold by the ledger: the emptying waits for its deadline like any other.
+        let mass = known.filter(|h| is_held_in_mass(h, Shows::AnotherItem));
+        if mass.is_some_and(|m| !m.released_by_reading(at)) {
+            return step;
+        }
+        step.passes_radius = mass.is_some();
+        let after = SourceState {
+            stock: Quantity::ZERO,
+            price: before.and_then(|b| b.price).or(proposed.price),
+            url_status: UrlStatus::Changed,
+        };
+        step.change = Change::between(before, after, false);
+        step.hold = open_hold(reason, detail(), proposed, Meanwhile::Zero, at, rules, None);
+        step
+    }
+}
+
+/// When to look for a confirmation: the second sighting must not come too soon by a rounding.
+fn a_little_after(confirmed_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    confirmed_at.checked_add_signed(TimeDelta::seconds(2))
 }
 
 /// The page shows the item.
@@ -474,7 +538,7 @@ fn ordinary(
         if ended && !explained && !dead {
             step.recheck_at = at
                 .checked_add_signed(rules.confirm_after)
-                .and_then(|t| t.checked_add_signed(TimeDelta::seconds(2)));
+                .and_then(a_little_after);
         }
         settle(accepted, &mut step, after, at, (Shows::TheItem, explained));
         return Judgement::Step(Box::new(step));

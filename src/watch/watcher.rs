@@ -76,6 +76,13 @@ pub enum Sight {
         /// When.
         at: DateTime<Utc>,
     },
+    /// The server leads to another item.
+    Moved {
+        /// When.
+        at: DateTime<Utc>,
+        /// Its words, with where it leads.
+        how: Arc<str>,
+    },
 }
 
 /// What came of a [`See`].
@@ -139,6 +146,7 @@ impl From<&WatchRow> for Known {
                 seller: row.seller_id.as_deref().map(SellerMark::of),
                 ends_at: row.ends_at,
                 gone_since: row.gone_since,
+                moved_since: None,
                 fetched_at: row.last_verified_at,
                 hold: row.hold.filter(still_speaks).map(Box::new),
             },
@@ -174,7 +182,7 @@ impl Watcher {
         let accepted = &known.accepted;
         let page = match &see.sight {
             Sight::Page(page) => Some(page),
-            Sight::Gone { .. } => None,
+            Sight::Gone { .. } | Sight::Moved { .. } => None,
         };
         let adopted = page.filter(|_| step.adopt_title);
         let title = adopted.filter(|p| accepted.title_hash != Some(p.title_hash));
@@ -198,6 +206,7 @@ impl Watcher {
         to_be.seller = seller.map(SellerMark::of).or(accepted.seller);
         to_be.ends_at = step.ends_at;
         to_be.gone_since = step.gone_since;
+        to_be.moved_since = moved_since(accepted, &see.sight);
         to_be.fetched_at = Some(at);
         let is_news = step.change.is_some()
             || step.hold != HoldStep::Keep
@@ -295,6 +304,14 @@ impl Watcher {
     }
 }
 
+/// Since when the address leads elsewhere, after `sight`.
+fn moved_since(accepted: &Accepted, sight: &Sight) -> Option<DateTime<Utc>> {
+    match sight {
+        Sight::Moved { at, .. } => Some(accepted.moved_since(*at)),
+        Sight::Page(_) | Sight::Gone { .. } => None,
+    }
+}
+
 /// What will count once a record is committed.
 struct Next {
     known: Known,
@@ -328,12 +345,13 @@ impl Handler<See> for Watcher {
         if self.pending {
             return ready(Looked::Pending);
         }
-        let Some(known) = self.known.as_deref() else {
+        let Some(known) = self.known.as_deref_mut() else {
             return ready(Looked::Unseeded);
         };
         let seen = match &see.sight {
             Sight::Page(page) => Seen::Page(page),
             Sight::Gone { at } => Seen::Gone { at: *at },
+            Sight::Moved { at, how } => Seen::Moved { at: *at, how },
         };
         let at = seen.at();
         let judgement = judge(
@@ -350,10 +368,14 @@ impl Handler<See> for Watcher {
             }
             Judgement::NeedsBackground => return ready(Looked::NeedsBackground),
             Judgement::Unclear { reread_at } => {
+                known.accepted.moved_since = moved_since(&known.accepted, &see.sight);
                 add(&self.env.counters.unclear, 1);
                 return ready(Looked::Unclear { reread_at });
             }
             Judgement::Step(step) => *step,
+        };
+        let Some(known) = self.known.as_deref() else {
+            return ready(Looked::Unseeded);
         };
         let (record, next) = self.record(known, &see, at, step);
         fail::fail_point!("fp3_parsed");

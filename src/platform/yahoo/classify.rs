@@ -149,7 +149,9 @@ fn said(code: Code) -> &'static str {
         Code::Removed => "the item's page is gone",
         Code::NotHtml => "the answer is not an HTML page",
         Code::Truncated => "the page breaks off before its end",
-        Code::Contract | Code::OtherItem | Code::TooLarge => "the page is not what the contract says",
+        Code::Contract | Code::OtherItem | Code::Moved | Code::TooLarge => {
+            "the page is not what the contract says"
+        }
     }
 }
 

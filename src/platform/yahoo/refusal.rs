@@ -10,6 +10,8 @@ pub(super) enum Code {
     Contract,
     /// An item page, but of another item than the one asked for.
     OtherItem,
+    /// A redirect to another item.
+    Moved,
     /// The page breaks off.
     Truncated,
     /// No HTML at all.
@@ -49,6 +51,7 @@ impl Code {
         match self {
             Self::Contract => "contract",
             Self::OtherItem => "other_item",
+            Self::Moved => crate::platform::MOVED,
             Self::Truncated => "truncated",
             Self::NotHtml => "not_html",
             Self::TooLarge => "too_large",
@@ -77,7 +80,7 @@ impl Code {
             | Self::AccessDenied
             | Self::Maintenance
             | Self::AgeGate => ErrorClass::Blocked,
-            Self::Soft404 | Self::Removed => ErrorClass::NotFound,
+            Self::Soft404 | Self::Removed | Self::Moved => ErrorClass::NotFound,
             Self::Contract
             | Self::OtherItem
             | Self::NotHtml

@@ -179,7 +179,7 @@ impl YahooSource {
             (target.origin() == same.origin()).then(|| SourceProductId::new(other).ok())?
         });
         match other_item {
-            Some(other) if other != *id => told(Code::OtherItem, "redirected to another item"),
+            Some(other) if other != *id => told(Code::Moved, "redirected to another item"),
             _ => Err(refused(
                 id,
                 &format!("redirected to {shown}, which is not followed"),

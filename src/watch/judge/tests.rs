@@ -62,6 +62,7 @@ fn accepted(pieces: i64, price: i64) -> Accepted {
         seller: Some(SellerMark::of("seller")),
         ends_at: Some(at(10_000)),
         gone_since: None,
+        moved_since: None,
         fetched_at: Some(at(0)),
         hold: None,
     }
@@ -445,6 +446,40 @@ fn a_gone_page_is_dead_when_it_is_still_gone_a_minute_later() {
     let dead = gone_step(&once, 162).change.unwrap();
     assert_eq!(dead.after.url_status, UrlStatus::Dead);
     assert!(dead.empties() && !dead.explained);
+}
+
+#[test]
+fn an_address_that_leads_elsewhere_is_changed_when_it_still_does_a_minute_later() {
+    let led = |accepted: &Accepted, s| {
+        let seen = Seen::Moved {
+            at: at(s),
+            how: "to x2",
+        };
+        judge(accepted, seen, CostRule::BuyNow, None, &Rules::default())
+    };
+    let mut known = accepted(1, 1_000);
+    assert_eq!(led(&known, 100), Judgement::Unclear { reread_at: at(162) });
+    // One that was gone a minute ago has not led anywhere yet.
+    known.gone_since = Some(at(-100));
+    assert_eq!(led(&known, 100), Judgement::Unclear { reread_at: at(162) });
+    known.moved_since = Some(at(100));
+    assert_eq!(led(&known, 130), Judgement::Unclear { reread_at: at(162) });
+    let Judgement::Step(step) = led(&known, 162) else {
+        panic!();
+    };
+    let change = step.change.unwrap();
+    assert!(change.empties() && !change.explained && !step.passes_radius);
+    assert_eq!(change.after.url_status, UrlStatus::Changed);
+    let hold = opened(&step);
+    assert_eq!(
+        (hold.reason, hold.meanwhile, hold.detail["redirect"].as_str()),
+        (HoldReason::OtherItem, Meanwhile::Zero, Some("to x2"))
+    );
+    assert_eq!(
+        gone_step(&known, 162).gone_since,
+        Some(at(-100)),
+        "the two are told apart"
+    );
 }
 
 #[test]

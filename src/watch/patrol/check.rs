@@ -2,8 +2,8 @@
 
 use super::PatrolEnv;
 use crate::domain::{ErrorClass, Observation, SourceProductId, WatchId};
-use crate::platform::PlatformError;
 use crate::platform::gateway::{Observe, was_never_sent};
+use crate::platform::{MOVED, PlatformError};
 use crate::resilience::Permit;
 use crate::store::{StoreError, history, watches};
 use crate::supervision::{DynHandle, SendError};
@@ -93,6 +93,10 @@ async fn one(env: &PatrolEnv, picked: Picked, look: Result<Observation, Platform
             Sight::Page(Arc::new(page))
         }
         Err(error) if was_never_sent(&error) => return Outcome::GivenBack,
+        Err(error) if &*error.code == MOVED => Sight::Moved {
+            at: storable(env.clock.now()),
+            how: error.message.into(),
+        },
         Err(error) if error.class == ErrorClass::NotFound => Sight::Gone {
             at: storable(env.clock.now()),
         },

@@ -207,6 +207,7 @@ pub fn is_committed(recorded: &Recorded, version: i64) -> bool {
 pub enum Page {
     Shows(Box<Observation>),
     NotFound,
+    Moved,
     Drifted,
 }
 
@@ -245,6 +246,7 @@ impl Market {
                 Ok(page)
             }
             Some(Page::Drifted) => Err(error(ErrorClass::Protocol, "contract", &["item.quantity"])),
+            Some(Page::Moved) => Err(error(ErrorClass::NotFound, "moved", &[])),
             Some(Page::NotFound) | None => Err(error(ErrorClass::NotFound, "not_found", &[])),
         }
     }

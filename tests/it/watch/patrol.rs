@@ -5,7 +5,7 @@ use crate::support::wait::until;
 use chrono::TimeDelta;
 use std::sync::Arc;
 use std::time::Duration;
-use zaikoban::domain::{UrlStatus, Version, WatchId};
+use zaikoban::domain::{HoldReason, UrlStatus, Version, WatchId};
 use zaikoban::watch::holds::{Decision, decide};
 use zaikoban::watch::{CheckNow, CountersSnapshot, Reconsider, Refresh};
 
@@ -115,6 +115,35 @@ async fn a_gone_page_is_dead_only_after_a_minute() {
         shop.number("SELECT wanted_quantity FROM listing_platforms").await,
         0
     );
+}
+
+#[actix::test]
+async fn an_address_that_leads_to_another_item_is_changed_only_after_a_minute() {
+    let shop = Shop::new(2).await;
+    let market = Market::new(&shop.clock, 2);
+    (1..=2).for_each(|id| market.set(id, Page::Moved));
+    let mut watching = shop.watching(&market).await;
+    ready(&mut watching).await;
+    until("the first sightings", || async {
+        (numbers(&shop).unclear >= 2).then_some(())
+    })
+    .await;
+    // The one was led astray once; the other is led there still.
+    market.set(2, Page::Shows(Box::new(page(&shop.clock, 2, 1, 1_000))));
+    shop.clock.advance(TimeDelta::seconds(63));
+    until("the second", || async {
+        (shop.row(1).await.version == Version(2)).then_some(())
+    })
+    .await;
+    let row = shop.row(1).await;
+    assert_eq!(
+        row.state.map(|s| (s.stock.get(), s.url_status)),
+        Some((0, UrlStatus::Changed))
+    );
+    assert_eq!(row.hold.map(|h| h.reason), Some(HoldReason::OtherItem));
+    let told = "SELECT detail->>'redirect' FROM holds";
+    assert!(shop.t.text(told).await.contains("moved"));
+    assert_eq!(shop.row(2).await.state, Some(state(1, 1_000)));
 }
 
 #[actix::test]

@@ -126,10 +126,10 @@ async fn a_page_has_the_time_that_the_settings_give_it() {
 async fn a_redirect_is_followed_once_and_only_to_the_same_item() {
     for (target, expected, requests) in [
         ("/jp/auction/m1122334455?x=1", Ok(()), 2),
-        ("/jp/auction/m1122334456", Err("other_item"), 1),
+        ("/jp/auction/m1122334456", Err("moved"), 1),
         (
             "https://auctions.yahoo.co.jp/jp/auction/m1122334456",
-            Err("other_item"),
+            Err("moved"),
             1,
         ),
         (
