@@ -139,23 +139,53 @@ pub async fn lock(conn: &mut AsyncPgConnection, id: HoldId) -> Result<Hold, Stor
     first(records, id)
 }
 
-/// Open holds of watches whose deadline has passed at `now`, the longest first; at most `limit`.
+/// An open hold of a watch whose deadline has passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverdueHold {
+    /// The row.
+    pub id: HoldId,
+    /// The watch.
+    pub watch_id: WatchId,
+    /// What happens now; what stands there when it is none of ours.
+    pub default_action: Result<HoldDefault, String>,
+}
+
+/// Open holds of watches whose deadline has passed at `now`, by id, after `after`; at most `limit`. Only what is needed to
+/// settle them, and a row that cannot be understood is that row's trouble.
 ///
 /// # Errors
-/// When the database is away or refuses, or a row cannot be understood.
+/// When the database is away or refuses.
 pub async fn overdue(
     conn: &mut AsyncPgConnection,
     now: DateTime<Utc>,
+    after: HoldId,
     limit: i64,
-) -> Result<Vec<Hold>, StoreError> {
-    let query = diesel::sql_query(concat!(
-        hold_sql!(),
-        " WHERE h.status = 'open' AND h.watch_id IS NOT NULL AND h.deadline <= $1 ORDER BY h.deadline LIMIT $2"
-    ))
+) -> Result<Vec<OverdueHold>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        id: i64,
+        #[diesel(sql_type = BigInt)]
+        watch_id: i64,
+        #[diesel(sql_type = Text)]
+        default_action: String,
+    }
+    let query = diesel::sql_query(
+        "SELECT id, watch_id, default_action FROM holds \
+         WHERE status = 'open' AND watch_id IS NOT NULL AND deadline <= $1 AND id > $2 ORDER BY id LIMIT $3",
+    )
     .bind::<Timestamptz, _>(now)
+    .bind::<BigInt, _>(after.0)
     .bind::<BigInt, _>(limit);
-    let records: Vec<Record> = hot(query).load(conn).await?;
-    records.into_iter().map(Record::read).collect()
+    let rows: Vec<Row> = hot(query).load(conn).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| OverdueHold {
+            id: HoldId(row.id),
+            watch_id: WatchId(row.watch_id),
+            default_action: parse("default_action", &row.default_action),
+        })
+        .collect())
 }
 
 fn first(records: Vec<Record>, id: HoldId) -> Result<Hold, StoreError> {

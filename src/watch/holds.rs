@@ -14,7 +14,7 @@ use crate::domain::{
 };
 use crate::pricing::PriceBook;
 use crate::store::Connection as AsyncPgConnection;
-use crate::store::holds::{self, Hold};
+use crate::store::holds::{self, Hold, OverdueHold};
 use crate::store::ledger::{HoldWrite, StateWrite, apply};
 use crate::store::watches::{self, WatchRow};
 use crate::store::{Db, StoreError};
@@ -80,9 +80,11 @@ pub struct Overdue {
     pub decided: Vec<WatchId>,
     /// Holds that a new reading decides.
     pub recheck: Vec<(HoldId, WatchId)>,
+    /// Holds that cannot be decided, and why.
+    pub failed: Vec<(HoldId, String)>,
 }
 
-/// How many overdue holds are looked at in one go; the others wait for the next.
+/// How many overdue holds are read in one go.
 const OVERDUE_AT_ONCE: i64 = 500;
 /// Another transaction in the way is tried again this often.
 const TRIES: u32 = 5;
@@ -125,34 +127,50 @@ pub async fn decide(
 
 /// Decides the holds whose deadline has passed and whose default needs no reading; names the others.
 ///
+/// All that are overdue, however many cannot be resolved (a page that stays unreadable, a watch that is paused): these
+/// wait for a person and must not stand before the rest. One that cannot be decided is named and left alone.
+///
 /// # Errors
-/// Those of the store; what was decided before stays decided.
+/// When the database is away; what was decided before stays decided.
 pub async fn settle_overdue(env: &HoldsEnv) -> Result<Overdue, StoreError> {
-    let overdue = {
-        let mut conn = env.db.conn().await?;
-        holds::overdue(&mut conn, env.clock.now(), OVERDUE_AT_ONCE).await?
-    };
-    let mut settled = Overdue::default();
-    for hold in overdue {
-        let Some(watch) = hold.watch_id else {
-            continue;
+    let (mut settled, mut after) = (Overdue::default(), HoldId(0));
+    loop {
+        let overdue = {
+            let mut conn = env.db.conn().await?;
+            holds::overdue(&mut conn, env.clock.now(), after, OVERDUE_AT_ONCE).await?
         };
-        let decision = match hold.default_action {
-            HoldDefault::Recheck => {
-                settled.recheck.push((hold.id, watch));
-                continue;
-            }
-            HoldDefault::Accept => Decision::Accept,
-            HoldDefault::Reject => Decision::Reject,
+        let Some(last) = overdue.last() else {
+            return Ok(settled);
         };
-        match decide(env, hold.id, decision, BY_DEADLINE, None).await {
-            Ok(_) => settled.decided.push(watch),
-            // A person or a newer page was faster.
-            Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
-            Err(error) => return Err(error),
+        after = last.id;
+        for hold in overdue {
+            settle_one(env, hold, &mut settled).await?;
         }
     }
-    Ok(settled)
+}
+
+async fn settle_one(env: &HoldsEnv, hold: OverdueHold, settled: &mut Overdue) -> Result<(), StoreError> {
+    let OverdueHold { id, watch_id, .. } = hold;
+    let decision = match hold.default_action {
+        Ok(HoldDefault::Recheck) => {
+            settled.recheck.push((id, watch_id));
+            return Ok(());
+        }
+        Ok(HoldDefault::Accept) => Decision::Accept,
+        Ok(HoldDefault::Reject) => Decision::Reject,
+        Err(problem) => {
+            settled.failed.push((id, problem));
+            return Ok(());
+        }
+    };
+    match decide(env, id, decision, BY_DEADLINE, None).await {
+        Ok(_) => settled.decided.push(watch_id),
+        // A person or a newer page was faster.
+        Err(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {}
+        Err(error) if error.is_outage() => return Err(error),
+        Err(error) => settled.failed.push((id, error.to_string())),
+    }
+    Ok(())
 }
 
 async fn write(

@@ -237,6 +237,12 @@ impl Round {
                     self.planner.check_now(id, now);
                 }
             }
+            Order::Confirm(ids) => {
+                let now = self.env.clock.now();
+                for id in ids.into_iter().filter(|id| self.slots.contains_key(id)) {
+                    self.planner.confirm(id, now);
+                }
+            }
         }
         set(
             &self.env.counters.products,

@@ -197,6 +197,17 @@ impl Planner {
         }
     }
 
+    /// Looks at a product for a confirmation, among the appointments that are due. Nobody waits for it: one that is backed
+    /// off after a failure and has its appointment at the end of that keeps it.
+    pub fn confirm(&mut self, id: WatchId, now: DateTime<Utc>) {
+        let now = self.tell(now);
+        let Some(at) = self.slots.find(id) else { return };
+        let slot = self.slots.get(at);
+        if slot.state != State::Parked || slot.event_at == NO_EVENT {
+            self.set_earlier_event(at, now, Call::Appointment);
+        }
+    }
+
     /// At most `n` products to look at now, the most valuable first; each is in flight from now on.
     pub fn pick(&mut self, now: DateTime<Utc>, n: usize) -> Vec<(WatchId, Why)> {
         let now = self.tell(now);

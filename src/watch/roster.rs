@@ -10,6 +10,8 @@
 //!
 //! The roster also looks after the deadlines of holds: it has the clock, the tables and the patrols at hand.
 
+mod asked;
+
 use super::counters::{Counters, add};
 use super::estimator::Rate;
 use super::holds::{self, HoldsEnv};
@@ -17,13 +19,14 @@ use super::planner::PlannedItem;
 use super::trouble;
 use super::watcher::{Known, Seed, Watcher, WatcherEnv};
 use crate::clock::Clock;
-use crate::domain::{HoldId, SellerMark, SourcePlatform, SourceProductId, WatchId};
+use crate::domain::{SellerMark, SourcePlatform, SourceProductId, WatchId};
 use crate::platform::Accepted;
 use crate::store::watches::{self, WatchRow};
 use crate::store::{Db, StoreError};
 use crate::supervision::{DynHandle, DynamicSpec, Life, Roster as Children, RosterCounts, RosterEvent};
 use crate::telemetry::ErrorChain;
 use actix::prelude::*;
+use asked::Asked;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -65,6 +68,8 @@ pub enum Order {
     Remove(WatchId),
     /// These are to be looked at now; those that are another patrol's are not its business.
     CheckNow(Vec<WatchId>),
+    /// What waits of these is overdue, and the next reading decides: they are looked at like any other appointment.
+    Confirm(Vec<WatchId>),
 }
 
 /// A product for a patrol.
@@ -143,8 +148,6 @@ type Seeds = Arc<Mutex<HashMap<WatchId, Box<Known>>>>;
 const CHUNK: i64 = 5_000;
 /// How often deadlines are looked at: a person's hour does not notice.
 const HOLDS_EVERY: Duration = Duration::from_secs(5);
-/// How soon a confirmation that was asked for is asked for again.
-const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// How soon a table that could not be read is read again.
 const READ_AGAIN: Duration = Duration::from_millis(500);
 
@@ -262,7 +265,7 @@ impl Crew {
         let stopping = self.life.stopping();
         let mut tick = tokio::time::interval(HOLDS_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut asked: HashMap<HoldId, Instant> = HashMap::new();
+        let mut asked = Asked::default();
         loop {
             self.life.beat();
             tokio::select! {
@@ -438,8 +441,12 @@ impl Crew {
     }
 
     fn check_now(&self, ids: &[WatchId]) {
+        self.tell_all(|| Order::CheckNow(ids.to_vec()));
+    }
+
+    fn tell_all(&self, order: impl Fn() -> Order) {
         for patrol in self.patrols.lock().values() {
-            let _ = patrol.send(Order::CheckNow(ids.to_vec()));
+            let _ = patrol.send(order());
         }
     }
 
@@ -477,7 +484,7 @@ impl Crew {
     }
 
     /// Settles the holds whose deadline has passed; those that need a confirmation are looked at.
-    async fn settle_holds(&self, asked: &mut HashMap<HoldId, Instant>) {
+    async fn settle_holds(&self, asked: &mut Asked) {
         let overdue = match holds::settle_overdue(&self.env.holds).await {
             Ok(overdue) => overdue,
             Err(error) => {
@@ -486,21 +493,25 @@ impl Crew {
             }
         };
         let now = Instant::now();
-        asked.retain(|id, at| {
-            overdue.recheck.iter().any(|(hold, _)| hold == id)
-                && now.saturating_duration_since(*at) < ASK_AGAIN
-        });
+        asked.forget_old(now);
         if !overdue.decided.is_empty() {
             self.reconsider(&overdue.decided).await;
         }
-        let mut look: Vec<WatchId> = Vec::new();
-        for (hold, watch) in overdue.recheck {
-            if asked.insert(hold, now).is_none() {
-                look.push(watch);
+        for (hold, why) in overdue.failed {
+            if !asked.is_due(hold, now) {
+                continue;
             }
+            tracing::error!(hold.id = %hold, "Hold `{hold}` cannot be settled at its deadline: {why}");
+            trouble::unsettled_hold(&self.env.db, hold, &why).await;
         }
+        let look: Vec<WatchId> = overdue
+            .recheck
+            .into_iter()
+            .filter(|(hold, _)| asked.is_due(*hold, now))
+            .map(|(_, watch)| watch)
+            .collect();
         if !look.is_empty() {
-            self.check_now(&look);
+            self.tell_all(|| Order::Confirm(look.clone()));
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::ledger::{MassHeld, Record};
 use super::patrol::Tallied;
-use crate::domain::{ErrorClass, Platform, SourcePlatform, WatchId};
+use crate::domain::{ErrorClass, HoldId, Platform, SourcePlatform, WatchId};
 use crate::store::errors::{ErrorRecord, ErrorType, Severity, record_times};
 use crate::store::watches::{self, BadWatch};
 use crate::store::{Db, StoreError};
@@ -124,6 +124,21 @@ pub(super) async fn bad_watch(db: &Db, bad: &BadWatch) {
         severity: Severity::High,
         fingerprint: format!("bad_row:watch:{}", bad.watch_id),
         details: Some(json!({ "watch_id": bad.watch_id })),
+    };
+    write(db, &[(error, 1)]).await;
+}
+
+/// A hold that its deadline cannot settle.
+pub(super) async fn unsettled_hold(db: &Db, hold: HoldId, why: &str) {
+    let error = ErrorRecord {
+        error_type: ErrorType::ApiError,
+        code: Some("unsettled_hold".to_owned()),
+        message: format!("hold `{hold}` cannot be settled at its deadline and waits for a person: {why}"),
+        product_id: None,
+        platform: None,
+        severity: Severity::High,
+        fingerprint: format!("unsettled_hold:{hold}"),
+        details: Some(json!({ "hold_id": hold })),
     };
     write(db, &[(error, 1)]).await;
 }

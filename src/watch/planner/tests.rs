@@ -325,6 +325,29 @@ fn a_clock_set_back_moves_the_last_looks_with_it() {
 }
 
 #[test]
+fn confirmations_wait_their_turn_among_the_appointments_and_end_no_back_off() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1.0, Some(0)), at(10));
+    let ending = PlannedItem {
+        ends_at: Some(at(5)),
+        ..item(9.0, Some(0))
+    };
+    plan.insert(WatchId(2), ending, at(0));
+    plan.insert(WatchId(3), item(1e6, Some(0)), at(10));
+    plan.confirm(WatchId(1), at(20));
+    plan.confirm(WatchId(1), at(21));
+    assert_eq!(
+        plan.pick(at(22), 3),
+        [(WatchId(2), Why::Event), (WatchId(1), Why::Event)],
+        "an auction's end that is worth more goes first"
+    );
+    plan.on_err(WatchId(1), at(22));
+    plan.confirm(WatchId(1), at(30));
+    assert!(plan.pick(at(81), 3).iter().all(|(id, _)| id.0 != 1));
+    assert_eq!(plan.pick(at(82), 1), [(WatchId(1), Why::Event)]);
+}
+
+#[test]
 fn a_page_that_was_written_late_says_nothing_of_the_clock() {
     let mut plan = plan();
     plan.insert(WatchId(1), item(1.0, Some(0)), at(3_600));

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use diesel_async::SimpleAsyncConnection as _;
 use zaikoban::domain::{
     HoldDefault, HoldId, HoldReason, HoldStatus, ListingId, Meanwhile, NewHold, Proposal, Quantity,
-    SourceState, UrlStatus, Version,
+    SourceState, UrlStatus, Version, WatchId,
 };
 use zaikoban::store::StoreError;
 use zaikoban::store::holds::{self, HoldFilter};
@@ -319,6 +319,29 @@ async fn at_the_deadline_the_default_decides_or_a_reading_is_asked_for() {
     shop.clock.advance(TimeDelta::hours(2));
     let settled = settle_overdue(&shop.holds_env()).await.unwrap();
     assert_eq!(settled.recheck.iter().map(|r| r.0).collect::<Vec<_>>(), [waiting]);
+}
+
+#[actix::test]
+async fn a_thousand_that_cannot_be_resolved_and_a_bad_row_stand_before_nobody() {
+    let shop = Shop::new(1_101).await;
+    shop.t
+        .run(
+            "ALTER TABLE holds DROP CONSTRAINT holds_default_action_check;
+             INSERT INTO holds (product_id, watch_id, reason, detail, base_version, proposed_stock, meanwhile,
+                 default_action, deadline)
+             SELECT n, n, 'mass_change', '{}', 1, 0, 'keep',
+                 CASE n WHEN 600 THEN 'shrug' WHEN 601 THEN 'accept' WHEN 1101 THEN 'reject' ELSE 'recheck' END,
+                 now() - interval '1 day' + n * interval '1 second' FROM generate_series(1, 1101) n;
+             UPDATE holds SET proposed_stock = -1 WHERE watch_id = 601",
+        )
+        .await;
+    let settled = settle_overdue(&shop.holds_env()).await.unwrap();
+    assert_eq!(settled.recheck.len(), 1_098);
+    assert_eq!(settled.decided, [WatchId(1_101)], "the last of all");
+    let failed: Vec<&str> = settled.failed.iter().map(|(_, why)| why.as_str()).collect();
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert!(failed[0].contains("default_action"), "{failed:?}");
+    assert!(failed[1].contains("proposed_stock"), "{failed:?}");
 }
 
 #[actix::test]
