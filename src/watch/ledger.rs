@@ -47,6 +47,7 @@ use crate::pricing::PriceBook;
 use crate::store::{Db, StoreError};
 use crate::supervision::Life;
 use crate::telemetry::ErrorChain;
+use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
 use arc_swap::ArcSwap;
 use blast::Blast;
@@ -56,7 +57,7 @@ use pace::Pace;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// What the ledger works with. Outlives every life of the actor.
@@ -91,8 +92,11 @@ pub struct Ledger {
 /// A record, and who waits for it.
 struct Entry {
     record: Record,
-    answer: oneshot::Sender<Recorded>,
+    answer: Answer,
 }
+
+/// Nobody waits for a record that was only told.
+type Answer = Option<OneshotSender<Recorded>>;
 
 /// The first wait for a database that is away; it doubles up to [`LONGEST_WAIT`]. A restart takes a fifth of a second.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -139,18 +143,32 @@ impl Actor for Ledger {
 }
 
 impl Handler<Record> for Ledger {
-    type Result = ResponseFuture<Recorded>;
+    type Result = Taken;
 
     fn handle(&mut self, record: Record, _: &mut Self::Context) -> Self::Result {
-        let (answer, told) = oneshot::channel();
-        // The writer is gone only when this actor is ending: the sender then hears that from its handle.
-        let sent = self.intake.send(Entry { record, answer });
-        Box::pin(async move {
-            match (sent, told.await) {
-                (Ok(()), Ok(recorded)) => recorded,
-                _ => std::future::pending().await,
-            }
-        })
+        Taken {
+            record,
+            intake: self.intake.clone(),
+        }
+    }
+}
+
+/// A record on its way to the writer, which answers by itself: the sender's own channel goes with the record. No future
+/// waits in between, which costs a task for each and, detached from the actor as actix has it, would outlive it and keep
+/// the sender waiting for an answer that cannot come. When the writer ends, however it ends, the channel is dropped with
+/// it and the sender hears that at once.
+pub struct Taken {
+    record: Record,
+    intake: mpsc::UnboundedSender<Entry>,
+}
+
+impl MessageResponse<Ledger, Record> for Taken {
+    fn handle(self, _: &mut Context<Ledger>, answer: Option<OneshotSender<Recorded>>) {
+        // Refused only when the writer is gone, and the answer is dropped with what was sent.
+        let _ = self.intake.send(Entry {
+            record: self.record,
+            answer,
+        });
     }
 }
 
@@ -166,7 +184,7 @@ struct Writer {
 #[derive(Default)]
 struct Group {
     records: Vec<Record>,
-    answers: Vec<oneshot::Sender<Recorded>>,
+    answers: Vec<Answer>,
 }
 
 /// It is to stop, and the database is away.
@@ -316,7 +334,7 @@ impl Writer {
     }
 
     /// After the COMMIT: events, then answers.
-    fn tell(&self, records: &[Record], answers: Vec<oneshot::Sender<Recorded>>, recorded: Vec<Recorded>) {
+    fn tell(&self, records: &[Record], answers: Vec<Answer>, recorded: Vec<Recorded>) {
         let now = self.env.clock.now();
         fail::fail_point!("fp5_committed");
         for (record, recorded) in records.iter().zip(&recorded) {
@@ -328,8 +346,10 @@ impl Writer {
         }
         fail::fail_point!("fp6_told");
         for (answer, recorded) in answers.into_iter().zip(recorded) {
-            // A watcher that is no more reads the row when it lives again.
-            let _ = answer.send(recorded);
+            if let Some(answer) = answer {
+                // A watcher that is no more reads the row when it lives again.
+                let _ = answer.send(recorded);
+            }
         }
     }
 
@@ -365,7 +385,7 @@ impl Writer {
     }
 
     /// One record that the database will never take: an error row, and the watcher keeps what counts.
-    async fn reject(&self, records: &[Record], answers: Vec<oneshot::Sender<Recorded>>, error: &StoreError) {
+    async fn reject(&self, records: &[Record], answers: Vec<Answer>, error: &StoreError) {
         for record in records {
             tracing::error!(
                 watch.id = %record.watch_id, product.id = %record.product_id, error = %ErrorChain(error),

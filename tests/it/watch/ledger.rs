@@ -2,10 +2,12 @@
 
 use super::kit::{Shop, is_committed, news, state};
 use crate::support::wait::until;
+use diesel_async::SimpleAsyncConnection as _;
 use futures_util::future::join_all;
 use std::time::Duration;
 use zaikoban::domain::{ListingId, UrlStatus, Version};
-use zaikoban::watch::{Change, Recorded};
+use zaikoban::supervision::SendError;
+use zaikoban::watch::{Change, Ledger, Recorded};
 
 #[actix::test]
 async fn a_change_is_written_once_its_listing_follows_and_only_then_it_is_told() {
@@ -169,6 +171,56 @@ async fn while_the_database_is_away_nothing_is_acknowledged_and_nothing_is_lost(
     assert!(is_committed(&answer, 2), "{answer:?}");
     assert!(*can_commit.borrow());
     assert_eq!(shop.number("SELECT count(*) FROM stock_history").await, 1);
+}
+
+/// Makes the ledger panic.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct Boom;
+
+impl actix::Handler<Boom> for Ledger {
+    type Result = ();
+
+    fn handle(&mut self, _: Boom, _: &mut actix::Context<Self>) {
+        panic!("boom");
+    }
+}
+
+#[actix::test]
+async fn a_panic_answers_all_that_wait_at_once() {
+    let shop = Shop::new(20).await;
+    let (_tree, ledger) = shop.ledger().await;
+    let mut other = shop.t.db().conn().await.unwrap();
+    other
+        .batch_execute("BEGIN; SELECT 1 FROM inventory_management FOR UPDATE")
+        .await
+        .unwrap();
+    // Some are being written, the others are waiting to be.
+    let first = join_all((1..=10).map(|id| ledger.send(shop.change(id, state(1, 1_100), true))));
+    let boom = async {
+        until("the ledger writes", || async {
+            let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            (shop.number(waiting).await > 0).then_some(())
+        })
+        .await;
+        let second = join_all((11..=20).map(|id| ledger.send(shop.record(id, None))));
+        let (second, boom) = tokio::join!(second, ledger.send(Boom));
+        assert_eq!(boom, Err(SendError::Crashed));
+        second
+    };
+    let all = async { tokio::join!(first, boom) };
+    let (first, second) = tokio::time::timeout(Duration::from_secs(20), all)
+        .await
+        .expect("nobody is left waiting");
+    for answer in first.into_iter().chain(second) {
+        assert_eq!(answer.err(), Some(SendError::Crashed));
+    }
+    other.batch_execute("COMMIT").await.unwrap();
+    // The next life writes, whatever became of the records in its hands.
+    let answer = until("the next life", || async {
+        ledger.send(shop.record(20, None)).await.ok()
+    });
+    assert!(is_committed(&answer.await, 1));
 }
 
 #[actix::test]
