@@ -276,8 +276,11 @@ impl Writer {
             let records = Arc::new(records);
             match self.write(&records).await? {
                 Ok(recorded) => {
+                    let notices = trouble::notices(&records, &recorded);
                     self.tell(&records, answers, recorded);
-                    trouble::notices(&self.env.db, &records).await;
+                    if !notices.is_empty() {
+                        trouble::write(&self.env.db, &notices).await;
+                    }
                 }
                 Err(error) if records.len() > 1 => {
                     tracing::debug!(records = records.len(), %error, "A group of records is refused: it is halved");

@@ -2,7 +2,7 @@
 //!
 //! None of it may stop the watching: a row that cannot be written is logged, and the numbers have counted it.
 
-use super::ledger::{MassHeld, Record};
+use super::ledger::{MassHeld, Record, Recorded};
 use super::patrol::Tallied;
 use crate::domain::{ErrorClass, HoldId, Platform, SourcePlatform, WatchId};
 use crate::store::errors::{ErrorRecord, ErrorType, Severity, record_times};
@@ -57,16 +57,16 @@ pub(super) async fn rejected(db: &Db, rejected: &Record, why: &StoreError) {
     write(db, &[(error, 1)]).await;
 }
 
-/// Things that took effect and that a person should know.
-pub(super) async fn notices(db: &Db, records: &[Record]) {
-    let errors: Vec<_> = records
+/// Things that took effect and that a person should know, to be written: of what was not recorded nothing took effect.
+pub(super) fn notices(records: &[Record], recorded: &[Recorded]) -> Vec<(ErrorRecord, u64)> {
+    let took_effect =
+        |recorded: &Recorded| matches!(recorded, Recorded::Committed { .. } | Recorded::MassHeld { .. });
+    records
         .iter()
-        .filter_map(notice)
-        .map(|error| (error, 1))
-        .collect();
-    if !errors.is_empty() {
-        write(db, &errors).await;
-    }
+        .zip(recorded)
+        .filter(|(_, recorded)| took_effect(recorded))
+        .filter_map(|(record, _)| Some((notice(record)?, 1)))
+        .collect()
 }
 
 fn notice(of: &Record) -> Option<ErrorRecord> {
@@ -169,7 +169,7 @@ pub(super) async fn quarantined(db: &Db, watch: WatchId, source: SourcePlatform,
 }
 
 /// Whether they could be written; each with how often it was met.
-async fn write(db: &Db, errors: &[(ErrorRecord, u64)]) -> bool {
+pub(super) async fn write(db: &Db, errors: &[(ErrorRecord, u64)]) -> bool {
     let written = record_all(db, errors).await;
     if let Err(error) = &written {
         tracing::warn!(error = %ErrorChain(error), rows = errors.len(), "Errors could not be recorded");
