@@ -4,6 +4,7 @@
 //! one way in which a version comes about:
 //! - every row is written `WHERE version = base_version`; a row that was not written says that somebody was faster, and
 //!   the caller reads what stands there;
+//! - a look that is written already is not written again: one that moves no version is told by the time of its page;
 //! - a version that moves has exactly one row of history when stock or price moved, in the same transaction;
 //! - an open hold always stands on the current version: a write that moves the version supersedes the hold, takes its
 //!   place, or takes it along;
@@ -133,7 +134,7 @@ pub async fn touch(conn: &mut AsyncPgConnection, touches: &[Touch]) -> Result<Ha
 }
 
 /// Writes states, history and holds, inside the caller's transaction; answers those whose version was still the base and
-/// whose hold, where they decide one, was still open.
+/// whose hold, where they decide one, was still open. A look that was written already is not among them.
 ///
 /// No watch may stand in `writes` twice.
 ///
@@ -222,7 +223,8 @@ async fn update(
              AS n (id, base, moves, stock, price, currency, url, title, hash, seller, ends_at, gone_since, at, shape, \
                    hours, set_held, held)), \
          locked AS MATERIALIZED (SELECT m.id FROM inventory_management m JOIN n ON n.id = m.id \
-             WHERE m.version = n.base ORDER BY m.id FOR NO KEY UPDATE OF m) \
+             WHERE m.version = n.base AND (n.moves OR n.at IS NULL OR m.last_verified_at IS DISTINCT FROM n.at) \
+             ORDER BY m.id FOR NO KEY UPDATE OF m) \
          UPDATE inventory_management m SET \
              current_stock = CASE WHEN n.moves THEN n.stock ELSE m.current_stock END, \
              current_price = CASE WHEN n.moves THEN n.price ELSE m.current_price END, \

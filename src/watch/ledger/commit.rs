@@ -158,23 +158,29 @@ impl Outcome {
         if let Some(written) = self.written.get(&id) {
             let opened = written.opened.and_then(|hold| known(record, hold));
             let listings = self.moved.get(&record.product_id).cloned().unwrap_or_default();
-            return match (opened, record.news.as_deref()) {
-                (Some(hold), Some(news)) if news.is_mass_held() => Recorded::MassHeld {
-                    version: written.version,
-                    hold,
-                    change: news.change,
-                },
-                (opened, _) => committed(written.version, opened, listings),
-            };
+            return done(record, written.version, opened, listings);
         }
         match self.stale.get(&id) {
+            // Our own COMMIT, whose answer never came. Its listings are read from the tables by whoever wants them.
             Some(row) if record.made(row) => {
-                // Our own COMMIT, whose answer never came. Its listings are read from the tables by whoever wants them.
-                committed(row.version, row.hold.filter(KnownHold::is_open), Vec::new())
+                let opened = row.hold.filter(|_| record.opens_hold());
+                done(record, row.version, opened, Vec::new())
             }
             Some(row) => Recorded::Stale(Box::new(row.clone())),
             None => Recorded::Missing,
         }
+    }
+}
+
+/// What a record that is written is told.
+fn done(record: &Record, version: Version, opened: Option<KnownHold>, listings: Vec<ListingId>) -> Recorded {
+    match (opened, record.news.as_deref()) {
+        (Some(hold), Some(news)) if news.is_mass_held() => Recorded::MassHeld {
+            version,
+            hold,
+            change: news.change,
+        },
+        (opened, _) => committed(version, opened, listings),
     }
 }
 

@@ -169,12 +169,26 @@ impl Record {
         })
     }
 
-    /// Whether `row` is what this record would have made: the COMMIT whose answer was lost had its effect.
+    pub(super) fn opens_hold(&self) -> bool {
+        matches!(
+            self.news.as_deref(),
+            Some(News {
+                hold: HoldStep::Open(_),
+                ..
+            })
+        )
+    }
+
+    /// Whether `row` is what this record would have made: the COMMIT whose answer was lost had its effect. When what it
+    /// opened is decided already, the row has gone on, and its watcher should.
     pub(super) fn made(&self, row: &WatchRow) -> bool {
         let version = match self.news.as_ref().and_then(|n| n.change) {
             Some(_) => self.base_version.next(),
             None => self.base_version,
         };
-        row.version == version && row.last_verified_at == Some(self.fetched_at)
+        let is_waiting = row.hold.is_some_and(|h| h.is_open());
+        row.version == version
+            && row.last_verified_at == Some(self.fetched_at)
+            && (is_waiting || !self.opens_hold())
     }
 }

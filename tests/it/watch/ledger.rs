@@ -5,9 +5,11 @@ use crate::support::wait::until;
 use diesel_async::SimpleAsyncConnection as _;
 use futures_util::future::join_all;
 use std::time::Duration;
-use zaikoban::domain::{ListingId, UrlStatus, Version};
+use zaikoban::domain::{
+    HoldDefault, HoldReason, ListingId, Meanwhile, NewHold, Proposal, Quantity, UrlStatus, Version,
+};
 use zaikoban::supervision::SendError;
-use zaikoban::watch::{Change, Ledger, Recorded};
+use zaikoban::watch::{Change, HoldStep, Ledger, Notice, Recorded};
 
 #[actix::test]
 async fn a_change_is_written_once_its_listing_follows_and_only_then_it_is_told() {
@@ -107,6 +109,79 @@ async fn a_commit_whose_answer_was_lost_counts_once() {
     }
     assert_eq!(shop.number("SELECT count(*) FROM stock_history").await, 1);
     assert_eq!(shop.row(1).await.version, Version(2));
+}
+
+/// The same where no version tells: a hold is opened, and nothing else changes.
+#[actix::test]
+async fn a_hold_whose_commit_was_not_answered_is_opened_once() {
+    let shop = Shop::new(2).await;
+    let (_tree, ledger) = shop.ledger().await;
+    let hold = |reason| NewHold {
+        reason,
+        detail: serde_json::json!({}),
+        proposed: Proposal {
+            stock: Quantity::ZERO,
+            price: None,
+        },
+        meanwhile: Meanwhile::Keep,
+        default_action: HoldDefault::Recheck,
+        deadline: shop.clock.now(),
+        fetched_at: shop.clock.now(),
+    };
+    let mut news = news(None, true);
+    news.hold = HoldStep::Open(Box::new(hold(HoldReason::PriceStep)));
+    let record = shop.record(1, Some(news.clone()));
+    for _ in 0..2 {
+        match ledger.send(record.clone()).await.unwrap() {
+            Recorded::Committed { opened, .. } => assert_eq!(opened.map(|h| h.id.0), Some(1)),
+            other => panic!("{other:?}"),
+        }
+    }
+    news.hold = HoldStep::Open(Box::new(hold(HoldReason::MassChange)));
+    let mass = shop.record(2, Some(news));
+    for _ in 0..2 {
+        match ledger.send(mass.clone()).await.unwrap() {
+            Recorded::MassHeld { hold, .. } => assert_eq!(hold.id.0, 2),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(shop.number("SELECT count(*) FROM holds").await, 2);
+    // Decided before it was written again: what stands now is told, not what was.
+    shop.t
+        .run("UPDATE holds SET status = 'rejected', decided_at = now() WHERE id = 1")
+        .await;
+    let again = ledger.send(record).await.unwrap();
+    assert!(matches!(again, Recorded::Stale(_)), "{again:?}");
+    assert_eq!(shop.number("SELECT count(*) FROM holds").await, 2);
+}
+
+#[actix::test]
+async fn what_was_not_recorded_is_no_news_for_a_person() {
+    let shop = Shop::new(2).await;
+    let (_tree, ledger) = shop.ledger().await;
+    let rise = |id| {
+        let mut record = shop.change(id, state(1, 9_000), true);
+        record.news.as_mut().unwrap().notice = Some(Notice {
+            code: "price_rise",
+            message: "it rose".to_owned(),
+            detail: serde_json::json!({}),
+        });
+        record
+    };
+    shop.t
+        .run("UPDATE inventory_management SET version = 5 WHERE id = 1")
+        .await;
+    let answers = join_all([rise(1), rise(2), rise(3)].map(|record| ledger.send(record))).await;
+    assert!(matches!(answers[0], Ok(Recorded::Stale(_))), "{answers:?}");
+    assert!(matches!(answers[2], Ok(Recorded::Missing)), "{answers:?}");
+    let told = until("the notice", || async {
+        let rows = shop
+            .t
+            .text("SELECT string_agg(product_id::text, ',' ORDER BY product_id) FROM inventory_errors")
+            .await;
+        (!rows.is_empty()).then_some(rows)
+    });
+    assert_eq!(told.await, "2");
 }
 
 #[actix::test]
