@@ -62,6 +62,10 @@ pub trait Source: Send + Sync + 'static {
     /// Tells what counts of an item now, so that a source which reads twice what differs from it need not do so for what
     /// is known. Told for every watch when the daemon starts; an item never told about is read twice at first.
     fn accepted(&self, _id: &SourceProductId, _known: Accepted) {}
+
+    /// Much hangs on the next reading of an item (it releases what waits): a source that reads twice should do so, though
+    /// it has confirmed the same before.
+    fn doubt(&self, _id: &SourceProductId) {}
 }
 
 /// What was last accepted of a watched item.

@@ -239,8 +239,11 @@ impl Round {
             }
             Order::Confirm(ids) => {
                 let now = self.env.clock.now();
-                for id in ids.into_iter().filter(|id| self.slots.contains_key(id)) {
-                    self.planner.confirm(id, now);
+                for id in ids {
+                    if let Some(slot) = self.slots.get(&id) {
+                        self.env.adapter.doubt(&slot.item);
+                        self.planner.confirm(id, now);
+                    }
                 }
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! What costs a fraction of a millisecond runs where the answer arrived; a document tree is built on a blocking thread.
 //! A reading that differs from what was last accepted or confirmed is checked against the document before it leaves;
-//! so is one in a thousand of the others, to notice early that data and document have drifted apart.
+//! so is one by which what waits is to be released, and one in a thousand of the others, to notice early that data and
+//! document have drifted apart.
 
 use super::refusal::{Code, Refusal};
 use super::{Fast, PageBytes, canonical_url, extract_by_document, fast, request_url, source_product_id};
@@ -51,7 +52,8 @@ pub struct YahooSource {
 struct Known {
     /// What the product costs by; `None` while nobody said, then every number counts.
     rule: Option<CostRule>,
-    print: u64,
+    /// `None` when the next reading is to be confirmed whatever it shows.
+    print: Option<u64>,
 }
 
 impl YahooSource {
@@ -226,7 +228,7 @@ impl YahooSource {
     fn reads_twice(&self, seen: &Observation) -> bool {
         let page = self.pages.fetch_add(1, Ordering::Relaxed);
         let known = self.known.lock().get(&key(&seen.source_product_id)).copied();
-        let same = known.is_some_and(|known| known.print == print(seen, known.rule));
+        let same = known.is_some_and(|known| known.print == Some(print(seen, known.rule)));
         !same || page % SAMPLE_EVERY == SAMPLE_EVERY - 1
     }
 
@@ -239,7 +241,7 @@ impl YahooSource {
             key(&seen.source_product_id),
             Known {
                 rule,
-                print: print(seen, rule),
+                print: Some(print(seen, rule)),
             },
         );
     }
@@ -276,9 +278,15 @@ impl Source for YahooSource {
             key(id),
             Known {
                 rule: Some(rule),
-                print: hasher.finish(),
+                print: Some(hasher.finish()),
             },
         );
+    }
+
+    fn doubt(&self, id: &SourceProductId) {
+        if let Some(known) = self.known.lock().get_mut(&key(id)) {
+            known.print = None;
+        }
     }
 }
 

@@ -216,6 +216,8 @@ pub struct Market {
     pub clock: Clock,
     pub pages: Mutex<HashMap<String, Page>>,
     pub asked: AtomicU64,
+    /// Items whose next reading must be confirmed.
+    pub doubted: Mutex<Vec<String>>,
 }
 
 impl Market {
@@ -226,6 +228,7 @@ impl Market {
             clock: clock.clone(),
             pages: Mutex::new(pages.collect()),
             asked: AtomicU64::new(0),
+            doubted: Mutex::default(),
         })
     }
 
@@ -272,6 +275,10 @@ impl Source for Market {
         ids: &'a [SourceProductId],
     ) -> BoxFuture<'a, Vec<Result<Observation, PlatformError>>> {
         async move { ids.iter().map(|id| self.look(id)).collect() }.boxed()
+    }
+
+    fn doubt(&self, id: &SourceProductId) {
+        self.doubted.lock().push(id.as_str().to_owned());
     }
 }
 

@@ -330,6 +330,22 @@ async fn a_mass_hold_is_read_again_at_its_deadline_and_released() {
 }
 
 #[actix::test]
+async fn the_reading_that_releases_what_waits_is_to_be_confirmed() {
+    let shop = Shop::new(2).await;
+    let market = Market::new(&shop.clock, 2);
+    let mut watching = shop.watching(&market).await;
+    ready(&mut watching).await;
+    until("a first round", || async { (shop.checks() >= 2).then_some(()) }).await;
+    let overdue = "INSERT INTO holds (product_id, watch_id, reason, detail, base_version, proposed_stock, meanwhile, \
+                   default_action, deadline) VALUES (1, 1, 'mass_change', '{}', 1, 0, 'keep', 'recheck', now() - interval '1 day')";
+    shop.t.run(overdue).await;
+    until("the doubt", || async {
+        (*market.doubted.lock() == ["x1"]).then_some(())
+    })
+    .await;
+}
+
+#[actix::test]
 async fn a_clock_that_is_set_back_freezes_nothing() {
     let shop = Shop::new(3).await;
     let market = Market::new(&shop.clock, 3);
