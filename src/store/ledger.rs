@@ -236,7 +236,8 @@ async fn update(
              seller_id = COALESCE(n.seller, m.seller_id), ends_at = n.ends_at, gone_since = n.gone_since, \
              last_verified_at = COALESCE(n.at, m.last_verified_at), \
              rate_shape = COALESCE(n.shape, m.rate_shape), rate_hours = COALESCE(n.hours, m.rate_hours), \
-             held_reason = CASE WHEN n.set_held THEN n.held ELSE m.held_reason END \
+             held_reason = CASE WHEN n.set_held AND m.held_reason IS DISTINCT FROM 'quarantined' THEN n.held \
+                 ELSE m.held_reason END \
          FROM n JOIN locked USING (id) WHERE m.id = n.id AND m.version = n.base RETURNING m.id, m.version",
     )
     .bind::<Array<BigInt>, _>(ids(writes.iter().map(|w| w.watch_id)))
@@ -263,7 +264,8 @@ async fn update(
         .collect())
 }
 
-/// What `held_reason` becomes: `None` leaves it, `Some(None)` clears it.
+/// What `held_reason` becomes: `None` leaves it, `Some(None)` clears it. A quarantine is ended by nobody but a person who
+/// resumes the watch.
 fn held(write: &StateWrite) -> Option<Option<&'static str>> {
     match &write.hold {
         HoldWrite::Keep | HoldWrite::Decide { remember: true, .. } => None,

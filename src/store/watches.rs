@@ -32,8 +32,9 @@ macro_rules! row_sql {
          m.held_reason, h.id AS hold_id, h.reason AS hold_reason, h.status AS hold_status, h.proposed_stock, \
          h.proposed_price, h.currency::text AS hold_currency, h.default_action, h.deadline, \
          h.detail->>'url_status' AS hold_url_status \
-         FROM inventory_management m LEFT JOIN LATERAL (SELECT * FROM holds WHERE watch_id = m.id \
-         AND reason = m.held_reason ORDER BY id DESC LIMIT 1) h ON m.held_reason IS NOT NULL"
+         FROM inventory_management m LEFT JOIN LATERAL (SELECT * FROM holds WHERE m.held_reason IS NOT NULL \
+         AND watch_id = m.id AND (status = 'open' OR reason = m.held_reason) \
+         ORDER BY status = 'open' DESC, id DESC LIMIT 1) h ON TRUE"
     };
 }
 /// A watch as the roster needs it.
@@ -73,7 +74,7 @@ pub struct WatchRow {
     pub enabled: bool,
     /// Why something of it waits, if it does: a [`HoldReason`], or `quarantined`.
     pub held_reason: Option<Box<str>>,
-    /// The hold behind `held_reason`.
+    /// The open one, whatever `held_reason` says; else the one behind it, that a person turned down.
     pub hold: Option<KnownHold>,
 }
 
@@ -187,7 +188,7 @@ pub async fn count_seen_since(
     count(conn, query).await
 }
 
-/// Stops or takes up watching; answers those that moved. Resuming ends a quarantine.
+/// Stops or takes up watching; answers those that moved. Resuming ends a quarantine; what waited before it still waits.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -198,7 +199,9 @@ pub async fn set_enabled(
 ) -> Result<Vec<WatchId>, StoreError> {
     let query = diesel::sql_query(
         "UPDATE inventory_management SET monitoring_enabled = $2, updated_at = now(), \
-             held_reason = CASE WHEN $2 AND held_reason = 'quarantined' THEN NULL ELSE held_reason END \
+             held_reason = CASE WHEN $2 AND held_reason = 'quarantined' \
+                 THEN (SELECT reason FROM holds h WHERE h.watch_id = inventory_management.id AND h.status = 'open') \
+                 ELSE held_reason END \
          WHERE id = ANY($1) AND (monitoring_enabled <> $2 OR ($2 AND held_reason = 'quarantined')) RETURNING id",
     )
     .bind::<Array<BigInt>, _>(super::ledger::ids(watches.iter().copied()))
@@ -229,7 +232,8 @@ pub async fn quarantine(conn: &mut AsyncPgConnection, watch: WatchId) -> Result<
 pub async fn forget_identity(conn: &mut AsyncPgConnection, watch: WatchId) -> Result<(), StoreError> {
     let rows = diesel::sql_query(
         "UPDATE inventory_management SET title = '', title_hash = NULL, seller_id = NULL, url_status = 'active', \
-             held_reason = NULL, gone_since = NULL, version = version + (version > 0)::int, updated_at = now() \
+             held_reason = CASE WHEN held_reason = 'quarantined' THEN held_reason END, gone_since = NULL, \
+             version = version + (version > 0)::int, updated_at = now() \
          WHERE id = $1",
     )
     .bind::<BigInt, _>(watch.0)

@@ -10,6 +10,7 @@ use zaikoban::domain::{
 };
 use zaikoban::store::StoreError;
 use zaikoban::store::holds::{self, HoldFilter};
+use zaikoban::store::watches;
 use zaikoban::watch::holds::{Decision, decide, settle_overdue};
 use zaikoban::watch::{HoldStep, Recorded};
 
@@ -215,6 +216,47 @@ async fn a_version_that_moves_leaves_no_hold_on_the_old_one() {
     record.news.as_mut().unwrap().hold = HoldStep::Clear;
     assert!(is_committed(&ledger.send(record).await.unwrap(), 2));
     assert_eq!(shop.t.text("SELECT status FROM holds").await, "superseded");
+}
+
+#[actix::test]
+async fn a_quarantine_loses_no_hold_and_a_decision_ends_no_quarantine() {
+    let shop = Shop::new(2).await;
+    let id = open_step(&shop).await;
+    let held = "SELECT COALESCE(held_reason, 'nothing') FROM inventory_management WHERE id = 1";
+    let resume = async || {
+        let mut conn = shop.t.db().conn().await.unwrap();
+        watches::set_enabled(&mut conn, &[WatchId(1), WatchId(2)], true)
+            .await
+            .unwrap();
+    };
+    let quarantine = async || {
+        let mut conn = shop.t.db().conn().await.unwrap();
+        watches::quarantine(&mut conn, WatchId(1)).await.unwrap();
+        watches::quarantine(&mut conn, WatchId(2)).await.unwrap();
+    };
+    quarantine().await;
+    assert_eq!(
+        shop.row(1).await.hold.map(|h| h.id),
+        Some(id),
+        "it is still known"
+    );
+    resume().await;
+    assert_eq!(shop.t.text(held).await, "price_step");
+    assert_eq!(shop.row(1).await.hold.map(|h| h.id), Some(id));
+    assert_eq!(shop.row(2).await.held_reason, None);
+    // A person decides while it is in quarantine.
+    quarantine().await;
+    decide(&shop.holds_env(), id, Decision::Accept, "mika", None)
+        .await
+        .unwrap();
+    assert_eq!(
+        shop.t.text(held).await,
+        "quarantined",
+        "only a person who resumes it ends that"
+    );
+    assert_eq!(shop.row(1).await.hold, None);
+    resume().await;
+    assert_eq!(shop.t.text(held).await, "nothing");
 }
 
 #[actix::test]
