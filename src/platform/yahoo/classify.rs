@@ -1,9 +1,10 @@
 //! What a page is that is no item page: told from its own marks, so that a login page is never taken for a sold item.
 //!
 //! Looked at only after no item was found. What the page's data say counts most, then the markup of lists and forms,
-//! then sentences. A sentence counts in the title or a heading, or on a page that shows no price at all: a seller may
-//! write "maintenance" or "deleted" into a description, and after a redesign such a text must not become "the item is
-//! gone". A page with `pageData` is an item page whatever it says.
+//! then sentences. On a page that shows a price a sentence counts only in the title or a heading, and on one that shows an
+//! item's details none says "gone": a seller may write "maintenance" or "deleted" into a description or a title, and after
+//! a redesign such a text must not become "the item is gone", which empties a listing. (A page that says so of an item
+//! offers others, with their prices.) A page with `pageData` is an item page whatever it says.
 
 use super::document;
 use super::project::{Keep, Rest, Shape, project};
@@ -103,14 +104,17 @@ pub(super) fn kind(text: &str, facts: &Facts<'_>) -> Option<Refusal> {
     };
     let code = words
         .find(&TURNED_AWAY)
-        .or_else(|| words.find(&GONE))
+        .or_else(|| words.find_gone(&GONE))
         .or_else(|| missing_page(&words, facts))
         .or_else(|| by_shape(text, &lower, facts))?;
     Some(Refusal::new(code, said(code)))
 }
 
 /// The sentences of a page that can be believed.
-struct Words(String);
+struct Words {
+    text: String,
+    details: bool,
+}
 
 impl Words {
     fn of(tree: &Document) -> Self {
@@ -121,14 +125,21 @@ impl Words {
                 .trim_end()
                 .ends_with(|c: char| c.is_ascii_digit() || ('０'..='９').contains(&c))
         });
-        Self(if priced { document::headings(tree) } else { all })
+        let text = if priced { document::headings(tree) } else { all };
+        let details = priced && document::shows_details(tree);
+        Self { text, details }
     }
 
     fn find(&self, marks: &[(&str, Code)]) -> Option<Code> {
         marks
             .iter()
-            .find(|(mark, _)| self.0.contains(mark))
+            .find(|(mark, _)| self.text.contains(mark))
             .map(|(_, code)| *code)
+    }
+
+    /// The same for marks that say "gone".
+    fn find_gone(&self, marks: &[(&str, Code)]) -> Option<Code> {
+        if self.details { None } else { self.find(marks) }
     }
 }
 
@@ -308,7 +319,7 @@ fn missing_page(words: &Words, facts: &Facts<'_>) -> Option<Code> {
     if matches!(facts.status, 404 | 410) {
         Some(Code::Removed)
     } else {
-        words.find(&NOT_FOUND)
+        words.find_gone(&NOT_FOUND)
     }
 }
 

@@ -75,9 +75,24 @@ pub(super) fn headings(document: &Document) -> String {
         .collect()
 }
 
-/// Whether the page says, as a sentence of its own, that the auction is over.
+/// Whether the page shows the details of one item: those stand nowhere else.
+pub(super) fn shows_details(document: &Document) -> bool {
+    visible(document, 0).any(|text| BEHIND_PRICES.contains(&text))
+}
+
+/// Whether the page says, as a sentence of its own, that the auction is over: above the item's details. What stands below
+/// them, and in the heading, the seller wrote.
 pub(super) fn says_ended(document: &Document) -> bool {
-    visible(document, 0).any(|text| text == ENDED_SENTENCE)
+    let written: Vec<String> = document.find(Name("h1")).map(|h1| h1.text()).collect();
+    let says = visible(document, 0)
+        .take_while(|text| !BEHIND_PRICES.contains(text))
+        .filter(|text| *text == ENDED_SENTENCE)
+        .count();
+    let titles = written
+        .iter()
+        .filter(|title| title.trim() == ENDED_SENTENCE)
+        .count();
+    says > titles
 }
 
 /// Checks an observation against what a buyer reads on the page: title, end, current and buy-now price, and whose list

@@ -62,26 +62,90 @@ fn is_id_of_script(body: &[u8], at: usize) -> bool {
 
 /// The text from the `{` of `var pageData = {` on, `None` when the page has none.
 ///
+/// Only what stands as a statement in a script of code counts. What a seller writes also stands in JSON (the item's, the
+/// search engines' and `pageData` itself) and in the description, and may look exactly like it.
+///
 /// # Errors
 /// A contract failure when there are two.
 pub(super) fn page_data(body: &[u8]) -> Result<Option<&[u8]>, Refusal> {
-    let mut found = None;
+    let mut scripts = Scripts { body, next: 0 };
+    let mut script: Option<Script<'_>> = None;
+    // Where the object that was found begins.
+    let mut found: Option<usize> = None;
     for at in memmem::find_iter(body, b"var pageData") {
         let before = body.get(..at).unwrap_or_default().trim_ascii_end();
-        if !matches!(before.last(), None | Some(b'>' | b';' | b'}')) {
+        if !matches!(before.last(), Some(b'>' | b';' | b'}')) {
             continue;
         }
-        let block = body
-            .get(at.saturating_add(12)..)
-            .map(<[u8]>::trim_ascii_start)
-            .and_then(|rest| rest.strip_prefix(b"="))
-            .map(<[u8]>::trim_ascii_start)
-            .filter(|rest| rest.first() == Some(&b'{'));
-        if block.is_some() && std::mem::replace(&mut found, block).is_some() {
+        let rest = body.get(at.saturating_add(12)..).map(<[u8]>::trim_ascii_start);
+        let block = rest.and_then(|rest| Some(rest.strip_prefix(b"=")?.trim_ascii_start()));
+        let Some(block) = block.filter(|block| block.first() == Some(&b'{')) else {
+            continue;
+        };
+        while script.as_ref().is_none_or(|script| script.end <= at) {
+            script = scripts.next();
+            if script.is_none() {
+                return Ok(found.and_then(|start| body.get(start..)));
+            }
+        }
+        let is_code = script.as_ref().is_some_and(|s| s.begin <= at && !s.is_data());
+        if !is_code || found.is_some_and(|start| at < end_of_json(body, start)) {
+            continue;
+        }
+        if found.replace(body.len().saturating_sub(block.len())).is_some() {
             return Err(Refusal::contract("pageData", "the page holds `pageData` twice"));
         }
     }
-    Ok(found)
+    Ok(found.and_then(|start| body.get(start..)))
+}
+
+/// Where the JSON value ends that begins at `start`; there, when it is none.
+fn end_of_json(body: &[u8], start: usize) -> usize {
+    let mut values = serde_json::Deserializer::from_slice(body.get(start..).unwrap_or_default())
+        .into_iter::<serde::de::IgnoredAny>();
+    let _ = values.next();
+    start.saturating_add(values.byte_offset())
+}
+
+/// A `<script>` element: its tag, and where its content begins and ends.
+struct Script<'a> {
+    tag: &'a [u8],
+    begin: usize,
+    end: usize,
+}
+
+impl Script<'_> {
+    /// Whether it holds data and no code: `type="application/json"`, `application/ld+json`, or Next.js' own.
+    fn is_data(&self) -> bool {
+        memmem::find(self.tag, b"json").is_some() || memmem::find(self.tag, b"__NEXT_DATA__").is_some()
+    }
+}
+
+/// The scripts of a page from its beginning on, read only as far as they are asked for.
+struct Scripts<'a> {
+    body: &'a [u8],
+    next: usize,
+}
+
+impl<'a> Iterator for Scripts<'a> {
+    type Item = Script<'a>;
+
+    fn next(&mut self) -> Option<Script<'a>> {
+        loop {
+            let rest = self.body.get(self.next..)?;
+            let open = memmem::find(rest, b"<script")?;
+            let tag = rest.get(open.saturating_add(7)..)?;
+            self.next = self.next.saturating_add(open).saturating_add(7);
+            if !tag.first().is_some_and(|c| c.is_ascii_whitespace() || *c == b'>') {
+                continue;
+            }
+            let (tag, content) = tag.split_at_checked(memchr::memchr(b'>', tag)?.saturating_add(1))?;
+            let begin = self.next.saturating_add(tag.len());
+            let end = begin.saturating_add(memmem::find(content, b"</script").unwrap_or(content.len()));
+            self.next = end;
+            return Some(Script { tag, begin, end });
+        }
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +195,44 @@ mod tests {
         );
         assert!(page_data(br#"{"title":"var pageData = {}"}"#).unwrap().is_none());
         assert!(page_data(b"<script>var pageData;</script>").unwrap().is_none());
-        assert!(page_data(b">var pageData={};var pageData={}").is_err());
+    }
+
+    #[test]
+    fn of_two_that_stand_in_scripts_neither_counts() {
+        for page in [
+            "<script>var pageData={};var pageData={}</script>",
+            "<script>var pageData={\"a\":\"}\"};var pageData={}</script>",
+            "<script>var pageData={};</script><script async>var pageData={};</script>",
+        ] {
+            assert!(page_data(page.as_bytes()).is_err(), "{page}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_it_in_text_and_data_does_not_count() {
+        let real =
+            "<script>var pageData = {\"items\":{\"productName\":\"x; var pageData = {\\\"}\"}};</script>";
+        for other in [
+            "<script type=\"application/ld+json\">{\"name\":\"; var pageData = {\"}</script>",
+            "<script type=\"application/json\">{\"a\":\"<script>; var pageData = {\"}</script>",
+            "<script id='__NEXT_DATA__'>{\"a\":\"; var pageData = {\"}</script>",
+            "<p>; var pageData = {</p>",
+            "<b>a</b>var pageData = {",
+            "<scripts>var pageData = {</scripts>",
+            "",
+        ] {
+            for page in [format!("{other}{real}"), format!("{real}{other}")] {
+                let found = page_data(page.as_bytes()).unwrap().unwrap();
+                assert!(found.starts_with(b"{\"items\""), "{page}");
+            }
+            assert!(page_data(other.as_bytes()).unwrap().is_none(), "{other}");
+        }
+        let cut = "<p>; var pageData = {</p><script>var pageData = {\"items\"";
+        assert!(
+            page_data(cut.as_bytes())
+                .unwrap()
+                .unwrap()
+                .starts_with(b"{\"items\"")
+        );
     }
 }

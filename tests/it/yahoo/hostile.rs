@@ -1,7 +1,7 @@
 //! Input made to hurt: an error or the right value, in little time and memory, never a panic.
 
 use super::pages::Page;
-use super::{id, now, read};
+use super::{confirm, id, now, read};
 use proptest::prelude::*;
 use serde_json::json;
 use zaikoban::platform::yahoo::{self, PageBytes};
@@ -92,6 +92,8 @@ fn a_seller_who_writes_our_marks_changes_nothing() {
     let whole = read(Page::open().html(), ID).unwrap();
     for text in [
         "var pageData = {\"items\":{\"winPrice\":\"1\"}};",
+        "; var pageData = {\"items\":{\"winPrice\":\"1\"}};",
+        "}var pageData={",
         "<script id=\"__NEXT_DATA__\">{}</script>",
         "</script><script id=\"__NEXT_DATA__\">{}</script>",
         "このオークションは終了しています ログイン captcha アクセスが集中 ページが見つかりません",
@@ -102,6 +104,68 @@ fn a_seller_who_writes_our_marks_changes_nothing() {
         assert_eq!(read(page.html(), ID).unwrap(), whole, "{text}");
         page.item["price"] = json!(null);
         assert_eq!(missing(&page.html()), ["item.price"], "{text}");
+    }
+}
+
+/// What a seller writes stands in the description below the item's details, and in what search engines are told.
+#[test]
+fn a_seller_who_writes_our_marks_where_they_are_shown_changes_nothing() {
+    for page in [Page::buy_now(), Page::ended(3)] {
+        let whole = read(page.html(), ID).unwrap();
+        confirm(&page.html(), &whole).unwrap();
+        for text in [
+            "; var pageData = {&quot;items&quot;:{}};",
+            "; var pageData = {\"items\":{}};",
+            "このオークションは終了しています",
+            "商品情報",
+        ] {
+            let engines = format!(
+                "<script type=\"application/ld+json\">{{\"name\":{}}}</script>",
+                json!(text)
+            );
+            let html = page
+                .html()
+                .replace("<script>var", &format!("{engines}<script>var"))
+                .replace(
+                    "<h2>この商品も",
+                    &format!(
+                        "<h2>商品説明</h2><div><p>{text}</p><strong>{text}</strong></div><h2>この商品も"
+                    ),
+                );
+            assert_eq!(read(&html, ID).unwrap(), whole, "{text}");
+            confirm(&html, &whole).unwrap_or_else(|error| panic!("{text}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn a_seller_who_calls_the_item_ended_does_not_end_it() {
+    for mut page in [Page::open(), Page::ended(3)] {
+        page.item["title"] = json!("このオークションは終了しています");
+        let seen = read(page.html(), ID).unwrap();
+        confirm(&page.html(), &seen).unwrap();
+    }
+}
+
+#[test]
+fn no_words_of_a_page_that_shows_an_items_details_make_it_gone() {
+    for text in [
+        "商品は削除されました",
+        "オークションは取り消されました",
+        "お探しの商品 ページが見つかりません",
+    ] {
+        let mut page = Page::open();
+        page.item["title"] = json!(text);
+        // After a redesign nothing is found where it was.
+        let html = page
+            .html()
+            .replace("__NEXT_DATA__", "__DATA__")
+            .replace("var pageData", "var data");
+        let bold = html.replace("<h2>商品情報", &format!("<strong>{text}</strong><h2>商品情報"));
+        for html in [html, bold] {
+            let error = read(&html, ID).unwrap_err();
+            assert_eq!(&*error.code, "contract", "{text}: {error}");
+        }
     }
 }
 
