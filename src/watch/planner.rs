@@ -310,9 +310,10 @@ impl Planner {
     }
 
     /// How long until a pick can succeed: nothing when one can now, `None` when all are in flight or there are none.
-    #[must_use]
-    pub fn next_due(&self, now: DateTime<Utc>) -> Option<Duration> {
-        let now = now.timestamp_millis();
+    ///
+    /// An idle patrol asks nothing else, so it is here that a clock which was set back is noticed.
+    pub fn next_due(&mut self, now: DateTime<Utc>) -> Option<Duration> {
+        let now = self.tell(now);
         if !self.due.is_empty() {
             return Some(Duration::ZERO);
         }

@@ -359,8 +359,17 @@ fn a_page_that_was_written_late_says_nothing_of_the_clock() {
     // The database was away for half an hour; the page is as old as it is.
     assert!(plan.pick(at(5_400), 0).is_empty());
     plan.on_ok(WatchId(1), at(5_400), at(3_600), false, None);
-    assert_eq!(plan.stats(at(5_400)).oldest_ms, 1_810_000, "nothing was moved");
+    assert_eq!(plan.stats(at(5_400)).oldest_ms, 5_400_000, "nothing was moved");
     assert_eq!(ids(&plan.pick(at(5_400), 3)), [3, 1, 2]);
+}
+
+#[test]
+fn an_idle_plan_notices_a_clock_that_was_set_back() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1.0, Some(7_200)), at(7_200));
+    assert_eq!(plan.next_due(at(7_200)), Some(Duration::from_secs(60)));
+    assert_eq!(plan.next_due(at(0)), Some(Duration::from_secs(60)));
+    assert_eq!(plan.next_due(at(60)), Some(Duration::ZERO));
 }
 
 #[test]

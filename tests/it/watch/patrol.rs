@@ -283,13 +283,19 @@ async fn a_watcher_that_is_told_of_a_decision_does_not_try_what_was_turned_down(
     decide(&shop.holds_env(), hold.id, Decision::Reject, "mika", None)
         .await
         .unwrap();
+    let looked = async || {
+        until("a look", || async {
+            (shop.row(1).await.last_verified_at == Some(shop.clock.now())).then_some(())
+        })
+        .await;
+    };
+    shop.clock.advance(TimeDelta::seconds(1));
     let watches = vec![WatchId(1)];
     watching.roster.send(Reconsider { watches }).await.unwrap();
+    looked().await;
+    // Long after the deadline.
     shop.clock.advance(TimeDelta::hours(7));
-    until("a look after the deadline", || async {
-        (shop.row(1).await.last_verified_at == Some(shop.clock.now())).then_some(())
-    })
-    .await;
+    looked().await;
     assert_eq!(shop.row(1).await.state, Some(state(1, 1_000)));
     assert_eq!(numbers(&shop).stale_versions, 0, "nothing had to be refused");
 }
@@ -354,8 +360,8 @@ async fn a_clock_that_is_set_back_freezes_nothing() {
     until("a first round", || async { (shop.checks() >= 3).then_some(()) }).await;
     shop.clock.advance(TimeDelta::days(-300));
     (1..=3).for_each(|id| market.set(id, Page::Shows(Box::new(page(&shop.clock, id, 0, 1_000)))));
-    shop.clock.advance(TimeDelta::minutes(10));
     until("the changes", || async {
+        shop.clock.advance(TimeDelta::seconds(10));
         let gone = "SELECT count(*) FROM inventory_management WHERE current_stock = 0";
         (shop.number(gone).await == 3).then_some(())
     })
