@@ -24,84 +24,23 @@
 //! none releases it. One that a person turned down is honoured for what they turned down: who said that a page is wrong
 //! to say "sold out" has not said so of a page that is gone, nor of another item.
 
-use super::anomaly::{AnomalyRules, Band, PriceVerdict, judge_price};
+mod other;
+mod rules;
+mod waiting;
+
+pub use rules::{HoldRules, Rules};
+pub use waiting::new_hold;
+
+use super::anomaly::{Band, PriceVerdict, judge_price};
 use super::diff::Change;
-use super::similarity::similarity;
 use crate::domain::{
-    BasisPoints, CostRule, HoldDefault, HoldId, HoldReason, ItemStatus, KnownHold, Meanwhile, Money, NewHold,
-    Observation, Proposal, Quantity, SellerMark, SourceState, TitleHash, UrlStatus, Version,
+    CostRule, HoldId, HoldReason, ItemStatus, KnownHold, Money, NewHold, Observation, Quantity, SellerMark,
+    SourceState, TitleHash, UrlStatus, Version,
 };
 use chrono::{DateTime, TimeDelta, Utc};
+use other::{changed, moved, other_item};
 use serde_json::json;
-
-/// How observations are judged.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rules {
-    /// Which prices and titles are odd.
-    pub anomaly: AnomalyRules,
-    /// How long each kind of hold waits, and what then.
-    pub holds: HoldRules,
-    /// A gone page must be gone for this long to be dead.
-    pub confirm_after: TimeDelta,
-    /// How long an open page whose end has passed is given to say that it ended.
-    pub terminal_grace: TimeDelta,
-    /// How soon such a page is read again.
-    pub reread_after: TimeDelta,
-}
-
-impl Default for Rules {
-    /// A minute to confirm and for a terminal marker, 15 s between readings.
-    fn default() -> Self {
-        Self {
-            anomaly: AnomalyRules::default(),
-            holds: HoldRules::default(),
-            confirm_after: TimeDelta::seconds(60),
-            terminal_grace: TimeDelta::seconds(60),
-            reread_after: TimeDelta::seconds(15),
-        }
-    }
-}
-
-/// How long holds wait for a person, and what happens then.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HoldRules {
-    /// A price out of its band: by default six hours, then what is still so is believed.
-    pub price_step: (TimeDelta, HoldDefault),
-    /// A price of zero: by default a day, then turned down.
-    pub price_zero: (TimeDelta, HoldDefault),
-    /// A price in another currency, nothing on sale meanwhile: by default a day, then what is still so is believed.
-    pub currency_changed: (TimeDelta, HoldDefault),
-    /// Another item: by default three days, then turned down; the listing stays empty.
-    pub other_item: (TimeDelta, HoldDefault),
-    /// Many products gone at once: by default half an hour, then each is read again and what is confirmed released.
-    pub mass_change: (TimeDelta, HoldDefault),
-}
-
-impl Default for HoldRules {
-    fn default() -> Self {
-        Self {
-            price_step: (TimeDelta::hours(6), HoldDefault::Recheck),
-            price_zero: (TimeDelta::hours(24), HoldDefault::Reject),
-            currency_changed: (TimeDelta::hours(24), HoldDefault::Recheck),
-            other_item: (TimeDelta::hours(72), HoldDefault::Reject),
-            mass_change: (TimeDelta::minutes(30), HoldDefault::Recheck),
-        }
-    }
-}
-
-impl HoldRules {
-    /// The wait and the default of one reason.
-    #[must_use]
-    pub fn of(&self, reason: HoldReason) -> (TimeDelta, HoldDefault) {
-        match reason {
-            HoldReason::PriceStep => self.price_step,
-            HoldReason::PriceZero => self.price_zero,
-            HoldReason::CurrencyChanged => self.currency_changed,
-            HoldReason::TitleChanged | HoldReason::SellerChanged | HoldReason::OtherItem => self.other_item,
-            HoldReason::MassChange | HoldReason::RemoteSale | HoldReason::Radius => self.mass_change,
-        }
-    }
-}
+use waiting::{Shows, settle, withhold};
 
 /// What counts for a watch: the last state that was committed, and what is needed to judge the next page.
 #[derive(Clone, Debug, PartialEq)]
@@ -298,49 +237,6 @@ pub fn judge(
 /// The past is needed and not there.
 struct NeedsBackground;
 
-/// Why the page shows another item, if it does, and what tells.
-struct Other {
-    reason: HoldReason,
-    stored_title: Box<str>,
-    similarity: Option<BasisPoints>,
-}
-
-fn other_item(
-    accepted: &Accepted,
-    page: &Observation,
-    background: Option<&Background>,
-    rules: &Rules,
-) -> Result<Option<Other>, NeedsBackground> {
-    let other = |reason, stored_title, similarity| {
-        Some(Other {
-            reason,
-            stored_title,
-            similarity,
-        })
-    };
-    if page.url_status == UrlStatus::Changed {
-        return Ok(other(HoldReason::OtherItem, Box::default(), None));
-    }
-    let seller = page.seller_id.as_deref().map(SellerMark::of);
-    if let (Some(known), Some(now)) = (accepted.seller, seller)
-        && known != now
-    {
-        return Ok(other(HoldReason::SellerChanged, Box::default(), None));
-    }
-    if accepted.title_hash.is_none_or(|known| known == page.title_hash) {
-        return Ok(None);
-    }
-    let past = background.ok_or(NeedsBackground)?;
-    if past.title.is_empty() {
-        return Ok(None);
-    }
-    let alike = similarity(&past.title, &page.title);
-    if alike >= rules.anomaly.title_similarity {
-        return Ok(None);
-    }
-    Ok(other(HoldReason::TitleChanged, past.title.clone(), Some(alike)))
-}
-
 /// The server says that there is no such page.
 fn gone(accepted: &Accepted, at: DateTime<Utc>, rules: &Rules) -> Judgement {
     let since = accepted.gone_since(at);
@@ -373,121 +269,6 @@ fn gone(accepted: &Accepted, at: DateTime<Utc>, rules: &Rules) -> Judgement {
     };
     settle(accepted, &mut step, after, at, (Shows::NoPage, false));
     Judgement::Step(Box::new(step))
-}
-
-/// Another item's page: nothing can be bought until a person says that it is the same after all.
-fn changed(
-    accepted: &Accepted,
-    page: &Observation,
-    other: Option<Other>,
-    cost_rule: CostRule,
-    rules: &Rules,
-) -> Judgement {
-    let shown = page.state(cost_rule, page.fetched_at);
-    let open = accepted.hold.as_deref().filter(|h| h.is_open());
-    let another = Another {
-        reason: match (&other, open) {
-            (Some(other), _) => other.reason,
-            (None, Some(open)) => open.reason,
-            (None, None) => HoldReason::OtherItem,
-        },
-        proposed: Proposal {
-            stock: shown.stock,
-            price: shown.price,
-        },
-        at: page.fetched_at,
-        ends_at: page.ends_at,
-        is_open: page.status == ItemStatus::Open,
-    };
-    let detail = || {
-        json!({
-            "title": page.title,
-            "seller_id": page.seller_id,
-            "stored_title": other.as_ref().map(|o| &o.stored_title),
-            "similarity_bp": other.as_ref().and_then(|o| o.similarity),
-        })
-    };
-    Judgement::Step(Box::new(another.step(accepted, detail, rules)))
-}
-
-/// The address leads to another item: one that does so for a minute is as good as one that shows it.
-fn moved(accepted: &Accepted, at: DateTime<Utc>, how: &str, rules: &Rules) -> Judgement {
-    let since = accepted.moved_since(at);
-    let confirmed_at = since.checked_add_signed(rules.confirm_after).unwrap_or(since);
-    if at < confirmed_at {
-        let reread_at = a_little_after(confirmed_at).unwrap_or(confirmed_at);
-        return Judgement::Unclear { reread_at };
-    }
-    let another = Another {
-        reason: HoldReason::OtherItem,
-        // Nothing is known of what could be bought there.
-        proposed: Proposal {
-            stock: Quantity::ZERO,
-            price: accepted.state.and_then(|s| s.price),
-        },
-        at,
-        ends_at: accepted.ends_at,
-        is_open: false,
-    };
-    let detail = || json!({ "redirect": how });
-    Judgement::Step(Box::new(another.step(accepted, detail, rules)))
-}
-
-/// What is known of another item under the same address.
-struct Another {
-    reason: HoldReason,
-    proposed: Proposal,
-    at: DateTime<Utc>,
-    ends_at: Option<DateTime<Utc>>,
-    is_open: bool,
-}
-
-impl Another {
-    fn step(&self, accepted: &Accepted, detail: impl Fn() -> serde_json::Value, rules: &Rules) -> Step {
-        let Self {
-            reason,
-            proposed,
-            at,
-            ends_at,
-            is_open,
-        } = *self;
-        let before = accepted.state;
-        let known = accepted.hold.as_deref();
-        let mut step = Step {
-            change: None,
-            hold: HoldStep::Keep,
-            ends_at,
-            gone_since: None,
-            adopt_title: false,
-            notice: None,
-            recheck_at: None,
-            is_open,
-            passes_radius: false,
-        };
-        if before.is_some_and(|b| b.url_status == UrlStatus::Changed) {
-            // The person who looks at it should see what the page shows now. One who has turned it down is not asked
-            // again, but where nothing waits and nobody was asked, nobody could ever lead back.
-            if known.is_none_or(|h| h.is_open() && h.proposed != proposed) {
-                let deadline = known.map(|h| h.deadline);
-                step.hold = open_hold(reason, detail(), proposed, Meanwhile::Zero, at, rules, deadline);
-            }
-            return step;
-        }
-        // Many at once were put on hold by the ledger: the emptying waits for its deadline like any other.
-        let mass = known.filter(|h| is_held_in_mass(h, Shows::AnotherItem));
-        if mass.is_some_and(|m| !m.released_by_reading(at)) {
-            return step;
-        }
-        step.passes_radius = mass.is_some();
-        let after = SourceState {
-            stock: Quantity::ZERO,
-            price: before.and_then(|b| b.price).or(proposed.price),
-            url_status: UrlStatus::Changed,
-        };
-        step.change = Change::between(before, after, false);
-        step.hold = open_hold(reason, detail(), proposed, Meanwhile::Zero, at, rules, None);
-        step
-    }
 }
 
 /// When to look for a confirmation: the second sighting must not come too soon by a rounding.
@@ -629,178 +410,6 @@ fn band_detail(price: Money, before: SourceState, band: Band) -> serde_json::Val
         "usual_to": band.high.round_dp(2),
         "prices": band.prices,
     })
-}
-
-/// What stands at the address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shows {
-    TheItem,
-    NoPage,
-    AnotherItem,
-}
-
-/// Whether the emptying by what the address `shows` waits for a person, or was turned down by one.
-fn is_held_in_mass(hold: &KnownHold, shows: Shows) -> bool {
-    let was_about_it = match hold.url_status.unwrap_or(UrlStatus::Active) {
-        UrlStatus::Active => shows == Shows::TheItem,
-        // An ended page is dead as well as one that is gone.
-        UrlStatus::Dead => shows != Shows::AnotherItem,
-        UrlStatus::Changed => shows == Shows::AnotherItem,
-    };
-    hold.reason == HoldReason::MassChange && (hold.is_open() || was_about_it)
-}
-
-/// Nothing is odd: `after` takes effect, unless it empties a watch whose emptying waits.
-fn settle(
-    accepted: &Accepted,
-    step: &mut Step,
-    after: SourceState,
-    at: DateTime<Utc>,
-    (shows, explained): (Shows, bool),
-) {
-    let known = accepted.hold.as_deref();
-    step.passes_radius = explained;
-    step.change = Change::between(accepted.state, after, explained);
-    step.hold = match known {
-        None => HoldStep::Keep,
-        Some(_) => HoldStep::Clear,
-    };
-    let Some(change) = step.change.filter(Change::empties) else {
-        return;
-    };
-    let Some(mass) = known.filter(|h| is_held_in_mass(h, shows)) else {
-        return;
-    };
-    if explained {
-        // The appointment came while it waited: nothing is left to ask.
-    } else if mass.released_by_reading(at) {
-        step.hold = HoldStep::Release(mass.id);
-        step.passes_radius = true;
-    } else {
-        // It waits, or a person said that it is not so. A dearer price does not wait with it.
-        step.change = change.without_stock();
-        step.hold = HoldStep::Keep;
-    }
-}
-
-/// Something is odd: what is safe takes effect, the rest becomes a proposal.
-fn withhold(
-    accepted: &Accepted,
-    step: &mut Step,
-    shown: SourceState,
-    (reason, detail): (HoldReason, serde_json::Value),
-    at: DateTime<Utc>,
-    rules: &Rules,
-) {
-    let known = accepted.hold.as_deref();
-    let proposed = Proposal {
-        stock: shown.stock,
-        price: shown.price,
-    };
-    let same = known.filter(|h| h.reason == reason && h.proposed == proposed);
-    if let Some(known) = same.filter(|h| h.released_by_reading(at)) {
-        step.change = Change::between(accepted.state, shown, true);
-        step.hold = HoldStep::Release(known.id);
-        return;
-    }
-    let Some(before) = accepted.state else {
-        // Never observed: there is nothing safe to fall back on, so nothing counts yet.
-        if same.is_none() {
-            step.hold = open_hold(reason, detail, proposed, Meanwhile::Keep, at, rules, None);
-        }
-        return;
-    };
-    let after = safe_part(before, shown);
-    step.change = Change::between(accepted.state, after, true);
-    if after == shown {
-        step.hold = if known.is_some() {
-            HoldStep::Clear
-        } else {
-            HoldStep::Keep
-        };
-        return;
-    }
-    let meanwhile = match reason {
-        // What one costs is unknown: selling on could be at any loss.
-        HoldReason::CurrencyChanged => Meanwhile::Zero,
-        _ => Meanwhile::Keep,
-    };
-    // A cheaper one has not waited yet: or a slip of the price just before the deadline would be through at once.
-    let deadline = known
-        .filter(|h| h.is_open() && h.reason == reason && is_no_cheaper(proposed.price, h.proposed.price))
-        .map(|h| h.deadline);
-    step.hold = match same {
-        // An open hold stands on a version; when the safe part moves it, the proposal is made anew on the new one.
-        Some(known) if known.is_open() && step.change.is_some() => {
-            open_hold(reason, detail, proposed, meanwhile, at, rules, deadline)
-        }
-        Some(_) => HoldStep::Keep,
-        None => open_hold(reason, detail, proposed, meanwhile, at, rules, deadline),
-    };
-}
-
-/// Whether `new` costs as much as `old` or more, in the same currency.
-fn is_no_cheaper(new: Option<Money>, old: Option<Money>) -> bool {
-    match (new, old) {
-        (Some(new), Some(old)) => new.compare(old).is_ok_and(std::cmp::Ordering::is_ge),
-        _ => new == old,
-    }
-}
-
-/// Quantity down and price up; everything else as it was.
-fn safe_part(before: SourceState, shown: SourceState) -> SourceState {
-    let dearer = match (before.price, shown.price) {
-        (Some(b), Some(s)) => !s.is_zero() && b.compare(s).is_ok_and(std::cmp::Ordering::is_lt),
-        _ => false,
-    };
-    SourceState {
-        stock: before.stock.min(shown.stock),
-        price: if dearer { shown.price } else { before.price },
-        url_status: before.url_status,
-    }
-}
-
-fn open_hold(
-    reason: HoldReason,
-    detail: serde_json::Value,
-    proposed: Proposal,
-    meanwhile: Meanwhile,
-    at: DateTime<Utc>,
-    rules: &Rules,
-    inherited: Option<DateTime<Utc>>,
-) -> HoldStep {
-    HoldStep::Open(Box::new(new_hold(
-        reason,
-        detail,
-        proposed,
-        meanwhile,
-        at,
-        &rules.holds,
-        inherited,
-    )))
-}
-
-/// A hold with the wait and the default of its reason, or with the deadline of the one it takes the place of.
-#[must_use]
-pub fn new_hold(
-    reason: HoldReason,
-    detail: serde_json::Value,
-    proposed: Proposal,
-    meanwhile: Meanwhile,
-    at: DateTime<Utc>,
-    rules: &HoldRules,
-    inherited: Option<DateTime<Utc>>,
-) -> NewHold {
-    let (wait, default_action) = rules.of(reason);
-    NewHold {
-        reason,
-        detail,
-        proposed,
-        meanwhile,
-        default_action,
-        deadline: inherited.unwrap_or_else(|| at.checked_add_signed(wait).unwrap_or(at)),
-        fetched_at: at,
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use super::*;
-use crate::domain::{Currency, HoldStatus, SourceProductId};
+use crate::domain::{Currency, HoldStatus, Meanwhile, Proposal, SourceProductId};
 use crate::watch::anomaly::judge_price;
+use crate::watch::similarity::similarity;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rust_decimal::Decimal;
