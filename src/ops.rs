@@ -46,6 +46,8 @@ struct Inner {
     phase: ArcSwap<String>,
     parts: OnceLock<Parts>,
     tree: OnceLock<Tree>,
+    /// Held while a platform or everything is paused or resumed, so that table and guards end up saying the same.
+    switching: tokio::sync::Mutex<()>,
 }
 
 /// What a started daemon consists of.
@@ -131,6 +133,7 @@ impl Ops {
             phase: ArcSwap::from_pointee("starting".to_owned()),
             parts: OnceLock::new(),
             tree: OnceLock::new(),
+            switching: tokio::sync::Mutex::default(),
         }))
     }
 

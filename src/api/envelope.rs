@@ -36,7 +36,9 @@ impl ResponseError for ApiError {
             OpsError::NotFound { .. } => StatusCode::NOT_FOUND,
             OpsError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             OpsError::Conflict { .. } => StatusCode::CONFLICT,
-            OpsError::NotReady { .. } | OpsError::Away { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            OpsError::NotReady { .. } | OpsError::Away { .. } | OpsError::NotKept { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             OpsError::Platform(_) => StatusCode::BAD_GATEWAY,
             OpsError::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -5,7 +5,7 @@
 
 use super::DoorSlot;
 use super::database::Database;
-use super::ports::Gates;
+use super::ports::{self, Gates};
 use crate::api;
 use crate::clock::Clock;
 use crate::config::{PaceSettings, Settings};
@@ -165,11 +165,7 @@ pub(super) async fn build(
         syncers.push(syncer);
         destinations.insert(DestinationPlatform::Ebay, selling);
     }
-    for state in &database.states {
-        if let (true, Some(guard)) = (state.paused, common.guards.get(&state.platform)) {
-            guard.pause();
-        }
-    }
+    ports::switches(&database.states, &common.guards, destinations.keys().copied());
     if !syncers.is_empty() {
         syncers.insert(0, rework_once(db, &common));
     }

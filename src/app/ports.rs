@@ -1,6 +1,7 @@
 //! The other ends of the ports that lower rooms state.
 
-use crate::resilience::{GateRecord, GateStore};
+use crate::domain::{DestinationPlatform, Platform};
+use crate::resilience::{GateRecord, GateStore, Registry};
 use crate::store::Db;
 use crate::store::platform_state::{self, PlatformState};
 use crate::supervision::{OwnedTask, spawn_owned};
@@ -66,5 +67,22 @@ impl GateStore for Gates {
     fn save(&self, service: &str, record: GateRecord) {
         // The receiver ends with this store; nothing is left to tell then.
         drop(self.told.send((service.to_owned(), record)));
+    }
+}
+
+/// Sets the guards as a person left them: what is paused, and the emergency stop.
+pub(super) fn switches(
+    states: &[PlatformState],
+    guards: &Registry,
+    destinations: impl Iterator<Item = DestinationPlatform>,
+) {
+    for state in states {
+        if let (true, Some(guard)) = (state.paused, guards.get(&state.platform)) {
+            guard.pause();
+        }
+    }
+    let stopped = states.iter().any(|state| state.is_everything() && state.paused);
+    for guard in destinations.filter_map(|at| guards.get(Platform::from(at).as_str())) {
+        guard.set_stopped(stopped);
     }
 }

@@ -68,6 +68,16 @@ pub enum OpsError {
         #[source]
         source: StoreError,
     },
+    /// The emergency stop is in force, but would not outlive a restart.
+    #[error(
+        "nothing is sent to any destination from now on, but the database did not take the stop: a restart of the \
+         daemon would forget it"
+    )]
+    NotKept {
+        /// What the database said.
+        #[source]
+        source: StoreError,
+    },
     /// A platform refused or failed.
     #[error(transparent)]
     Platform(#[from] PlatformError),
@@ -98,6 +108,7 @@ impl OpsError {
             Self::Conflict { .. } => "conflict",
             Self::NotReady { .. } => "not_ready",
             Self::Away { .. } => "database_away",
+            Self::NotKept { .. } => "not_kept",
             Self::Platform(_) => "platform",
             Self::Internal { .. } => "internal",
         }

@@ -32,14 +32,29 @@ impl Ops {
         Ok(rows.collect())
     }
 
-    /// The emergency stop, or its end: no outgoing writes to any destination; watching goes on.
+    /// The emergency stop, or its end: nothing goes to any destination; watching goes on.
+    ///
+    /// The destinations' guards are stopped before anything else, so that requests which are written down already do not
+    /// leave any more; a database that is away does not put that off.
     ///
     /// # Errors
-    /// See [`OpsError`].
+    /// [`OpsError::NotKept`] when the stop is in force but not in the tables; see [`OpsError`].
     pub async fn emergency_stop(&self, stop: bool, by: &str) -> Result<Value, OpsError> {
-        let mut conn = self.conn().await?;
-        let changed = platform_state::set_paused(&mut conn, Scope::Everything, stop, by).await?;
-        drop(conn);
+        if stop {
+            self.stop_destinations(true)?;
+        }
+        let _turn = self.0.switching.lock().await;
+        if stop {
+            // Again: an end of the stop may have had its turn meanwhile.
+            self.stop_destinations(true)?;
+        }
+        let changed = match self.keep_stop(stop, by).await {
+            Err(OpsError::Away { source }) if stop => return Err(OpsError::NotKept { source }),
+            kept => kept?,
+        };
+        if !stop {
+            self.stop_destinations(false)?;
+        }
         tracing::warn!(
             by,
             changed,
@@ -48,6 +63,21 @@ impl Ops {
         );
         self.look_now()?;
         Ok(json!({ "emergency_stop": stop, "changed": changed }))
+    }
+
+    async fn keep_stop(&self, stop: bool, by: &str) -> Result<bool, OpsError> {
+        let mut conn = self.conn().await?;
+        Ok(platform_state::set_paused(&mut conn, Scope::Everything, stop, by).await?)
+    }
+
+    fn stop_destinations(&self, stop: bool) -> Result<(), OpsError> {
+        let parts = self.parts()?;
+        for destination in parts.destinations.keys() {
+            if let Some(guard) = parts.guards.get(Platform::from(*destination).as_str()) {
+                guard.set_stopped(stop);
+            }
+        }
+        Ok(())
     }
 
     /// Makes every syncer look at the queue at once. One that is restarting looks by itself.
@@ -70,6 +100,7 @@ impl Ops {
         let platform: Platform = name.parse().map_err(|_not_ours| unknown())?;
         let parts = self.parts()?;
         let guard = parts.guards.get(name).ok_or_else(unknown)?;
+        let _turn = self.0.switching.lock().await;
         match verb {
             "pause" | "resume" => {
                 // Kept first: a switch that a restart forgets would be worse than one that failed.
@@ -83,6 +114,7 @@ impl Ops {
             }
             _ => guard.reset(),
         }
+        self.look_now()?;
         tracing::info!(platform = name, verb, by, "A person switched a platform");
         Ok(json!({ "platform": name, "done": verb }))
     }

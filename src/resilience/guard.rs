@@ -49,7 +49,7 @@ pub enum CallError<E> {
         /// When it is worth asking again.
         until: Instant,
     },
-    /// An operator paused the service; nothing was sent.
+    /// An operator paused the service, or stopped everything; nothing was sent.
     #[error("not sent: the service is paused by an operator")]
     Paused,
     /// Too many callers wait already, or it was not this one's turn within the policy's longest wait; nothing was sent.
@@ -110,6 +110,7 @@ impl Guard {
             line: Line::default(),
             in_flight: 0,
             paused: false,
+            stopped: false,
             counts: Counts::default(),
             last_error: None,
         };
@@ -222,6 +223,7 @@ impl Guard {
         let (now, at) = (Instant::now(), self.core.clock.now());
         let state = self.core.state.lock();
         let gate = match state.gate.stand(now) {
+            _ if state.stopped => GateView::Stopped,
             _ if state.paused => GateView::Paused,
             Stand::Open => GateView::Open,
             Stand::Shut(_) if state.gate.is_probing(now) => GateView::Limited,
@@ -263,7 +265,16 @@ impl Guard {
         state.line.wake_all();
     }
 
-    /// The operator knows better: gate open, full rate, doublings forgotten. A pause stays.
+    /// The emergency stop, or its end: a switch beside that of [`pause`](Self::pause), so that the end of the stop does not
+    /// forget what an operator said about this one service. Calls under way end by themselves.
+    pub fn set_stopped(&self, stopped: bool) {
+        let mut state = self.core.state.lock();
+        state.stopped = stopped;
+        state.line.wake_all();
+    }
+
+    /// The operator knows better: gate open, full rate, doublings forgotten. A pause and the emergency stop
+    /// stay.
     pub fn reset(&self) {
         let now = Instant::now();
         let mut state = self.core.state.lock();

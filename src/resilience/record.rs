@@ -43,8 +43,10 @@ pub enum GateView {
         /// When a probe may go.
         until: DateTime<Utc>,
     },
-    /// An operator stopped it.
+    /// An operator paused it.
     Paused,
+    /// The emergency stop holds it.
+    Stopped,
 }
 
 /// What became of the calls since the process started.

@@ -56,6 +56,14 @@ pub struct PlatformState {
     pub budget_used: i64,
 }
 
+impl PlatformState {
+    /// Whether this row is the emergency stop.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.platform == Scope::Everything.key()
+    }
+}
+
 /// Every row.
 ///
 /// # Errors

@@ -30,6 +30,7 @@ pub(super) struct State {
     pub(super) line: Line,
     pub(super) in_flight: usize,
     pub(super) paused: bool,
+    pub(super) stopped: bool,
     pub(super) counts: Counts,
     pub(super) last_error: Option<LastError>,
 }
@@ -67,6 +68,15 @@ pub struct Permit {
     pub(super) token: u64,
     pub(super) pass: Pass,
     pub(super) at: Instant,
+}
+
+// === impl State ===
+
+impl State {
+    /// Whether a person lets nothing through, by either switch.
+    pub(super) fn switched_off(&self) -> bool {
+        self.paused || self.stopped
+    }
 }
 
 // === impl Core: permit and gate ===
@@ -155,7 +165,7 @@ impl Core {
 
     /// Why nothing may be sent at `now`, if so.
     fn refusal(&self, state: &State, now: Instant) -> Option<Refused> {
-        if state.paused {
+        if state.switched_off() {
             return Some(Refused::Paused);
         }
         match state.gate.stand(now) {
@@ -169,7 +179,7 @@ impl Core {
         let now = Instant::now();
         let mut state = self.state.lock();
         let pass = match state.gate.still(permit.pass, now) {
-            Ok(pass) if !state.paused => pass,
+            Ok(pass) if !state.switched_off() => pass,
             refused => {
                 state.counts.refused += 1;
                 drop(state);

@@ -803,6 +803,31 @@ async fn paused_refuses_those_who_ask_and_holds_those_who_reserve() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_of_the_emergency_stop_leaves_a_pause_as_it_was() {
+    let guard = guard(policy());
+    let permit = guard.reserve(Priority::Zero).await;
+    guard.set_stopped(true);
+    assert!(matches!(ok(&guard).await, Err(CallError::Paused)));
+    let sent = guard.call_with(permit, || async { Ok::<_, Failure>(()) }).await;
+    assert!(
+        matches!(sent, Err(CallError::Paused)),
+        "a permit reserved before does not pass"
+    );
+    assert_eq!(guard.status().gate, GateView::Stopped);
+    guard.resume();
+    assert_eq!(
+        guard.status().gate,
+        GateView::Stopped,
+        "one service cannot be taken out of the stop"
+    );
+    guard.pause();
+    guard.set_stopped(false);
+    assert_eq!(guard.status().gate, GateView::Paused);
+    guard.resume();
+    assert!(ok(&guard).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn reset_opens_the_gate_and_restores_the_rate_but_does_not_resume() {
     let guard = guard(policy());
     fail(

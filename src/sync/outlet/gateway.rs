@@ -266,7 +266,7 @@ impl Outlet for GatewayOutlet {
     fn shut_for(&self) -> Option<Duration> {
         match self.guard.status().gate {
             GateView::Open | GateView::Limited => None,
-            GateView::Paused => Some(ASK_AGAIN),
+            GateView::Paused | GateView::Stopped => Some(ASK_AGAIN),
             GateView::Shut { until } => {
                 let left = until - self.clock.now();
                 Some(left.to_std().unwrap_or(Duration::ZERO).min(ASK_AGAIN))
