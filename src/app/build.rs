@@ -39,6 +39,7 @@ use crate::watch::{
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use chrono::TimeDelta;
+use futures_util::FutureExt as _;
 use std::collections::HashMap;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
@@ -401,9 +402,9 @@ async fn ebay(
         client_secret: own.client_secret.clone(),
         refresh_token: own.refresh_token.clone(),
     };
-    let adapter: Arc<dyn Destination> = Arc::new(
-        Ebay::new(account, client, tokens, common.clock.clone()).context("platforms.ebay.endpoint")?,
-    );
+    let ebay = Ebay::new(account, client, tokens, common.clock.clone()).context("platforms.ebay.endpoint")?;
+    let oauth = ebay.oauth().clone();
+    let adapter: Arc<dyn Destination> = Arc::new(ebay);
     let (punctual, moments) = Punctual::new(Arc::clone(&adapter));
     let guard = guard(Platform::Ebay, own.pace, common).await?;
     let gateway = DestinationGateway::new(Arc::new(punctual), guard.clone());
@@ -443,6 +444,10 @@ async fn ebay(
         Selling {
             syncer: handle,
             outlet,
+            sign_in_again: Arc::new(move || {
+                let oauth = oauth.clone();
+                async move { oauth.retry_now().await }.boxed()
+            }),
         },
     ))
 }

@@ -88,7 +88,7 @@ impl Ops {
         Ok(())
     }
 
-    /// `pause`, `resume` or `reset` a service.
+    /// `pause`, `resume` or `reset` a service. A reset also lets a destination's account sign in again at once.
     ///
     /// # Errors
     /// [`OpsError::NotFound`] for a service that does not run here.
@@ -112,7 +112,16 @@ impl Ops {
                     guard.resume()
                 }
             }
-            _ => guard.reset(),
+            _ => {
+                let selling = parts
+                    .destinations
+                    .iter()
+                    .find(|(destination, _)| Platform::from(**destination) == platform);
+                if let Some((_, selling)) = selling {
+                    (selling.sign_in_again)().await;
+                }
+                guard.reset();
+            }
         }
         self.look_now()?;
         tracing::info!(platform = name, verb, by, "A person switched a platform");
