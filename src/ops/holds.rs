@@ -105,6 +105,9 @@ impl Ops {
                     .db
                     .transaction(move |conn| {
                         async move {
+                            // The listing before its hold, as the syncer locks them.
+                            listings::lock(conn, listing).await?;
+                            rows::lock(conn, id).await?.expect_open()?;
                             if accept {
                                 listings::release(conn, listing, &by, note.as_deref()).await
                             } else {

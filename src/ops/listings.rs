@@ -121,25 +121,23 @@ impl Ops {
             }
         };
         let (pausing, chosen) = (verb == "pause", ids.clone());
-        self.parts()?
+        let switched = self
+            .parts()?
             .db
             .transaction(move |conn| {
                 async move {
-                    for id in chosen {
-                        if pausing {
-                            listings::pause(conn, id).await?;
-                        } else {
-                            listings::resume(conn, id).await?;
-                        }
+                    if pausing {
+                        listings::pause(conn, &chosen).await
+                    } else {
+                        listings::resume(conn, &chosen).await
                     }
-                    Ok(())
                 }
                 .boxed()
             })
             .await?;
         self.look_now()?;
         tracing::info!(by, verb, "A person switched {} listing(s)", ids.len());
-        Ok(json!({ "listings": ids.len(), "done": verb }))
+        Ok(json!(switched))
     }
 
     async fn all_of(&self, destination: DestinationPlatform) -> Result<Vec<ListingId>, OpsError> {

@@ -65,6 +65,21 @@ impl Hold {
     pub fn known_reason(&self) -> Option<HoldReason> {
         self.reason.parse().ok()
     }
+
+    /// Nobody has decided yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] with who did.
+    pub fn expect_open(&self) -> Result<(), StoreError> {
+        if self.status == HoldStatus::Open {
+            return Ok(());
+        }
+        let by = self.decided_by.as_deref().unwrap_or("nobody known");
+        Err(StoreError::conflict(format!(
+            "hold `{}` is {} already, by {by}",
+            self.id, self.status
+        )))
+    }
 }
 
 /// Which holds to list. `None` is any.

@@ -1,9 +1,13 @@
 //! Listings: what a destination confirmed last, what is wanted, and how far the one is behind the other.
 //!
 //! `wanted_*` is written by [`super::wanted`] alone, the lease of a push and its result by [`super::pushes`] alone; here
-//! are reading, linking, pausing and holding. Whoever changes a listing locks its row first and its jobs after it.
+//! are reading and linking, in `aside` pausing and holding. Whoever changes a listing locks its row first and its jobs after it.
 
-use super::pushes::ListingHold;
+mod aside;
+
+pub(super) use aside::hold;
+pub use aside::{Switched, pause, reject_hold, release, resume};
+
 use super::{StoreError, hot};
 use crate::domain::{
     Currency, DestinationPlatform, ListingBasis, ListingId, ListingRef, ListingState, ListingStatus, Money,
@@ -385,133 +389,6 @@ pub async fn insert(
 pub(super) struct Id {
     #[diesel(sql_type = BigInt)]
     pub(super) id: i64,
-}
-
-/// Stops keeping a listing in line. What is wanted goes on being worked out; nothing is sent.
-///
-/// # Errors
-/// [`StoreError::NotFound`] when there is none of this id.
-pub async fn pause(conn: &mut AsyncPgConnection, id: ListingId) -> Result<(), StoreError> {
-    lock(conn, id).await?;
-    diesel::sql_query(
-        "UPDATE listing_platforms SET auto_sync_enabled = FALSE, updated_at = now() WHERE id = $1",
-    )
-    .bind::<BigInt, _>(id.0)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Keeps a listing in line from now on, and sees to it at once when it is behind.
-///
-/// # Errors
-/// [`StoreError::NotFound`] when there is none of this id.
-pub async fn resume(conn: &mut AsyncPgConnection, id: ListingId) -> Result<(), StoreError> {
-    lock(conn, id).await?;
-    diesel::sql_query(
-        "UPDATE listing_platforms SET auto_sync_enabled = TRUE, updated_at = now() WHERE id = $1",
-    )
-    .bind::<BigInt, _>(id.0)
-    .execute(conn)
-    .await?;
-    super::wanted::enqueue_behind(conn, &[id]).await?;
-    Ok(())
-}
-
-/// Sets a listing aside for a person: only a zero is pushed from now on. Its row must be locked. A hold that is open
-/// already stands.
-pub(super) async fn hold(
-    conn: &mut AsyncPgConnection,
-    id: ListingId,
-    hold: &ListingHold,
-) -> Result<(), StoreError> {
-    diesel::sql_query(
-        "UPDATE listing_platforms SET held_reason = COALESCE(held_reason, $2), updated_at = now() WHERE id = $1",
-    )
-    .bind::<BigInt, _>(id.0)
-    .bind::<Text, _>(hold.reason)
-    .execute(conn)
-    .await?;
-    // Nothing happens by itself at the deadline: `reject` of such a hold leaves the listing as it stands.
-    diesel::sql_query(
-        "INSERT INTO holds (product_id, listing_id, reason, detail, proposed_stock, proposed_price, currency, \
-             base_version, meanwhile, default_action, deadline) \
-         SELECT l.product_id, l.id, $2, $3, l.wanted_quantity, l.wanted_price, l.currency, l.wanted_version, 'keep', \
-             'reject', now() + interval '100 years' \
-         FROM listing_platforms l WHERE l.id = $1 \
-         ON CONFLICT (listing_id) WHERE status = 'open' AND listing_id IS NOT NULL DO NOTHING",
-    )
-    .bind::<BigInt, _>(id.0)
-    .bind::<Text, _>(hold.reason)
-    .bind::<Jsonb, _>(&hold.detail)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Lets a held listing go on, by a person's word: the hold is decided, the word stands beside the reason of what is
-/// wanted (where the blast radius looks for it), and the listing is seen to at once.
-///
-/// # Errors
-/// [`StoreError::NotFound`] when there is no such listing; [`StoreError::Conflict`] when it is not held.
-pub async fn release(
-    conn: &mut AsyncPgConnection,
-    id: ListingId,
-    by: &str,
-    note: Option<&str>,
-) -> Result<(), StoreError> {
-    let listing = lock(conn, id).await?;
-    if listing.held_reason.is_none() {
-        return Err(StoreError::conflict(format!("listing `{id}` is not held")));
-    }
-    diesel::sql_query(
-        "UPDATE listing_platforms SET held_reason = NULL, updated_at = now(), \
-             wanted_cause = wanted_cause || jsonb_build_object('approved_by', $2::text, 'approved_at', now()) \
-         WHERE id = $1",
-    )
-    .bind::<BigInt, _>(id.0)
-    .bind::<Text, _>(by)
-    .execute(conn)
-    .await?;
-    diesel::sql_query(
-        "UPDATE holds SET status = 'accepted', decided_at = now(), decided_by = $2, note = $3 \
-         WHERE listing_id = $1 AND status = 'open'",
-    )
-    .bind::<BigInt, _>(id.0)
-    .bind::<Text, _>(by)
-    .bind::<Nullable<Text>, _>(note)
-    .execute(conn)
-    .await?;
-    super::wanted::enqueue_behind(conn, &[id]).await?;
-    Ok(())
-}
-
-/// Turns a listing's hold down, by a person's word: the listing stays as it stands, and only a zero is pushed until it
-/// is resumed.
-///
-/// # Errors
-/// [`StoreError::NotFound`] when there is no such listing; [`StoreError::Conflict`] when nothing of it waits.
-pub async fn reject_hold(
-    conn: &mut AsyncPgConnection,
-    id: ListingId,
-    by: &str,
-    note: Option<&str>,
-) -> Result<(), StoreError> {
-    let decided = diesel::sql_query(
-        "UPDATE holds SET status = 'rejected', decided_at = now(), decided_by = $2, note = $3 \
-         WHERE listing_id = $1 AND status = 'open'",
-    )
-    .bind::<BigInt, _>(id.0)
-    .bind::<Text, _>(by)
-    .bind::<Nullable<Text>, _>(note)
-    .execute(conn)
-    .await?;
-    if decided == 0 {
-        return Err(StoreError::conflict(format!(
-            "nothing of listing `{id}` waits for a person"
-        )));
-    }
-    Ok(())
 }
 
 /// Every listing of a destination.

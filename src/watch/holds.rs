@@ -272,14 +272,7 @@ fn watch_of(hold: &Hold) -> Result<WatchId, StoreError> {
 }
 
 fn still_decidable(hold: &Hold, row: &WatchRow) -> Result<(), StoreError> {
-    if hold.status != HoldStatus::Open {
-        return Err(StoreError::conflict(format!(
-            "hold `{}` is {} already, by {}",
-            hold.id,
-            hold.status,
-            hold.decided_by.as_deref().unwrap_or("nobody known")
-        )));
-    }
+    hold.expect_open()?;
     if hold.base_version != row.version {
         return Err(StoreError::conflict(format!(
             "hold `{}` was opened on version {}, its product stands at version {}: look at what waits now",

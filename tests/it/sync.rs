@@ -1,5 +1,6 @@
 //! The syncer on a real PostgreSQL against a destination in memory.
 
+mod aside;
 mod fake;
 mod link;
 mod races;
@@ -244,7 +245,7 @@ async fn a_paused_listing_is_left_and_taken_up_again() {
     let mut s = Stage::new(1).await;
     s.start();
     let mut conn = s.t.db().conn().await.unwrap();
-    listings::pause(&mut conn, ListingId(1)).await.unwrap();
+    listings::pause(&mut conn, &[ListingId(1)]).await.unwrap();
     s.want(1, 1, usd(30)).await;
     assert_eq!(s.jobs_of(1).await, "0");
     assert_eq!(
@@ -252,7 +253,7 @@ async fn a_paused_listing_is_left_and_taken_up_again() {
         1,
         "what is wanted is kept up to date"
     );
-    listings::resume(&mut conn, ListingId(1)).await.unwrap();
+    listings::resume(&mut conn, &[ListingId(1)]).await.unwrap();
     s.look().await;
     s.in_line(1).await;
     assert_eq!(s.fake.shown("sku-1"), shows(1, 30));

@@ -59,7 +59,7 @@ async fn a_linked_listing_is_read_first_and_left_alone_until_resumed() {
         }]
     );
     assert!(s.fake.writes_to("own").is_empty(), "a dry run sends nothing");
-    listings::resume(&mut conn, id).await.unwrap();
+    listings::resume(&mut conn, &[id]).await.unwrap();
     s.look().await;
     s.in_line(id.0).await;
     assert_eq!(s.fake.shown("own"), shows(1, 20));
