@@ -4,7 +4,12 @@
 //! runtime of its own, and a database connection opened there would stall with it), and wrap the answer. Who may ask is
 //! the door's affair; handlers learn the caller's name from the request's [`Caller`].
 
+mod body;
 mod envelope;
+mod handlers;
+mod query;
 mod routes;
+mod state;
 
-pub use routes::{Caller, State, configure};
+pub use routes::configure;
+pub use state::{Caller, State};

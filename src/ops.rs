@@ -23,8 +23,8 @@ use crate::domain::{DestinationPlatform, SourcePlatform};
 use crate::pricing::PriceBook;
 use crate::resilience::Registry;
 use crate::store::status::StatusBoard;
-use crate::store::views::Window;
-use crate::store::{Conn, Db, StoreError};
+use crate::store::views::{self, Thing, Window};
+use crate::store::{Conn, Db};
 use crate::supervision::{Handle, SendError, Tree};
 use crate::sync::{Outlet, Syncer};
 use crate::watch::holds::HoldsEnv;
@@ -33,7 +33,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
@@ -169,25 +169,19 @@ impl Ops {
         })
     }
 
+    /// The numbers, each once, of things that are all there.
+    async fn all_there(&self, thing: Thing, ids: &[i64]) -> Result<Vec<i64>, OpsError> {
+        let ids = checked_ids(ids)?;
+        let missing = views::missing(&mut *self.conn().await?, thing, &ids).await?;
+        if missing.is_empty() {
+            Ok(ids)
+        } else {
+            Err(OpsError::missing(thing, &missing))
+        }
+    }
+
     async fn conn(&self) -> Result<Conn, OpsError> {
         Ok(self.parts()?.db.conn().await?)
-    }
-}
-
-impl From<StoreError> for OpsError {
-    fn from(source: StoreError) -> Self {
-        match source {
-            StoreError::Unavailable { .. } => Self::Away { source },
-            StoreError::Conflict { what } => Self::Conflict { message: what },
-            StoreError::NotFound { what } => Self::NotFound {
-                what: "row",
-                id: what,
-            },
-            other => {
-                tracing::error!(error = %crate::telemetry::ErrorChain(&other), "An order failed in the database");
-                Self::Internal { source: other }
-            }
-        }
     }
 }
 
@@ -199,14 +193,31 @@ fn unsent(what: &'static str) -> impl Fn(SendError) -> OpsError {
     }
 }
 
-/// Numbers as a request gives them: at least one, at most 1,000.
-fn checked_ids(ids: &[i64]) -> Result<(), OpsError> {
+/// Numbers as a request gives them: at least one, at most 1,000; each counts once.
+fn checked_ids(ids: &[i64]) -> Result<Vec<i64>, OpsError> {
     if ids.is_empty() || ids.len() > 1000 {
-        return Err(OpsError::invalid(
-            "ids",
-            "1 to 1000 numbers",
-            &ids.len().to_string(),
-        ));
+        let got = format!("{} of them", ids.len());
+        return Err(OpsError::invalid("ids", "1 to 1000 numbers", &got));
     }
-    Ok(())
+    let mut known = HashSet::new();
+    Ok(ids.iter().copied().filter(|id| known.insert(*id)).collect())
+}
+
+/// A text that the tables can keep and a terminal can show.
+fn text_problem(place: &str, text: &str, most: usize) -> Option<InputProblem> {
+    let plain = text.chars().count() <= most && !text.chars().any(char::is_control);
+    (!plain).then(|| {
+        let expected = format!("at most {most} characters, none of them a control character");
+        InputProblem::new(place, expected, &text.escape_debug().to_string())
+    })
+}
+
+/// One word of several.
+fn word_problem(place: &str, word: Option<&str>, known: &[&str]) -> Option<InputProblem> {
+    let word = word.filter(|word| !known.contains(word))?;
+    Some(InputProblem::new(
+        place,
+        format!("one of {}", known.join(", ")),
+        word,
+    ))
 }

@@ -1,4 +1,4 @@
-//! One envelope for every answer: `{"data": …}` or `{"error": {code, message, problems}}`.
+//! One envelope for every answer: `{"data": …}` or `{"error": {code, message, problems, hint}}`.
 
 use crate::ops::OpsError;
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
@@ -39,7 +39,8 @@ impl ResponseError for ApiError {
             OpsError::NotReady { .. } | OpsError::Away { .. } | OpsError::NotKept { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            OpsError::Platform(_) => StatusCode::BAD_GATEWAY,
+            OpsError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            OpsError::Platform { .. } => StatusCode::BAD_GATEWAY,
             OpsError::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -49,6 +50,7 @@ impl ResponseError for ApiError {
             "code": self.0.code(),
             "message": self.0.to_string(),
             "problems": self.0.problems(),
+            "hint": self.0.hint(),
         }}))
     }
 }

@@ -146,20 +146,23 @@ pub(crate) fn complain(error: &ControlError, as_json: bool) -> Exit {
             code,
             message,
             problems,
+            hint,
             ..
         },
     ) = (as_json, error)
     {
-        json(&serde_json::json!({ "error": { "code": code, "message": message, "problems": problems } }));
+        json(
+            &serde_json::json!({ "error": { "code": code, "message": message, "problems": problems, "hint": hint } }),
+        );
     }
     talk(&format!("error: {error}"));
     match error {
-        ControlError::Refused { problems, code, .. } => {
+        ControlError::Refused { problems, hint, .. } => {
             for problem in problems {
                 talk(&format!("  {}", problem_line(problem)));
             }
-            if code == "not_ready" || code == "database_away" {
-                talk("hint: `zaikoban status` shows what the daemon waits for");
+            if let Some(hint) = hint {
+                talk(&format!("hint: {hint}"));
             }
             Exit::Failed
         }

@@ -22,7 +22,6 @@ enum Show {
 enum Ask {
     Get(String),
     Post(String, Value),
-    Delete(Vec<String>),
     Upload(String, PathBuf),
 }
 
@@ -72,12 +71,6 @@ async fn perform(client: &Client, ask: Ask) -> Result<Value, Trouble> {
     match ask {
         Ask::Get(path) => Ok(client.get(&path).await?),
         Ask::Post(path, body) => Ok(client.post(&path, &body).await?),
-        Ask::Delete(paths) => {
-            for path in &paths {
-                client.delete(path).await?;
-            }
-            Ok(json!({ "removed": paths.len() }))
-        }
         Ask::Upload(path, file) => {
             let body = read(&file).map_err(|e| Trouble::File(file, e))?;
             Ok(client.post_text(&path, "text/csv", body).await?)
@@ -279,10 +272,7 @@ fn products(order: Products) -> (Ask, Show) {
         Products::Pause { ids } => act("pause", ids),
         Products::Resume { ids } => act("resume", ids),
         Products::Check { ids } => act("check", ids),
-        Products::Remove { ids } => {
-            let paths: Vec<String> = ids.iter().map(|id| format!("/v1/products/{id}")).collect();
-            (Ask::Delete(paths), Show::Card)
-        }
+        Products::Remove { ids } => act("remove", ids),
     }
 }
 

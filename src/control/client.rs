@@ -26,6 +26,8 @@ pub enum ControlError {
         message: String,
         /// Every problem of the request, where it had several.
         problems: Vec<Value>,
+        /// What to do, where that is not plain.
+        hint: Option<String>,
     },
     /// An answer that is not ours.
     #[error("what listens on `{}` does not speak zaikoban's protocol", socket.display())]
@@ -90,14 +92,6 @@ impl Client {
         self.answer(request).await
     }
 
-    /// Removes `path`.
-    ///
-    /// # Errors
-    /// See [`ControlError`].
-    pub async fn delete(&self, path: &str) -> Result<Value, ControlError> {
-        self.answer(self.http.delete(url(path))).await
-    }
-
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value, ControlError> {
         let away = |e: reqwest::Error| ControlError::Away {
             socket: self.socket.clone(),
@@ -130,6 +124,7 @@ impl Client {
                 .and_then(Value::as_array)
                 .cloned()
                 .unwrap_or_default(),
+            hint: error.get("hint").and_then(Value::as_str).map(str::to_owned),
         })
     }
 }

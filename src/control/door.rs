@@ -259,6 +259,7 @@ fn stranger() -> HttpResponse {
         "code": "stranger",
         "message": "only root, the daemon's own user and members of `daemon.socket_group` may ask here",
         "problems": [],
+        "hint": "ask as the daemon's user, or join its group",
     }}))
 }
 

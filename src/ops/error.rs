@@ -1,7 +1,8 @@
-//! What an order can come to, in words that every door shows alike.
+//! What an order can come to, in words that every door shows alike: what was wrong, where, what would have been
+//! understood, and what to do.
 
-use crate::platform::PlatformError;
 use crate::store::StoreError;
+use crate::store::views::Thing;
 use serde::Serialize;
 
 /// One thing wrong with what was asked.
@@ -28,30 +29,47 @@ impl InputProblem {
             hint: None,
         }
     }
+
+    /// The same with what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
 }
 
-/// Why an order was not carried out. Nothing was changed.
+/// Why an order was not carried out. Nothing was changed, unless the message says so.
 #[derive(Debug, thiserror::Error)]
 pub enum OpsError {
-    /// There is no such thing.
-    #[error("there is no {what} `{id}`")]
+    /// There are no such things.
+    #[error("there is no {}", things.join(", no "))]
     NotFound {
-        /// The kind of thing.
-        what: &'static str,
-        /// Its name or number.
-        id: String,
+        /// Each with its kind and its name or number: "product `5`".
+        things: Vec<String>,
+        /// What to do.
+        hint: Option<&'static str>,
     },
     /// The order cannot be understood; all problems at once.
-    #[error("the request has {} problem(s); nothing was changed", problems.len())]
+    #[error("the request has {} problem(s){}; nothing was changed", problems.len().saturating_add(*more), and_more(problems, *more))]
     Invalid {
-        /// Every problem.
+        /// Every problem, or the first hundred.
         problems: Vec<InputProblem>,
+        /// How many there are beside those.
+        more: usize,
+    },
+    /// The request's body is larger than anything that would be understood.
+    #[error("the request's body is larger than {most_bytes} bytes; nothing was changed")]
+    TooLarge {
+        /// What is taken at most.
+        most_bytes: usize,
     },
     /// It was right a moment ago, or collides with what is there.
     #[error("{message}")]
     Conflict {
-        /// What collides, and what to do.
+        /// What collides.
         message: String,
+        /// What to do, where that is not plain.
+        hint: Option<String>,
     },
     /// The daemon is still starting, or a part is restarting.
     #[error("{what} is not ready: {why}")]
@@ -78,11 +96,14 @@ pub enum OpsError {
         #[source]
         source: StoreError,
     },
-    /// A platform refused or failed.
-    #[error(transparent)]
-    Platform(#[from] PlatformError),
+    /// A platform could not be asked, or failed.
+    #[error("{message}; nothing was changed")]
+    Platform {
+        /// Which, and what happened.
+        message: String,
+    },
     /// A bug or a broken database: the log has the rest.
-    #[error("the order failed inside; the log says why")]
+    #[error("the order failed inside; the daemon's log says why")]
     Internal {
         /// What happened.
         #[source]
@@ -90,12 +111,55 @@ pub enum OpsError {
     },
 }
 
+fn and_more(problems: &[InputProblem], more: usize) -> String {
+    if more == 0 {
+        String::new()
+    } else {
+        format!(", of which the first {} are shown", problems.len())
+    }
+}
+
 impl OpsError {
     /// An order with one problem.
     #[must_use]
     pub fn invalid(place: impl Into<String>, expected: impl Into<String>, got: &str) -> Self {
-        Self::Invalid {
-            problems: vec![InputProblem::new(place, expected, got)],
+        Self::all(vec![InputProblem::new(place, expected, got)])
+    }
+
+    /// An order with these problems.
+    #[must_use]
+    pub fn all(problems: Vec<InputProblem>) -> Self {
+        Self::Invalid { problems, more: 0 }
+    }
+
+    /// Ends well when there are no problems.
+    pub(super) fn unless_none(problems: Vec<InputProblem>) -> Result<(), Self> {
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Self::all(problems))
+        }
+    }
+
+    /// Rows that are not there.
+    #[must_use]
+    pub fn missing(thing: Thing, ids: &[i64]) -> Self {
+        Self::NotFound {
+            things: ids.iter().map(|id| format!("{thing} `{id}`")).collect(),
+            hint: Some(match thing {
+                Thing::Product => "`zaikoban products list` shows what there is",
+                Thing::Listing => "`zaikoban listings list` shows what there is",
+                Thing::Hold => "`zaikoban holds list` shows what waits",
+                Thing::Job => "`zaikoban queue list` shows what there is",
+            }),
+        }
+    }
+
+    /// A collision that explains itself.
+    pub(super) fn conflict(message: impl Into<String>) -> Self {
+        Self::Conflict {
+            message: message.into(),
+            hint: None,
         }
     }
 
@@ -105,11 +169,12 @@ impl OpsError {
         match self {
             Self::NotFound { .. } => "not_found",
             Self::Invalid { .. } => "invalid",
+            Self::TooLarge { .. } => "too_large",
             Self::Conflict { .. } => "conflict",
             Self::NotReady { .. } => "not_ready",
             Self::Away { .. } => "database_away",
             Self::NotKept { .. } => "not_kept",
-            Self::Platform(_) => "platform",
+            Self::Platform { .. } => "platform",
             Self::Internal { .. } => "internal",
         }
     }
@@ -118,8 +183,68 @@ impl OpsError {
     #[must_use]
     pub fn problems(&self) -> &[InputProblem] {
         match self {
-            Self::Invalid { problems } => problems,
+            Self::Invalid { problems, .. } => problems,
             _ => &[],
         }
+    }
+
+    /// What to do, where that is not plain and no problem says it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::NotFound { hint, .. } => *hint,
+            Self::Conflict { hint, .. } => hint.as_deref(),
+            Self::TooLarge { .. } => Some("send it in several parts"),
+            Self::NotReady { .. } | Self::Away { .. } => {
+                Some("`zaikoban status` shows what the daemon waits for; ask again then")
+            }
+            Self::NotKept { .. } => {
+                Some("give `zaikoban stop-all` again once `zaikoban status` shows the database up")
+            }
+            Self::Platform { .. } => Some("`zaikoban platforms list` shows how it stands; ask again later"),
+            Self::Invalid { .. } | Self::Internal { .. } => None,
+        }
+    }
+}
+
+impl From<StoreError> for OpsError {
+    fn from(source: StoreError) -> Self {
+        match source {
+            StoreError::Unavailable { .. } => Self::Away { source },
+            StoreError::Conflict { what } => Self::conflict(what),
+            StoreError::NotFound { what } => Self::NotFound {
+                things: vec![what],
+                hint: None,
+            },
+            other => {
+                tracing::error!(error = %crate::telemetry::ErrorChain(&other), "An order failed in the database");
+                Self::Internal { source: other }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_is_missing_is_named_at_once_with_what_to_do() {
+        let error = OpsError::missing(Thing::Listing, &[5, 7]);
+        assert_eq!(error.to_string(), "there is no listing `5`, no listing `7`");
+        assert_eq!(error.hint(), Some("`zaikoban listings list` shows what there is"));
+    }
+
+    #[test]
+    fn a_request_with_more_problems_than_are_shown_says_how_many_it_has() {
+        let problem = InputProblem::new("line 2", "UTF-8 text", "other bytes");
+        let error = OpsError::Invalid {
+            problems: vec![problem; 2],
+            more: 3,
+        };
+        assert_eq!(
+            error.to_string(),
+            "the request has 5 problem(s), of which the first 2 are shown; nothing was changed"
+        );
     }
 }

@@ -4,8 +4,9 @@
 //! `sku` links a listing to the product: it is read at its destination first, and its auto-sync stays off unless the
 //! row says `auto_sync` = `true`.
 
-use super::InputProblem;
-use super::products::source_of;
+use super::listings::sku_problem;
+use super::products::{TITLE_CHARACTERS, source_of};
+use super::{InputProblem, text_problem};
 use crate::domain::{CostRule, DestinationPlatform, SourcePlatform, SourceProductId};
 use std::collections::HashMap;
 
@@ -20,11 +21,7 @@ const COLUMNS: [&str; 7] = [
     "auto_sync",
 ];
 /// More problems than this help nobody; the count says how many there were.
-const MAX_PROBLEMS: usize = 100;
-/// What the tables hold.
-const MAX_TITLE_CHARS: usize = 500;
-/// eBay's limit on a SKU.
-const MAX_SKU_CHARS: usize = 50;
+pub(super) const MAX_PROBLEMS: usize = 100;
 
 /// One line, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,18 +55,42 @@ pub(super) struct ImportListing {
     pub(super) auto_sync: bool,
 }
 
+/// Everything that is wrong with a file.
+#[derive(Debug, Default)]
+pub(super) struct BadFile {
+    /// The first problems.
+    pub(super) shown: Vec<InputProblem>,
+    /// How many there are.
+    pub(super) count: usize,
+}
+
+impl BadFile {
+    fn push(&mut self, problem: InputProblem) {
+        self.count = self.count.saturating_add(1);
+        if self.shown.len() < MAX_PROBLEMS {
+            self.shown.push(problem);
+        }
+    }
+}
+
+impl From<Vec<InputProblem>> for BadFile {
+    fn from(shown: Vec<InputProblem>) -> Self {
+        let count = shown.len();
+        Self { shown, count }
+    }
+}
+
 /// Reads a whole file.
 ///
 /// # Errors
-/// Every problem, at most 100 of them.
-pub(super) fn parse(body: &[u8]) -> Result<Vec<ImportRow>, Vec<InputProblem>> {
+/// Every problem.
+pub(super) fn parse(body: &[u8]) -> Result<Vec<ImportRow>, BadFile> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if let Err(error) = std::str::from_utf8(body) {
         let before = body.get(..error.valid_up_to()).unwrap_or_default();
         let line = before.iter().filter(|b| **b == b'\n').count().saturating_add(1);
-        let mut problem = InputProblem::new(format!("line {line}"), "UTF-8 text", "other bytes");
-        problem.hint = Some("convert it first: `iconv -f CP932 -t UTF-8 FILE`".to_owned());
-        return Err(vec![problem]);
+        let problem = InputProblem::new(format!("line {line}"), "UTF-8 text", "other bytes");
+        return Err(vec![problem.hint("convert it first: `iconv -f CP932 -t UTF-8 FILE`")].into());
     }
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
@@ -77,21 +98,15 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<ImportRow>, Vec<InputProblem>> {
         .from_reader(body);
     let columns = header(&mut reader)?;
     let mut rows = Vec::new();
-    let mut problems = Vec::new();
-    let mut seen = HashMap::new();
+    let mut bad = BadFile::default();
+    let mut seen = Seen::default();
     for record in reader.records() {
-        if problems.len() >= MAX_PROBLEMS {
-            break;
-        }
         let record = match record {
             Ok(record) => record,
             Err(error) => {
                 let line = error.position().map_or(0, csv::Position::line);
-                problems.push(InputProblem::new(
-                    format!("line {line}"),
-                    "a CSV row",
-                    &error.to_string(),
-                ));
+                let place = format!("line {line}");
+                bad.push(InputProblem::new(place, "a CSV row", &error.to_string()));
                 continue;
             }
         };
@@ -101,25 +116,46 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<ImportRow>, Vec<InputProblem>> {
             record: &record,
             line,
         };
+        let mut problems = fields.surplus();
         if let Some(row) = fields.row(&mut problems) {
-            if let Some(first) = seen.insert((row.source, row.source_product_id.clone()), line) {
-                let expected = format!("an item that the file has once; line {first} has it too");
-                problems.push(fields.problem("source_url", &expected));
-            }
+            problems.extend(seen.twice(&row, &fields));
             rows.push(row);
         }
+        problems.into_iter().for_each(|problem| bad.push(problem));
     }
-    if rows.is_empty() && problems.is_empty() {
-        problems.push(InputProblem::new("line 2", "at least one product", "nothing"));
+    if rows.is_empty() && bad.count == 0 {
+        bad.push(InputProblem::new("line 2", "at least one product", "nothing"));
     }
-    if problems.is_empty() {
-        Ok(rows)
-    } else {
-        Err(problems)
+    if bad.count == 0 { Ok(rows) } else { Err(bad) }
+}
+
+/// On which line an item or an offer stood first.
+#[derive(Default)]
+struct Seen {
+    items: HashMap<(SourcePlatform, SourceProductId), u64>,
+    offers: HashMap<(DestinationPlatform, String), u64>,
+}
+
+impl Seen {
+    fn twice(&mut self, row: &ImportRow, fields: &Fields<'_>) -> Vec<InputProblem> {
+        let item = (row.source, row.source_product_id.clone());
+        let first_item = self.items.insert(item, row.line);
+        let offer = row.listing.as_ref().map(|l| (l.destination, l.sku.clone()));
+        let first_offer = offer.and_then(|offer| self.offers.insert(offer, row.line));
+        [
+            ("source_url", "an item", first_item),
+            ("sku", "a SKU", first_offer),
+        ]
+        .into_iter()
+        .filter_map(|(column, what, line)| {
+            let expected = format!("{what} that the file has once; line {} has it too", line?);
+            Some(fields.problem(column, &expected))
+        })
+        .collect()
     }
 }
 
-fn header(reader: &mut csv::Reader<&[u8]>) -> Result<HashMap<String, usize>, Vec<InputProblem>> {
+fn header(reader: &mut csv::Reader<&[u8]>) -> Result<HashMap<String, usize>, BadFile> {
     let headers = reader.headers().map_err(|e| {
         vec![InputProblem::new(
             "line 1",
@@ -146,7 +182,7 @@ fn header(reader: &mut csv::Reader<&[u8]>) -> Result<HashMap<String, usize>, Vec
     if problems.is_empty() {
         Ok(columns)
     } else {
-        Err(problems)
+        Err(problems.into())
     }
 }
 
@@ -170,6 +206,17 @@ impl Fields<'_> {
         InputProblem::new(place, expected, self.get(column))
     }
 
+    /// More fields than the first line names columns: a comma that is not quoted shifts all that follow it.
+    fn surplus(&self) -> Vec<InputProblem> {
+        let (columns, got) = (self.columns.len(), self.record.len());
+        if got <= columns {
+            return Vec::new();
+        }
+        let place = format!("line {}", self.line);
+        let problem = InputProblem::new(place, format!("at most {columns} fields"), &got.to_string());
+        vec![problem.hint("put a text that holds a comma into double quotes")]
+    }
+
     fn row(&self, problems: &mut Vec<InputProblem>) -> Option<ImportRow> {
         let before = problems.len();
         let source = source_of(self.get("source_url"));
@@ -177,15 +224,15 @@ impl Fields<'_> {
             problems.push(self.problem("source_url", expected));
         }
         let title = self.get("title");
-        if title.chars().count() > MAX_TITLE_CHARS || title.contains('\0') {
-            problems.push(self.problem("title", "at most 500 characters"));
+        if let Some(problem) = text_problem("title", title, TITLE_CHARACTERS) {
+            problems.push(self.problem("title", &problem.expected));
         }
         let cost_rule = match self.get("cost_rule") {
             "" => Some(CostRule::BuyNow),
             text => text.parse().ok(),
         };
         if cost_rule.is_none() {
-            problems.push(self.problem("cost_rule", "buy_now or current_bid"));
+            problems.push(self.problem("cost_rule", "one of buy_now, current_bid"));
         }
         let value_at_risk = match self.get("value_at_risk") {
             "" => Some(1.0),
@@ -218,7 +265,7 @@ impl Fields<'_> {
             text => text.parse().ok(),
         };
         if destination.is_none() {
-            problems.push(self.problem("destination", "ebay"));
+            problems.push(self.problem("destination", "one of ebay, mercari, amazon_seller"));
         }
         let auto_sync = match self.get("auto_sync") {
             "" | "false" => Some(false),
@@ -226,13 +273,13 @@ impl Fields<'_> {
             _ => None,
         };
         if auto_sync.is_none() {
-            problems.push(self.problem("auto_sync", "true or false"));
-        }
-        if sku.chars().count() > MAX_SKU_CHARS || sku.chars().any(char::is_control) {
-            problems.push(self.problem("sku", "at most 50 characters"));
-            return None;
+            problems.push(self.problem("auto_sync", "one of true, false"));
         }
         if sku.is_empty() {
+            return None;
+        }
+        if let Some(problem) = sku_problem(sku) {
+            problems.push(self.problem("sku", &problem.expected));
             return None;
         }
         Some(ImportListing {
@@ -258,15 +305,18 @@ mod tests {
         assert!(!rows[0].listing.as_ref().unwrap().auto_sync);
     }
 
+    fn places(text: &str) -> Vec<String> {
+        let bad = parse(text.as_bytes()).unwrap_err();
+        bad.shown.into_iter().map(|p| p.place).collect()
+    }
+
     #[test]
     fn every_problem_is_named_by_line_and_column() {
         let text = format!(
             "source_url,cost_rule,value_at_risk,auto_sync\nhttp://127.0.0.1/,cheap,-1,maybe\n{URL},,,\n{URL},,,\n"
         );
-        let problems = parse(text.as_bytes()).unwrap_err();
-        let places: Vec<&str> = problems.iter().map(|p| p.place.as_str()).collect();
         assert_eq!(
-            places,
+            places(&text),
             [
                 "line 2, column source_url",
                 "line 2, column cost_rule",
@@ -278,8 +328,24 @@ mod tests {
     }
 
     #[test]
+    fn a_comma_that_is_not_quoted_and_an_offer_that_stands_twice_are_problems() {
+        let other = URL.replace("s1238539612", "s1238539613");
+        assert_eq!(places(&format!("source_url,title\n{URL},one, two\n")), ["line 2"]);
+        assert!(parse(format!("source_url,title\n{URL},\"one, two\"\n").as_bytes()).is_ok());
+        let text = format!("source_url,sku\n{URL},A-1\n{other},A-1\n");
+        assert_eq!(places(&text), ["line 3, column sku"]);
+    }
+
+    #[test]
+    fn the_first_hundred_problems_are_shown_and_all_are_counted() {
+        let text = format!("source_url\n{}", "nowhere\n".repeat(250));
+        let bad = parse(text.as_bytes()).unwrap_err();
+        assert_eq!((bad.shown.len(), bad.count), (100, 250));
+    }
+
+    #[test]
     fn wrong_columns_and_wrong_bytes_are_refused_whole() {
-        assert_eq!(parse(b"url,title\nx,y\n").unwrap_err().len(), 2);
+        assert_eq!(parse(b"url,title\nx,y\n").unwrap_err().count, 2);
         assert!(parse(b"source_url,title\n\x83\x65\x83\x58\x83\x67,x\n").is_err());
         assert!(parse(b"").is_err());
         assert!(parse(b"source_url\n").is_err());

@@ -1,11 +1,12 @@
 //! Offers at the destinations: link, look at, plan, push, explain, switch.
 
 use super::import::ImportRow;
-use super::{Ops, OpsError, Page, Rows, checked_ids};
+use super::{InputProblem, Ops, OpsError, Page, Rows, word_problem};
 use crate::domain::{DestinationPlatform, ListingId, ProductId};
 use crate::store::listings::{self, Filter, Listing};
+use crate::store::views::{self, Thing};
+use crate::store::wanted;
 use crate::store::watches::Added;
-use crate::store::{views, wanted};
 use crate::sync::dry_run::dry_run;
 use crate::sync::explain::explain;
 use crate::sync::link::{LinkError, LinkRequest, link};
@@ -16,6 +17,8 @@ use serde_json::{Value, json};
 
 /// Offers that an import reads at once; the destination's own rate limits them further.
 const LINKED_AT_ONCE: usize = 8;
+/// The longest key that eBay takes, and our tables hold.
+const SKU_CHARACTERS: usize = 50;
 
 /// Which listings.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -52,9 +55,25 @@ pub struct ListingsSwitch {
     pub destination: Option<String>,
 }
 
-fn destination(text: &str) -> Result<DestinationPlatform, OpsError> {
-    text.parse()
-        .map_err(|error: crate::domain::UnknownName| OpsError::invalid("destination", error.expected, text))
+const STATES: [&str; 5] = ["behind", "held", "paused", "active", "ended"];
+
+impl ListingFilter {
+    /// What of it would not be understood.
+    #[must_use]
+    pub fn problems(&self) -> Vec<InputProblem> {
+        let destination = self
+            .destination
+            .as_deref()
+            .and_then(|text| destination(text).err());
+        let state = word_problem("state", self.state.as_deref(), &STATES);
+        destination.into_iter().chain(state).collect()
+    }
+}
+
+fn destination(text: &str) -> Result<DestinationPlatform, InputProblem> {
+    text.parse().map_err(|error: crate::domain::UnknownName| {
+        InputProblem::new("destination", format!("one of {}", error.expected), text)
+    })
 }
 
 impl From<LinkError> for OpsError {
@@ -62,17 +81,18 @@ impl From<LinkError> for OpsError {
         match error {
             LinkError::BadSku(got) => Self::invalid("sku", "1 to 50 characters", &got),
             LinkError::Store(error) => error.into(),
-            other => Self::Conflict {
-                message: other.to_string(),
+            LinkError::NotRead { .. } => Self::Platform {
+                message: error.to_string(),
             },
+            LinkError::Nothing { .. } => Self::Conflict {
+                message: error.to_string(),
+                hint: Some(
+                    "the SKU is the seller's own key, with capitals and blanks as the destination has it"
+                        .to_owned(),
+                ),
+            },
+            LinkError::BadRules(_) | LinkError::Several { .. } => Self::conflict(error.to_string()),
         }
-    }
-}
-
-fn no_listing(id: i64) -> OpsError {
-    OpsError::NotFound {
-        what: "listing",
-        id: id.to_string(),
     }
 }
 
@@ -82,16 +102,10 @@ impl Ops {
     /// # Errors
     /// See [`OpsError`].
     pub async fn listings(&self, page: Page, filter: ListingFilter) -> Result<Rows, OpsError> {
-        if let Some(state) = &filter.state {
-            let known = ["behind", "held", "paused", "active", "ended"];
-            if !known.contains(&state.as_str()) {
-                return Err(OpsError::invalid("state", known.join(", "), state));
-            }
-        }
-        let at = filter.destination.as_deref().map(destination).transpose()?;
+        OpsError::unless_none(filter.problems())?;
         let mut conn = self.conn().await?;
-        let at = at.map(DestinationPlatform::as_str);
-        Ok(page.rows(views::listings(&mut conn, page.window(), at, filter.state.as_deref()).await?))
+        let (at, state) = (filter.destination.as_deref(), filter.state.as_deref());
+        Ok(page.rows(views::listings(&mut conn, page.window(), at, state).await?))
     }
 
     /// One listing with its latest pushes.
@@ -100,7 +114,9 @@ impl Ops {
     /// [`OpsError::NotFound`] when there is none.
     pub async fn listing(&self, id: i64) -> Result<Value, OpsError> {
         let mut conn = self.conn().await?;
-        views::listing(&mut conn, id).await?.ok_or_else(|| no_listing(id))
+        views::listing(&mut conn, id)
+            .await?
+            .ok_or_else(|| OpsError::missing(Thing::Listing, &[id]))
     }
 
     /// `pause` or `resume` listings, by number or all of a destination.
@@ -113,11 +129,18 @@ impl Ops {
         order: ListingsSwitch,
         by: &str,
     ) -> Result<Value, OpsError> {
-        let ids = match &order.destination {
-            Some(name) => self.all_of(destination(name)?).await?,
-            None => {
-                checked_ids(&order.ids)?;
-                order.ids.iter().copied().map(ListingId).collect()
+        let ids = match (&order.destination, order.ids.as_slice()) {
+            (Some(name), []) => {
+                let at = destination(name).map_err(|problem| OpsError::all(vec![problem]))?;
+                self.all_of(at).await?
+            }
+            (None, ids) if !ids.is_empty() => {
+                let ids = self.all_there(Thing::Listing, ids).await?;
+                ids.into_iter().map(ListingId).collect()
+            }
+            (named, _) => {
+                let got = if named.is_some() { "both" } else { "neither" };
+                return Err(OpsError::invalid("ids, destination", "one of them", got));
             }
         };
         let (pausing, chosen) = (verb == "pause", ids.clone());
@@ -151,12 +174,35 @@ impl Ops {
     /// [`OpsError::Invalid`] for what cannot be linked, [`OpsError::Conflict`] when the destination has no such offer or
     /// it is linked already.
     pub async fn link(&self, order: LinkOrder, by: &str) -> Result<Value, OpsError> {
-        let at = destination(&order.destination)?;
+        let mut problems = Vec::new();
+        let at =
+            destination(&order.destination).and_then(|at| self.is_enabled(at, "destination").map(|()| at));
+        let at = at.map_err(|problem| problems.push(problem));
+        problems.extend(sku_problem(&order.sku));
+        let (Ok(at), true) = (at, problems.is_empty()) else {
+            return Err(OpsError::all(problems));
+        };
+        self.all_there(Thing::Product, &[order.product_id]).await?;
         let listing = self
             .link_one(at, ProductId(order.product_id), order.sku, order.auto_sync)
             .await?;
         tracing::info!(listing.id = %listing.id(), by, "Listing `{}` was linked", listing.id());
         self.listing(listing.id().0).await
+    }
+
+    /// Whether this destination runs here; the problem is one of `place`.
+    pub(super) fn is_enabled(&self, at: DestinationPlatform, place: &str) -> Result<(), InputProblem> {
+        // While the daemon starts, its settings are not asked: the order fails for that.
+        let Ok(parts) = self.parts() else { return Ok(()) };
+        if parts.destinations.contains_key(&at) {
+            return Ok(());
+        }
+        let problem = InputProblem::new(
+            place,
+            "a destination that is enabled in the settings",
+            at.as_str(),
+        );
+        Err(problem.hint(format!("set `platforms.{at}.enabled` and start the daemon again")))
     }
 
     async fn link_one(
@@ -196,21 +242,26 @@ impl Ops {
                 pairs.push((row.line, product_id, listing));
             }
         }
-        let outcomes: Vec<(u64, Result<Listing, OpsError>)> = stream::iter(pairs)
+        let outcomes: Vec<(u64, String, Result<Listing, OpsError>)> = stream::iter(pairs)
             .map(|(line, product, listing)| async move {
                 let linked = self
-                    .link_one(listing.destination, product, listing.sku, listing.auto_sync)
+                    .link_one(
+                        listing.destination,
+                        product,
+                        listing.sku.clone(),
+                        listing.auto_sync,
+                    )
                     .await;
-                (line, linked)
+                (line, listing.sku, linked)
             })
             .buffered(LINKED_AT_ONCE)
             .collect()
             .await;
         let (mut linked, mut failed) = (0_usize, Vec::new());
-        for (line, outcome) in outcomes {
+        for (line, sku, outcome) in outcomes {
             match outcome {
                 Ok(_) => linked = linked.saturating_add(1),
-                Err(error) => failed.push(json!({ "line": line, "why": error.to_string() })),
+                Err(error) => failed.push(json!({ "line": line, "sku": sku, "why": error.to_string() })),
             }
         }
         Ok((linked, failed))
@@ -253,7 +304,7 @@ impl Ops {
             })
             .collect();
         match id {
-            Some(id) if items.is_empty() => Err(no_listing(id)),
+            Some(id) if items.is_empty() => Err(OpsError::missing(Thing::Listing, &[id])),
             Some(_) => Ok(Rows { items, next: None }),
             None => Ok(page.rows(items)),
         }
@@ -268,13 +319,13 @@ impl Ops {
         Ok(json!(explain(&mut conn, ListingId(id)).await?))
     }
 
-    /// Pushes listings before everything else that waits, when they are behind.
+    /// Puts listings into the queue that are behind and kept in line.
     ///
     /// # Errors
-    /// See [`OpsError`].
+    /// [`OpsError::NotFound`] when one of them is not there.
     pub async fn push(&self, ids: &[i64], by: &str) -> Result<Value, OpsError> {
-        checked_ids(ids)?;
-        let ids: Vec<ListingId> = ids.iter().copied().map(ListingId).collect();
+        let ids = self.all_there(Thing::Listing, ids).await?;
+        let ids: Vec<ListingId> = ids.into_iter().map(ListingId).collect();
         let asked = ids.len();
         let queued = self
             .parts()?
@@ -283,6 +334,13 @@ impl Ops {
             .await?;
         self.look_now()?;
         tracing::info!(by, "A person asked for {asked} push(es)");
-        Ok(json!({ "asked": asked, "behind_and_queued": queued }))
+        Ok(json!({ "asked": asked, "queued": queued }))
     }
+}
+
+/// What is wrong with a key of an offer.
+pub(super) fn sku_problem(sku: &str) -> Option<InputProblem> {
+    let characters = sku.chars().count();
+    let good = (1..=SKU_CHARACTERS).contains(&characters) && !sku.chars().any(char::is_control);
+    (!good).then(|| InputProblem::new("sku", "1 to 50 characters", &sku.escape_debug().to_string()))
 }

@@ -2,6 +2,7 @@
 
 use super::{Ops, OpsError, Rows};
 use crate::domain::Platform;
+use crate::resilience::GateView;
 use crate::store::platform_state::{self, Scope};
 use crate::sync::LookNow;
 use serde_json::{Value, json};
@@ -62,7 +63,15 @@ impl Ops {
             if stop { "on" } else { "off" }
         );
         self.look_now()?;
-        Ok(json!({ "emergency_stop": stop, "changed": changed }))
+        let paused: Vec<String> = self
+            .parts()?
+            .guards
+            .statuses()
+            .into_iter()
+            .filter(|status| status.gate == GateView::Paused)
+            .map(|status| status.service)
+            .collect();
+        Ok(json!({ "emergency_stop": stop, "changed": changed, "still_paused": paused }))
     }
 
     async fn keep_stop(&self, stop: bool, by: &str) -> Result<bool, OpsError> {
@@ -94,8 +103,11 @@ impl Ops {
     /// [`OpsError::NotFound`] for a service that does not run here.
     pub async fn switch_platform(&self, name: &str, verb: &str, by: &str) -> Result<Value, OpsError> {
         let unknown = || OpsError::NotFound {
-            what: "platform",
-            id: name.chars().take(40).collect(),
+            things: vec![format!(
+                "platform `{}`",
+                name.chars().take(40).collect::<String>()
+            )],
+            hint: Some("`zaikoban platforms list` shows those that are enabled in the settings"),
         };
         let platform: Platform = name.parse().map_err(|_not_ours| unknown())?;
         let parts = self.parts()?;
@@ -125,6 +137,6 @@ impl Ops {
         }
         self.look_now()?;
         tracing::info!(platform = name, verb, by, "A person switched a platform");
-        Ok(json!({ "platform": name, "done": verb }))
+        Ok(json!({ "platform": name, "done": verb, "gate": guard.status().gate }))
     }
 }

@@ -1,11 +1,11 @@
 //! Products: register, look at, switch.
 
 use super::import::{self, ImportRow};
-use super::{InputProblem, Ops, OpsError, Page, Rows, checked_ids, unsent};
-use crate::domain::{CostRule, ProductId, SourcePlatform, SourceProductId, WatchId};
+use super::{InputProblem, Ops, OpsError, Page, Rows, text_problem, unsent, word_problem};
+use crate::domain::{CostRule, ProductId, SourcePlatform, SourceProductId, UnknownName, WatchId};
 use crate::platform::yahoo;
-use crate::store::views;
-use crate::store::watches::{self, Added, NewWatch};
+use crate::store::views::{self, Thing};
+use crate::store::watches::{self, Added, NewWatch, Owned};
 use crate::watch::{CheckNow, Refresh};
 use futures_util::FutureExt as _;
 use serde::Deserialize;
@@ -13,14 +13,40 @@ use serde_json::{Value, json};
 
 /// Rows that one statement of an import inserts.
 const CHUNK: usize = 2_000;
+/// What the tables hold.
+pub(super) const TITLE_CHARACTERS: usize = 500;
 
 /// Which products.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct ProductFilter {
-    /// `in_stock`, `out_of_stock`, `held`, `dead`, `changed`, `paused`.
+    /// `in_stock`, `out_of_stock`, `held`, `dead`, `changed`, `active` (its page), `paused`.
     pub state: Option<String>,
     /// Part of the title.
     pub search: Option<String>,
+}
+
+const STATES: [&str; 7] = [
+    "in_stock",
+    "out_of_stock",
+    "held",
+    "dead",
+    "changed",
+    "active",
+    "paused",
+];
+
+impl ProductFilter {
+    /// What of it would not be understood.
+    #[must_use]
+    pub fn problems(&self) -> Vec<InputProblem> {
+        let state = word_problem("state", self.state.as_deref(), &STATES);
+        let search = text_problem(
+            "search",
+            self.search.as_deref().unwrap_or_default(),
+            TITLE_CHARACTERS,
+        );
+        state.into_iter().chain(search).collect()
+    }
 }
 
 /// A product to register.
@@ -31,8 +57,8 @@ pub struct NewProductOrder {
     pub source_url: String,
     /// A title to know it by until its page was read.
     pub title: Option<String>,
-    /// What it costs.
-    pub cost_rule: Option<CostRule>,
+    /// What it costs: `buy_now` or `current_bid`.
+    pub cost_rule: Option<String>,
     /// Yen lost per hour while its listing is wrong.
     pub value_at_risk: Option<f32>,
 }
@@ -57,20 +83,7 @@ impl Ops {
     /// # Errors
     /// See [`OpsError`].
     pub async fn products(&self, page: Page, filter: ProductFilter) -> Result<Rows, OpsError> {
-        if let Some(state) = &filter.state {
-            let known = [
-                "in_stock",
-                "out_of_stock",
-                "held",
-                "dead",
-                "changed",
-                "active",
-                "paused",
-            ];
-            if !known.contains(&state.as_str()) {
-                return Err(OpsError::invalid("state", known.join(", "), state));
-            }
-        }
+        OpsError::unless_none(filter.problems())?;
         let mut conn = self.conn().await?;
         let window = page.window();
         let rows = views::products(
@@ -89,7 +102,9 @@ impl Ops {
     /// [`OpsError::NotFound`] when there is none.
     pub async fn product(&self, id: i64) -> Result<Value, OpsError> {
         let mut conn = self.conn().await?;
-        views::product(&mut conn, id).await?.ok_or_else(|| no_product(id))
+        views::product(&mut conn, id)
+            .await?
+            .ok_or_else(|| OpsError::missing(Thing::Product, &[id]))
     }
 
     /// Registers one product and looks at it at once.
@@ -103,9 +118,17 @@ impl Ops {
             problems.push(InputProblem::new("source_url", expected, &order.source_url));
         }
         let title = order.title.unwrap_or_default();
-        if title.chars().count() > 500 || title.chars().any(char::is_control) {
-            problems.push(InputProblem::new("title", "at most 500 characters", &title));
-        }
+        problems.extend(text_problem("title", &title, TITLE_CHARACTERS));
+        let cost_rule = match order.cost_rule.as_deref() {
+            None => Ok(CostRule::BuyNow),
+            Some(word) => word.parse().map_err(|unknown: UnknownName| {
+                problems.push(InputProblem::new(
+                    "cost_rule",
+                    format!("one of {}", unknown.expected),
+                    word,
+                ));
+            }),
+        };
         let value_at_risk = order.value_at_risk.unwrap_or(1.0);
         if !(0.0..=1e9).contains(&value_at_risk) {
             let expected = "yen per hour, from 0 to 1000000000";
@@ -115,8 +138,10 @@ impl Ops {
                 &value_at_risk.to_string(),
             ));
         }
-        let (Ok((source, source_product_id, source_url)), true) = (source, problems.is_empty()) else {
-            return Err(OpsError::Invalid { problems });
+        let (Ok((source, source_product_id, source_url)), Ok(cost_rule), true) =
+            (source, cost_rule, problems.is_empty())
+        else {
+            return Err(OpsError::all(problems));
         };
         let new = NewWatch {
             product_id: None,
@@ -124,7 +149,7 @@ impl Ops {
             source,
             source_url,
             source_product_id: source_product_id.clone(),
-            cost_rule: order.cost_rule.unwrap_or(CostRule::BuyNow),
+            cost_rule,
             value_at_risk_jpy_per_hour: value_at_risk,
         };
         match self.insert(vec![new]).await?.first() {
@@ -137,10 +162,9 @@ impl Ops {
             }
             Some(Added::Duplicate { product_id, .. }) => Err(OpsError::Conflict {
                 message: format!("item `{source_product_id}` is watched already, as product {product_id}"),
+                hint: Some(format!("`zaikoban products show {product_id}`")),
             }),
-            None => Err(OpsError::Conflict {
-                message: "the product was not inserted".to_owned(),
-            }),
+            None => Err(OpsError::conflict("the product was not inserted")),
         }
     }
 
@@ -153,7 +177,12 @@ impl Ops {
         let rows = tokio::task::spawn_blocking(move || import::parse(&body)).await;
         let rows = match rows {
             Ok(Ok(rows)) => rows,
-            Ok(Err(problems)) => return Err(OpsError::Invalid { problems }),
+            Ok(Err(bad)) => {
+                return Err(OpsError::Invalid {
+                    more: bad.count.saturating_sub(bad.shown.len()),
+                    problems: bad.shown,
+                });
+            }
             Err(panicked) => {
                 return Err(OpsError::NotReady {
                     what: "the import",
@@ -161,6 +190,7 @@ impl Ops {
                 });
             }
         };
+        OpsError::unless_none(self.disabled(&rows))?;
         let new = rows.iter().map(as_watch).collect();
         let added = self.insert(new).await?;
         let fresh: Vec<WatchId> = added
@@ -207,46 +237,61 @@ impl Ops {
         Ok(added)
     }
 
-    /// `pause`, `resume` or `check` products.
+    /// Lines whose offer is at a destination that does not run here.
+    fn disabled(&self, rows: &[ImportRow]) -> Vec<InputProblem> {
+        let problem = |row: &ImportRow| {
+            let at = row.listing.as_ref()?.destination;
+            let place = format!("line {}, column destination", row.line);
+            self.is_enabled(at, &place).err()
+        };
+        rows.iter()
+            .filter_map(problem)
+            .take(import::MAX_PROBLEMS)
+            .collect()
+    }
+
+    /// `pause`, `resume`, `check` or `remove` products.
+    ///
+    /// A check of a paused product is left out, and named. Removing forgets watches and listings; the offers at their
+    /// destinations stay as they are.
     ///
     /// # Errors
     /// [`OpsError::NotFound`] when one of them is not there.
     pub async fn act_on_products(&self, verb: &str, ids: &[i64], by: &str) -> Result<Value, OpsError> {
-        checked_ids(ids)?;
-        let found = self.watches_of(ids).await?;
-        let moved = if verb == "check" {
-            let order = CheckNow {
-                watches: found.clone(),
-            };
-            self.parts()?
-                .roster
-                .send(order)
-                .await
-                .map_err(unsent("the roster"))?;
-            found.len()
-        } else {
-            let mut conn = self.conn().await?;
-            let moved = watches::set_enabled(&mut conn, &found, verb == "resume").await?;
-            drop(conn);
-            self.refresh(found).await?;
-            moved.len()
-        };
-        tracing::info!(by, verb, "A person switched {} product(s)", ids.len());
-        Ok(json!({ "products": ids.len(), "changed": moved }))
-    }
-
-    /// Forgets a product with its watches and listings; the offers at their destinations stay as they are.
-    ///
-    /// # Errors
-    /// [`OpsError::NotFound`] when there is none.
-    pub async fn remove_product(&self, id: i64, by: &str) -> Result<Value, OpsError> {
-        let found = self.watches_of(&[id]).await?;
+        let ids = self.all_there(Thing::Product, ids).await?;
+        let products: Vec<ProductId> = ids.iter().copied().map(ProductId).collect();
         let mut conn = self.conn().await?;
-        watches::remove_product(&mut conn, ProductId(id)).await?;
-        drop(conn);
-        self.refresh(found.clone()).await?;
-        tracing::info!(product.id = id, by, "Product `{id}` was removed");
-        Ok(json!({ "product_id": id, "watches": found.len() }))
+        let found = watches::of_products(&mut conn, &products).await?;
+        let all: Vec<WatchId> = found.iter().map(|w| w.watch_id).collect();
+        let done = match verb {
+            "check" => {
+                drop(conn);
+                let (watched, paused): (Vec<Owned>, Vec<Owned>) = found.into_iter().partition(|w| w.enabled);
+                let watches = watched.iter().map(|w| w.watch_id).collect();
+                let roster = &self.parts()?.roster;
+                roster
+                    .send(CheckNow { watches })
+                    .await
+                    .map_err(unsent("the roster"))?;
+                json!({ "checked": of(&watched), "paused": of(&paused) })
+            }
+            "remove" => {
+                watches::remove_products(&mut conn, &products).await?;
+                drop(conn);
+                self.refresh(all).await?;
+                json!({ "removed": ids })
+            }
+            _ => {
+                let moved = watches::set_enabled(&mut conn, &all, verb == "resume").await?;
+                drop(conn);
+                self.refresh(all).await?;
+                let (changed, unchanged): (Vec<Owned>, Vec<Owned>) =
+                    found.into_iter().partition(|w| moved.contains(&w.watch_id));
+                json!({ "changed": of(&changed), "unchanged": of(&unchanged) })
+            }
+        };
+        tracing::info!(by, verb, "A person ordered `{verb}` for {} product(s)", ids.len());
+        Ok(done)
     }
 
     /// Makes the roster see what the tables say of these watches now.
@@ -257,24 +302,13 @@ impl Ops {
             .await
             .map_err(unsent("the roster"))??)
     }
-
-    /// The watches of products that must all be there.
-    async fn watches_of(&self, ids: &[i64]) -> Result<Vec<WatchId>, OpsError> {
-        let mut conn = self.conn().await?;
-        let products: Vec<ProductId> = ids.iter().copied().map(ProductId).collect();
-        let pairs = watches::of_products(&mut conn, &products).await?;
-        if let Some(missing) = products.iter().find(|p| pairs.iter().all(|(_, of)| of != *p)) {
-            return Err(no_product(missing.0));
-        }
-        Ok(pairs.into_iter().map(|(watch, _)| watch).collect())
-    }
 }
 
-fn no_product(id: i64) -> OpsError {
-    OpsError::NotFound {
-        what: "product",
-        id: id.to_string(),
-    }
+/// The products of these watches, each once.
+fn of(watches: &[Owned]) -> Vec<ProductId> {
+    let mut products: Vec<ProductId> = watches.iter().map(|w| w.product_id).collect();
+    products.dedup();
+    products
 }
 
 fn as_watch(row: &ImportRow) -> NewWatch {

@@ -1,10 +1,12 @@
 //! The work that waits.
 
-use super::{Ops, OpsError, Page, Rows, checked_ids};
+use super::{InputProblem, Ops, OpsError, Page, Rows};
 use crate::domain::JobId;
-use crate::store::{jobs, views};
+use crate::store::jobs::{self, JobStatus, QueueName};
+use crate::store::views::{self, Thing};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::str::FromStr;
 
 /// Which jobs.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -15,18 +17,36 @@ pub struct JobFilter {
     pub queue: Option<String>,
 }
 
+impl JobFilter {
+    /// What of it would not be understood.
+    #[must_use]
+    pub fn problems(&self) -> Vec<InputProblem> {
+        let status = named::<JobStatus>("status", self.status.as_deref());
+        let queue = named::<QueueName>("queue", self.queue.as_deref());
+        status.into_iter().chain(queue).collect()
+    }
+}
+
+fn named<T>(place: &str, word: Option<&str>) -> Option<InputProblem>
+where
+    T: FromStr<Err = crate::domain::UnknownName>,
+{
+    let word = word?;
+    let unknown = word.parse::<T>().err()?;
+    Some(InputProblem::new(
+        place,
+        format!("one of {}", unknown.expected),
+        word,
+    ))
+}
+
 impl Ops {
     /// A page of jobs.
     ///
     /// # Errors
-    /// See [`OpsError`].
+    /// [`OpsError::Invalid`] for a filter that names nothing.
     pub async fn jobs(&self, page: Page, filter: JobFilter) -> Result<Rows, OpsError> {
-        if let Some(status) = &filter.status {
-            let known = ["pending", "processing", "failed", "dead", "completed"];
-            if !known.contains(&status.as_str()) {
-                return Err(OpsError::invalid("status", known.join(", "), status));
-            }
-        }
+        OpsError::unless_none(filter.problems())?;
         let mut conn = self.conn().await?;
         let jobs = views::jobs(
             &mut conn,
@@ -38,18 +58,20 @@ impl Ops {
         Ok(page.rows(jobs))
     }
 
-    /// `retry` or `discard` jobs.
+    /// `retry` or `discard` jobs. Those in work, or done, are left and named.
     ///
     /// # Errors
-    /// See [`OpsError`].
+    /// [`OpsError::NotFound`] when one of them is not there.
     pub async fn mend_jobs(&self, verb: &str, ids: &[i64], by: &str) -> Result<Value, OpsError> {
-        checked_ids(ids)?;
+        let ids = self.all_there(Thing::Job, ids).await?;
         let jobs: Vec<JobId> = ids.iter().copied().map(JobId).collect();
         let mut conn = self.conn().await?;
         let answer = if verb == "retry" {
             json!(jobs::repeat(&mut conn, &jobs).await?)
         } else {
-            json!({ "discarded": jobs::discard(&mut conn, &jobs, by).await? })
+            let discarded = jobs::discard(&mut conn, &jobs, by).await?;
+            let left: Vec<&JobId> = jobs.iter().filter(|job| !discarded.contains(job)).collect();
+            json!({ "discarded": discarded, "left": left })
         };
         drop(conn);
         self.look_now()?;
@@ -65,9 +87,6 @@ impl Ops {
         let mut conn = self.conn().await?;
         views::job(&mut conn, id)
             .await?
-            .ok_or_else(|| OpsError::NotFound {
-                what: "job",
-                id: id.to_string(),
-            })
+            .ok_or_else(|| OpsError::missing(Thing::Job, &[id]))
     }
 }

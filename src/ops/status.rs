@@ -109,23 +109,23 @@ impl Ops {
                 "wedge" => Fault::Wedge,
                 "fill" => Fault::Fill,
                 "block" => Fault::Block,
-                _ => return Err(OpsError::invalid("kind", "panic, wedge, fill or block", kind)),
+                _ => return Err(OpsError::invalid("kind", "one of panic, wedge, fill, block", kind)),
             };
             let tree = self.0.tree.get().ok_or_else(|| OpsError::NotReady {
                 what: "the tree",
                 why: self.0.phase.load().to_string(),
             })?;
             tree.fault(child, fault).map_err(|_unknown| OpsError::NotFound {
-                what: "child",
-                id: child.to_owned(),
+                things: vec![format!("child `{child}`")],
+                hint: Some("`zaikoban tree --json` shows every child's path"),
             })
         }
         #[cfg(not(feature = "failpoints"))]
         {
             let _ = kind;
             Err(OpsError::NotFound {
-                what: "child that this build can break",
-                id: child.to_owned(),
+                things: vec![format!("child `{child}` that this build can break")],
+                hint: None,
             })
         }
     }

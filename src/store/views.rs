@@ -4,6 +4,10 @@
 //! greater than the last one seen), so that page 1,000 costs what page 1 costs. Every filter is a parameter, never text
 //! pasted into a statement.
 
+mod thing;
+
+pub use thing::{Thing, missing};
+
 use super::StoreError;
 use diesel::QueryableByName;
 use diesel::sql_query;

@@ -268,41 +268,56 @@ pub async fn remove(conn: &mut AsyncPgConnection, watches: &[WatchId]) -> Result
     changed(conn, query).await
 }
 
-#[derive(QueryableByName)]
-struct OfProduct {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = BigInt)]
-    product_id: i64,
+/// A watch and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// The watch.
+    pub watch_id: WatchId,
+    /// Its product.
+    pub product_id: ProductId,
+    /// Whether it is watched.
+    pub enabled: bool,
 }
 
-/// The watches of these products, each with its product.
+/// The watches of these products, by product.
 ///
 /// # Errors
 /// When the database is away or refuses.
 pub async fn of_products(
     conn: &mut AsyncPgConnection,
     products: &[ProductId],
-) -> Result<Vec<(WatchId, ProductId)>, StoreError> {
-    let rows: Vec<OfProduct> = diesel::sql_query(
-        "SELECT id, product_id FROM inventory_management WHERE product_id = ANY($1) ORDER BY id",
+) -> Result<Vec<Owned>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        id: i64,
+        #[diesel(sql_type = BigInt)]
+        product_id: i64,
+        #[diesel(sql_type = Bool)]
+        enabled: bool,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT id, product_id, monitoring_enabled AS enabled FROM inventory_management WHERE product_id = ANY($1) \
+         ORDER BY product_id, id",
     )
     .bind::<Array<BigInt>, _>(products.iter().map(|p| p.0).collect::<Vec<_>>())
     .load(conn)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|r| (WatchId(r.id), ProductId(r.product_id)))
-        .collect())
+    let owned = |r: Row| Owned {
+        watch_id: WatchId(r.id),
+        product_id: ProductId(r.product_id),
+        enabled: r.enabled,
+    };
+    Ok(rows.into_iter().map(owned).collect())
 }
 
-/// Forgets a product with its watches and listings; its history stays.
+/// Forgets products with their watches and listings; their history stays.
 ///
 /// # Errors
 /// When the database is away or refuses.
-pub async fn remove_product(conn: &mut AsyncPgConnection, product: ProductId) -> Result<(), StoreError> {
-    diesel::sql_query("DELETE FROM yahoo_scraped_products WHERE id = $1")
-        .bind::<BigInt, _>(product.0)
+pub async fn remove_products(conn: &mut AsyncPgConnection, products: &[ProductId]) -> Result<(), StoreError> {
+    diesel::sql_query("DELETE FROM yahoo_scraped_products WHERE id = ANY($1)")
+        .bind::<Array<BigInt>, _>(products.iter().map(|p| p.0).collect::<Vec<_>>())
         .execute(conn)
         .await?;
     Ok(())

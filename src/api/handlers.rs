@@ -1,0 +1,307 @@
+//! What each path asks of `ops`.
+
+use super::body::{Csv, Given, Shape};
+use super::envelope::{Answer, ApiError, data};
+use super::query::Query;
+use super::state::{Caller, State};
+use crate::ops::{self, OpsError};
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+
+/// Which rows are meant.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ids {
+    ids: Vec<i64>,
+}
+
+/// What to break.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FaultOrder {
+    kind: String,
+    child: String,
+}
+
+impl Shape for Ids {
+    const EXAMPLE: &'static str = r#"{"ids": [1, 2]}"#;
+}
+impl Shape for FaultOrder {
+    const EXAMPLE: &'static str = r#"{"kind": "panic", "child": "ledger/writer"}"#;
+}
+impl Shape for ops::NewProductOrder {
+    const EXAMPLE: &'static str = r#"{"source_url": "https://auctions.yahoo.co.jp/jp/auction/s1238539612", "title": "a title", "cost_rule": "buy_now", "value_at_risk": 1}, the last three being optional"#;
+}
+impl Shape for ops::LinkOrder {
+    const EXAMPLE: &'static str = r#"{"product_id": 1, "destination": "ebay", "sku": "A-1", "auto_sync": false}, the last being optional"#;
+}
+impl Shape for ops::ListingsSwitch {
+    const EXAMPLE: &'static str = r#"{"ids": [1, 2]} or {"destination": "ebay"}"#;
+}
+impl Shape for ops::HoldsDecision {
+    const EXAMPLE: &'static str = r#"{"ids": [1, 2], "note": "why"}, the last being optional"#;
+}
+impl Shape for ops::HoldEdit {
+    const EXAMPLE: &'static str =
+        r#"{"id": 1, "stock": 3, "price": "4980", "note": "why"}, with a stock or a price"#;
+}
+
+pub(super) async fn unknown(request: HttpRequest) -> Answer {
+    Err(ApiError(OpsError::NotFound {
+        things: vec![format!("address `{} {}`", request.method(), request.path())],
+        hint: Some("`zaikoban --help` lists what can be asked; every address begins with `/v1/`"),
+    }))
+}
+
+pub(super) async fn status(state: Data<State>) -> Answer {
+    data(state.ask(|ops| async move { ops.status().await }).await?)
+}
+
+pub(super) async fn tree(state: Data<State>) -> Answer {
+    data(state.ops.tree().map_err(ApiError)?)
+}
+
+pub(super) async fn syncs(state: Data<State>, mut query: Query) -> Answer {
+    let page = query.page();
+    query.end()?;
+    data(
+        state
+            .ask(move |ops| async move { ops.recent_syncs(page).await })
+            .await?,
+    )
+}
+
+pub(super) async fn products(state: Data<State>, mut query: Query) -> Answer {
+    let page = query.page();
+    let filter = ops::ProductFilter {
+        state: query.text("state"),
+        search: query.text("search"),
+    };
+    query.also(filter.problems());
+    query.end()?;
+    data(
+        state
+            .ask(move |ops| async move { ops.products(page, filter).await })
+            .await?,
+    )
+}
+
+pub(super) async fn add_product(
+    state: Data<State>,
+    caller: Caller,
+    body: Given<ops::NewProductOrder>,
+) -> Answer {
+    let order = body.0;
+    data(
+        state
+            .ask(move |ops| async move { ops.add_product(order, &caller.0).await })
+            .await?,
+    )
+}
+
+pub(super) async fn import(state: Data<State>, caller: Caller, body: Csv) -> Answer {
+    data(
+        state
+            .ask(move |ops| async move { ops.import(body.0, &caller.0).await })
+            .await?,
+    )
+}
+
+pub(super) async fn act_on_products(
+    state: Data<State>,
+    caller: Caller,
+    verb: Path<String>,
+    body: Given<Ids>,
+) -> Answer {
+    let (verb, ids) = (verb.into_inner(), body.0.ids);
+    data(
+        state
+            .ask(move |ops| async move { ops.act_on_products(&verb, &ids, &caller.0).await })
+            .await?,
+    )
+}
+
+pub(super) async fn product(state: Data<State>, id: Path<i64>) -> Answer {
+    data(
+        state
+            .ask(move |ops| async move { ops.product(*id).await })
+            .await?,
+    )
+}
+
+pub(super) async fn listings(state: Data<State>, mut query: Query) -> Answer {
+    let page = query.page();
+    let filter = ops::ListingFilter {
+        destination: query.text("destination"),
+        state: query.text("state"),
+    };
+    query.also(filter.problems());
+    query.end()?;
+    data(
+        state
+            .ask(move |ops| async move { ops.listings(page, filter).await })
+            .await?,
+    )
+}
+
+pub(super) async fn link(state: Data<State>, caller: Caller, body: Given<ops::LinkOrder>) -> Answer {
+    let order = body.0;
+    data(
+        state
+            .ask(move |ops| async move { ops.link(order, &caller.0).await })
+            .await?,
+    )
+}
+
+pub(super) async fn push(state: Data<State>, caller: Caller, body: Given<Ids>) -> Answer {
+    let ids = body.0.ids;
+    data(
+        state
+            .ask(move |ops| async move { ops.push(&ids, &caller.0).await })
+            .await?,
+    )
+}
+
+pub(super) async fn switch_listings(
+    state: Data<State>,
+    caller: Caller,
+    verb: Path<String>,
+    body: Given<ops::ListingsSwitch>,
+) -> Answer {
+    let (verb, order) = (verb.into_inner(), body.0);
+    data(
+        state
+            .ask(move |ops| async move { ops.switch_listings(&verb, order, &caller.0).await })
+            .await?,
+    )
+}
+
+pub(super) async fn listing(state: Data<State>, id: Path<i64>) -> Answer {
+    data(
+        state
+            .ask(move |ops| async move { ops.listing(*id).await })
+            .await?,
+    )
+}
+
+pub(super) async fn explain(state: Data<State>, id: Path<i64>) -> Answer {
+    data(
+        state
+            .ask(move |ops| async move { ops.explain(*id).await })
+            .await?,
+    )
+}
+
+pub(super) async fn plan(state: Data<State>, mut query: Query) -> Answer {
+    let (page, id) = (query.page(), query.number("id", 1, i64::MAX));
+    query.end()?;
+    data(
+        state
+            .ask(move |ops| async move { ops.plan(page, id).await })
+            .await?,
+    )
+}
+
+pub(super) async fn holds(state: Data<State>, mut query: Query) -> Answer {
+    let page = query.page();
+    query.end()?;
+    data(state.ask(move |ops| async move { ops.holds(page).await }).await?)
+}
+
+pub(super) async fn decide(
+    state: Data<State>,
+    caller: Caller,
+    verb: Path<String>,
+    body: Given<ops::HoldsDecision>,
+) -> Answer {
+    let (verb, order) = (verb.into_inner(), body.0);
+    data(
+        state
+            .ask(move |ops| async move { ops.decide_holds(&verb, order, &caller.0).await })
+            .await?,
+    )
+}
+
+pub(super) async fn edit_hold(state: Data<State>, caller: Caller, body: Given<ops::HoldEdit>) -> Answer {
+    let order = body.0;
+    data(
+        state
+            .ask(move |ops| async move { ops.edit_hold(order, &caller.0).await })
+            .await?,
+    )
+}
+
+pub(super) async fn platforms(state: Data<State>) -> Answer {
+    data(state.ops.platforms().map_err(ApiError)?)
+}
+
+pub(super) async fn switch_platform(
+    state: Data<State>,
+    caller: Caller,
+    path: Path<(String, String)>,
+) -> Answer {
+    let (name, verb) = path.into_inner();
+    data(
+        state
+            .ask(move |ops| async move { ops.switch_platform(&name, &verb, &caller.0).await })
+            .await?,
+    )
+}
+
+pub(super) async fn queue(state: Data<State>, mut query: Query) -> Answer {
+    let page = query.page();
+    let filter = ops::JobFilter {
+        status: query.text("status"),
+        queue: query.text("queue"),
+    };
+    query.also(filter.problems());
+    query.end()?;
+    data(
+        state
+            .ask(move |ops| async move { ops.jobs(page, filter).await })
+            .await?,
+    )
+}
+
+pub(super) async fn mend_jobs(
+    state: Data<State>,
+    caller: Caller,
+    verb: Path<String>,
+    body: Given<Ids>,
+) -> Answer {
+    let (verb, ids) = (verb.into_inner(), body.0.ids);
+    data(
+        state
+            .ask(move |ops| async move { ops.mend_jobs(&verb, &ids, &caller.0).await })
+            .await?,
+    )
+}
+
+pub(super) async fn job(state: Data<State>, id: Path<i64>) -> Answer {
+    data(state.ask(move |ops| async move { ops.job(*id).await }).await?)
+}
+
+pub(super) async fn errors(state: Data<State>, mut query: Query) -> Answer {
+    let page = query.page();
+    query.end()?;
+    data(
+        state
+            .ask(move |ops| async move { ops.errors(page).await })
+            .await?,
+    )
+}
+
+pub(super) async fn stop_all(state: Data<State>, caller: Caller, verb: Path<String>) -> Answer {
+    let stop = verb.as_str() == "stop-all";
+    data(
+        state
+            .ask(move |ops| async move { ops.emergency_stop(stop, &caller.0).await })
+            .await?,
+    )
+}
+
+pub(super) async fn fault(state: Data<State>, body: Given<FaultOrder>) -> Result<HttpResponse, ApiError> {
+    state.ops.fault(&body.0.kind, &body.0.child).map_err(ApiError)?;
+    data("done")
+}
