@@ -16,6 +16,7 @@ pub(crate) use args::Arguments;
 use args::Command;
 use clap::Parser;
 use output::Exit;
+pub use remote::listed;
 use std::process::ExitCode;
 
 /// Runs the command line of this process and gives its exit code.

@@ -3,13 +3,27 @@
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
+const AFTER_HELP: &str = "\
+Example:
+  zaikoban run --config /etc/zaikoban/zaikoban.toml
+  zaikoban products add https://auctions.yahoo.co.jp/jp/auction/s1238539612
+  zaikoban listings link 1 --sku MY-SKU
+  zaikoban listings plan
+  zaikoban listings resume 1
+  zaikoban status
+
+What was asked for goes to stdout, everything else to stderr.
+Exit codes: 0 done; 1 refused, failed, or done only in part; 2 the arguments cannot be read; 3 the page cannot be read;
+69 no daemon answers; 70 the daemon gave up; 75 another daemon runs; 78 the settings cannot be used.";
+
 /// Watches the stock and price of goods at Japanese sources and keeps the listings on other shops in line.
 #[derive(Debug, Parser)]
 #[command(
     name = "zaikoban",
     version,
     propagate_version = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = AFTER_HELP
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -35,10 +49,13 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the daemon in the foreground until SIGTERM or Ctrl-C
+    #[command(after_help = "Example:\n  zaikoban run --config /etc/zaikoban/zaikoban.toml")]
     Run(RunArgs),
     /// Show the daemon's state: database, platforms, counts, what needs a person
+    #[command(after_help = "Example:\n  zaikoban status\n  zaikoban status --json")]
     Status,
     /// Show the live supervision tree: state, restarts, last exit, mailbox, uptime
+    #[command(after_help = "Example:\n  zaikoban tree")]
     Tree,
     /// Register, list, pause and check products
     #[command(subcommand)]
@@ -56,23 +73,37 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Queue(Queue),
     /// Show what zaikoban recorded as going wrong, one trouble a line
+    #[command(after_help = "Example:\n  zaikoban errors --limit 20")]
     Errors(PageArgs),
     /// Emergency stop: send nothing to any destination (watching goes on)
+    #[command(
+        after_help = "Requests that are on their way already end by themselves. The stop is kept over a restart.\n\nExample:\n  zaikoban stop-all"
+    )]
     StopAll,
     /// End the emergency stop
+    #[command(
+        after_help = "What changed meanwhile is sent at once. A platform that was paused by itself stays paused.\n\nExample:\n  zaikoban resume-all"
+    )]
     ResumeAll,
     /// Read the settings without starting anything
     #[command(subcommand)]
     Config(ConfigOrder),
     /// Bring the database to this program's schema
+    #[command(after_help = "Example:\n  zaikoban migrate --dry-run")]
     Migrate(MigrateArgs),
     /// Serve simulated marketplaces on loopback, driven by a seeded script
+    #[command(after_help = "Example:\n  zaikoban simulate --products 50 --seed 7 --calm")]
     Simulate(SimulateArgs),
     /// Start simulator, database and daemon together and show the chain at work
+    #[command(after_help = "Example:\n  zaikoban demo --for 60s")]
     Demo(DemoArgs),
     /// Print what zaikoban reads from a saved page (exit 3: the page cannot be read)
+    #[command(
+        after_help = "Example:\n  zaikoban extract page.html --url https://auctions.yahoo.co.jp/jp/auction/s1238539612"
+    )]
     Extract(ExtractArgs),
     /// Break a part on purpose (builds with the feature `failpoints` only)
+    #[command(after_help = "Example:\n  zaikoban fault panic ledger/writer")]
     #[cfg(feature = "failpoints")]
     Fault {
         /// What to do to it: panic, wedge (it waits for ever), fill (its mailbox) or block (its thread)
@@ -103,6 +134,9 @@ pub(crate) struct PageArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Products {
     /// Register one product by its source's address
+    #[command(
+        after_help = "It is looked at at once. Its offers are linked with `zaikoban listings link`.\n\nExample:\n  zaikoban products add https://auctions.yahoo.co.jp/jp/auction/s1238539612 --title lamp"
+    )]
     Add {
         /// The item's page, for example `https://auctions.yahoo.co.jp/jp/auction/s1238539612`
         source_url: String,
@@ -118,15 +152,21 @@ pub(crate) enum Products {
     },
     /// Register many from a CSV file (columns: `source_url`, `title`, `cost_rule`, `value_at_risk`,
     /// `destination`, `sku`, `auto_sync`); all problems are named by line, and nothing is changed when there are any
+    #[command(
+        after_help = "Example:\n  zaikoban products import list.csv\n\nA list:\n  source_url,sku,auto_sync\n  https://auctions.yahoo.co.jp/jp/auction/s1238539612,MY-SKU,false"
+    )]
     Import {
         /// The file; `-` is standard input
         file: PathBuf,
     },
     /// List products
+    #[command(
+        after_help = "Example:\n  zaikoban products list --state held\n  zaikoban products list --search lamp --limit 20"
+    )]
     List {
         #[command(flatten)]
         page: PageArgs,
-        /// Only these: `in_stock`, `out_of_stock`, `held`, `dead`, `changed`, `paused`
+        /// Only these: `in_stock`, `out_of_stock`, `held`, `dead`, `changed`, `active`, `paused`
         #[arg(long)]
         state: Option<String>,
         /// Only titles that hold this text
@@ -134,20 +174,42 @@ pub(crate) enum Products {
         search: Option<String>,
     },
     /// Show one product: its watches, listings and latest changes
+    #[command(after_help = "Example:\n  zaikoban products show 1")]
     Show { id: i64 },
     /// Stop looking at products
-    Pause { ids: Vec<i64> },
+    #[command(after_help = "Their listings stay as they are.\n\nExample:\n  zaikoban products pause 1 2")]
+    Pause {
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
     /// Look at products again
-    Resume { ids: Vec<i64> },
+    #[command(
+        after_help = "It also ends the quarantine of a product whose watcher kept crashing.\n\nExample:\n  zaikoban products resume 1 2"
+    )]
+    Resume {
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
     /// Forget products, their watches and listings (the offers at the destinations stay as they are)
-    Remove { ids: Vec<i64> },
+    #[command(after_help = "Example:\n  zaikoban products remove 1 2")]
+    Remove {
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
     /// Look at products now, before all others
-    Check { ids: Vec<i64> },
+    #[command(after_help = "Example:\n  zaikoban products check 1 2")]
+    Check {
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Listings {
     /// Link an offer to a product: it is read first, and its auto-sync stays off unless --auto-sync
+    #[command(
+        after_help = "Example:\n  zaikoban listings link 1 --sku MY-SKU\n  zaikoban listings plan\n  zaikoban listings resume 1"
+    )]
     Link {
         /// The product's number
         product: i64,
@@ -162,6 +224,7 @@ pub(crate) enum Listings {
         auto_sync: bool,
     },
     /// List offers
+    #[command(after_help = "Example:\n  zaikoban listings list --state behind")]
     List {
         #[command(flatten)]
         page: PageArgs,
@@ -173,8 +236,10 @@ pub(crate) enum Listings {
         state: Option<String>,
     },
     /// Show one offer with its latest pushes
+    #[command(after_help = "Example:\n  zaikoban listings show 1")]
     Show { id: i64 },
     /// Dry run: what would be sent now, and why, without sending it
+    #[command(after_help = "Example:\n  zaikoban listings plan\n  zaikoban listings plan --id 1")]
     Plan {
         #[command(flatten)]
         page: PageArgs,
@@ -183,18 +248,35 @@ pub(crate) enum Listings {
         id: Option<i64>,
     },
     /// Push offers now
-    Push { ids: Vec<i64> },
+    #[command(
+        after_help = "Only those that are behind and kept in line have anything to push.\n\nExample:\n  zaikoban listings push 1 2"
+    )]
+    Push {
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
     /// Why an offer has its quantity and price: observation, rule, version, who approved
+    #[command(after_help = "Example:\n  zaikoban listings explain 1")]
     Explain { id: i64 },
     /// Stop syncing offers (by number, or all of a destination)
+    #[command(
+        after_help = "Example:\n  zaikoban listings pause 1 2\n  zaikoban listings pause --destination ebay"
+    )]
     Pause {
+        #[arg(required_unless_present = "destination")]
         ids: Vec<i64>,
+        /// All of this destination
         #[arg(long, conflicts_with = "ids")]
         destination: Option<String>,
     },
-    /// Sync offers again (by number, or all of a destination)
+    /// Sync offers again (by number, or all of a destination); a hold that was rejected ends with it
+    #[command(
+        after_help = "A hold that waits for a decision stays: `zaikoban holds list`.\n\nExample:\n  zaikoban listings resume 1 2\n  zaikoban listings resume --destination ebay"
+    )]
     Resume {
+        #[arg(required_unless_present = "destination")]
         ids: Vec<i64>,
+        /// All of this destination
         #[arg(long, conflicts_with = "ids")]
         destination: Option<String>,
     },
@@ -203,27 +285,35 @@ pub(crate) enum Listings {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Holds {
     /// List what waits for a decision
+    #[command(after_help = "Example:\n  zaikoban holds list")]
     List(PageArgs),
     /// Let held changes through
+    #[command(after_help = "Example:\n  zaikoban holds accept 1 2 --note checked")]
     Accept {
+        #[arg(required = true)]
         ids: Vec<i64>,
         /// Why; kept with the decision
         #[arg(long)]
         note: Option<String>,
     },
     /// Drop held changes
+    #[command(
+        after_help = "The listing of a rejected listing's hold stays as it stands until `zaikoban listings resume`.\n\nExample:\n  zaikoban holds reject 1 --note typo"
+    )]
     Reject {
+        #[arg(required = true)]
         ids: Vec<i64>,
         /// Why; kept with the decision
         #[arg(long)]
         note: Option<String>,
     },
     /// Let a held change through with other values
+    #[command(after_help = "Example:\n  zaikoban holds edit 1 --stock 1 --price 4980")]
     Edit {
         id: i64,
         /// Pieces in stock
         #[arg(long)]
-        stock: Option<u32>,
+        stock: Option<i64>,
         /// What one costs, in the source's currency
         #[arg(long)]
         price: Option<String>,
@@ -235,19 +325,26 @@ pub(crate) enum Holds {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Platforms {
-    /// List the outside services: gate, rate, latencies, last error
+    /// List the outside services: gate, rate, what became of the calls, last error
+    #[command(after_help = "Example:\n  zaikoban platforms list")]
     List,
     /// Make no calls to a service
+    #[command(after_help = "Kept over a restart.\n\nExample:\n  zaikoban platforms pause ebay")]
     Pause { platform: String },
     /// Make calls again
+    #[command(after_help = "Example:\n  zaikoban platforms resume ebay")]
     Resume { platform: String },
-    /// Close a tripped breaker now
+    /// Let calls through a tripped breaker now, at the full rate, and sign in again at once
+    #[command(
+        after_help = "A pause stays. After new keys or a new permission were given at the platform, this ends the wait.\n\nExample:\n  zaikoban platforms reset ebay"
+    )]
     Reset { platform: String },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Queue {
     /// List jobs
+    #[command(after_help = "Example:\n  zaikoban queue list --status dead")]
     List {
         #[command(flatten)]
         page: PageArgs,
@@ -259,16 +356,26 @@ pub(crate) enum Queue {
         queue: Option<String>,
     },
     /// Show one job
+    #[command(after_help = "Example:\n  zaikoban queue show 1")]
     Show { id: i64 },
     /// Put failed or dead jobs back in line
-    Retry { ids: Vec<i64> },
+    #[command(after_help = "Example:\n  zaikoban queue retry 1 2")]
+    Retry {
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
     /// Give up waiting, failed or dead jobs
-    Discard { ids: Vec<i64> },
+    #[command(after_help = "Example:\n  zaikoban queue discard 1 2")]
+    Discard {
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigOrder {
     /// Read the settings and name every problem; exit 78 when there are any
+    #[command(after_help = "Example:\n  zaikoban config check --config /etc/zaikoban/zaikoban.toml")]
     Check,
 }
 
@@ -360,6 +467,75 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// Every command that can be given, by its words.
+    fn commands(command: &clap::Command, words: &str, found: &mut Vec<(String, clap::Command)>) {
+        let mut below = command
+            .get_subcommands()
+            .filter(|c| c.get_name() != "help")
+            .peekable();
+        if below.peek().is_none() {
+            found.push((words.to_owned(), command.clone()));
+        }
+        for command in below {
+            commands(command, &format!("{words} {}", command.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn every_command_teaches_by_examples_that_can_be_given() {
+        let mut all = Vec::new();
+        commands(&Arguments::command(), "zaikoban", &mut all);
+        assert!(all.len() > 30, "{}", all.len());
+        for (words, command) in all {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(about.len() > 8, "`{words}` says what it does");
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let examples: Vec<&str> = help
+                .lines()
+                .map(str::trim)
+                .filter(|l| l.starts_with("zaikoban "))
+                .collect();
+            assert!(
+                examples.iter().any(|e| e.starts_with(&words)),
+                "`{words}` has an example of itself: {help}"
+            );
+            for example in examples {
+                let parsed = Arguments::try_parse_from(example.split_whitespace());
+                assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+            }
+        }
+        let help = AFTER_HELP
+            .lines()
+            .map(str::trim)
+            .filter(|l| l.starts_with("zaikoban "));
+        for example in help {
+            assert!(
+                Arguments::try_parse_from(example.split_whitespace()).is_ok(),
+                "{example}"
+            );
+        }
+    }
+
+    #[test]
+    fn commands_about_rows_want_at_least_one() {
+        for words in [
+            "products pause",
+            "listings resume",
+            "holds accept",
+            "queue retry",
+            "listings push",
+        ] {
+            let words = format!("zaikoban {words}");
+            assert!(Arguments::try_parse_from(words.split(' ')).is_err(), "{words}");
+        }
+        let all = "zaikoban listings resume --destination ebay";
+        assert!(Arguments::try_parse_from(all.split(' ')).is_ok());
+        assert!(Arguments::try_parse_from(format!("{all} 1").split(' ')).is_err());
     }
 
     #[test]

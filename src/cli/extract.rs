@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &ExtractArgs, as_json: bool) -> Exit {
             if as_json {
                 output::json(&value);
             } else {
-                output::card(&value);
+                output::data(&output::card(&value));
             }
             Exit::Done
         }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Done.
     Done = 0,
-    /// It failed; stderr says why.
+    /// It was refused, failed, or was done only in part; stderr says why.
     Failed = 1,
     /// A page that cannot be read (`extract`).
     Unreadable = 3,
@@ -61,27 +61,60 @@ pub(crate) fn json(value: &Value) {
     data(&serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
-/// One column: the key in the item (`a.b` goes deeper) and the heading.
-pub(crate) type Column = (&'static str, &'static str);
+/// One column of a table.
+#[derive(Clone, Copy)]
+pub(crate) struct Column {
+    /// The key in the item; `a.b` goes deeper.
+    pub(crate) key: &'static str,
+    /// What stands above it.
+    pub(crate) heading: &'static str,
+    /// How its value is shown.
+    pub(crate) show: fn(&Value) -> String,
+}
 
-/// Shows items as a table.
-pub(crate) fn table(items: &[Value], columns: &[Column]) {
+/// A column whose values are shown as they are.
+pub(crate) const fn column(key: &'static str, heading: &'static str) -> Column {
+    shown_as(key, heading, plain)
+}
+
+/// A column of moments.
+pub(crate) const fn times(key: &'static str, heading: &'static str) -> Column {
+    shown_as(key, heading, time)
+}
+
+/// A column with words of its own.
+pub(crate) const fn shown_as(key: &'static str, heading: &'static str, show: fn(&Value) -> String) -> Column {
+    Column { key, heading, show }
+}
+
+/// Items as a table.
+pub(crate) fn table(items: &[Value], columns: &[Column]) -> String {
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(columns.iter().map(|(_, heading)| *heading));
+        .set_header(columns.iter().map(|column| column.heading));
     for item in items {
-        table.add_row(columns.iter().map(|(key, _)| cell(item, key)));
+        table.add_row(columns.iter().map(|column| (column.show)(at(item, column.key))));
     }
-    data(&table.trim_fmt());
+    table.trim_fmt()
 }
 
-/// Shows one thing as `key  value` lines, deeper parts indented.
-pub(crate) fn card(value: &Value) {
+/// The value behind a dotted key; null when it is not there.
+pub(crate) fn at<'a>(item: &'a Value, key: &str) -> &'a Value {
+    find(item, key).unwrap_or(&Value::Null)
+}
+
+/// The value behind a dotted key, when the key is there.
+pub(crate) fn find<'a>(item: &'a Value, key: &str) -> Option<&'a Value> {
+    key.split('.').try_fold(item, |value, part| value.get(part))
+}
+
+/// One thing as `key  value` lines, deeper parts indented.
+pub(crate) fn card(value: &Value) -> String {
     let mut lines = Vec::new();
     card_lines(value, 0, &mut lines);
-    data(&lines.join("\n"));
+    lines.join("\n")
 }
 
 fn card_lines(value: &Value, depth: usize, lines: &mut Vec<String>) {
@@ -89,17 +122,17 @@ fn card_lines(value: &Value, depth: usize, lines: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
             for (key, inner) in map {
-                if inner.is_object() || inner.as_array().is_some_and(|a| !a.is_empty()) {
+                if is_deep(inner) {
                     lines.push(format!("{indent}{key}"));
                     card_lines(inner, depth.saturating_add(1), lines);
                 } else {
-                    lines.push(format!("{indent}{key:<20} {}", plain(inner)));
+                    lines.push(format!("{indent}{key:<20} {}", named(key, inner)));
                 }
             }
         }
         Value::Array(items) => {
             for item in items {
-                if item.is_object() {
+                if is_deep(item) {
                     lines.push(format!("{indent}-"));
                     card_lines(item, depth.saturating_add(1), lines);
                 } else {
@@ -111,31 +144,71 @@ fn card_lines(value: &Value, depth: usize, lines: &mut Vec<String>) {
     }
 }
 
-fn cell(item: &Value, key: &str) -> String {
-    let mut value = item;
-    for part in key.split('.') {
-        value = value.get(part).unwrap_or(&Value::Null);
+/// Whether a value needs lines of its own.
+fn is_deep(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => !map.is_empty() && money(map).is_none(),
+        Value::Array(items) => items.iter().any(is_deep),
+        _ => false,
     }
-    plain(value)
+}
+
+/// A value under its name: a moment is told from other texts by what it is called.
+fn named(key: &str, value: &Value) -> String {
+    let is_time = ["_at", "_until"].iter().any(|end| key.ends_with(end))
+        || ["at", "until", "since", "deadline", "push_deadline"].contains(&key);
+    if is_time { time(value) } else { plain(value) }
+}
+
+fn money(map: &serde_json::Map<String, Value>) -> Option<String> {
+    let (amount, currency) = (map.get("amount")?, map.get("currency")?);
+    (map.len() == 2).then(|| format!("{} {}", plain(amount), plain(currency)))
 }
 
 /// A value as a person reads it; control characters of titles from the web do not reach the terminal.
-fn plain(value: &Value) -> String {
+pub(crate) fn plain(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::String(s) => s.clone(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
-        Value::Object(map) => match (map.get("amount"), map.get("currency")) {
-            (Some(amount), Some(currency)) => format!("{} {}", plain(amount), plain(currency)),
-            _ => value.to_string(),
-        },
+        Value::Object(map) => money(map).unwrap_or_else(|| value.to_string()),
         Value::Number(n) => n.to_string(),
     };
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
+}
+
+/// A moment as it is read in Japan, to the second.
+pub(crate) fn time(value: &Value) -> String {
+    let moment = value
+        .as_str()
+        .and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
+    moment.map_or_else(
+        || plain(value),
+        |at| {
+            at.with_timezone(&chrono_tz::Asia::Tokyo)
+                .format("%Y-%m-%d %H:%M:%S JST")
+                .to_string()
+        },
+    )
+}
+
+/// A span in the two units that matter.
+pub(crate) fn span(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600, seconds / 60);
+    if days > 0 {
+        format!("{days} d {} h", hours % 24)
+    } else if hours > 0 {
+        format!("{hours} h {} min", minutes % 60)
+    } else if minutes > 0 {
+        format!("{minutes} min {} s", seconds % 60)
+    } else {
+        format!("{seconds} s")
+    }
 }
 
 /// Says what went wrong, with every problem and what to do, and gives the exit code.
@@ -151,9 +224,8 @@ pub(crate) fn complain(error: &ControlError, as_json: bool) -> Exit {
         },
     ) = (as_json, error)
     {
-        json(
-            &serde_json::json!({ "error": { "code": code, "message": message, "problems": problems, "hint": hint } }),
-        );
+        json(&serde_json::json!({ "error": {
+            "code": code, "message": message, "problems": problems, "hint": hint } }));
     }
     talk(&format!("error: {error}"));
     match error {
@@ -200,8 +272,56 @@ mod tests {
     }
 
     #[test]
-    fn money_reads_as_an_amount_with_its_currency() {
-        let money = json!({ "price": { "amount": "12.50", "currency": "USD" } });
-        assert_eq!(cell(&money, "price"), "12.50 USD");
+    fn a_table_reaches_into_its_items_and_joins_lists() {
+        let items = [
+            json!({ "a": { "b": { "amount": "12.50", "currency": "USD" } }, "l": [1, 2], "t": "2026-11-22T04:14:07.5Z" }),
+            json!({ "l": [], "t": null }),
+        ];
+        let columns = [
+            column("a.b", "PRICE"),
+            column("l", "LIST"),
+            times("t", "TIME"),
+            column("x.y", "NONE"),
+        ];
+        let expected = " PRICE      LIST  TIME                     NONE\n \
+                        12.50 USD  1, 2  2026-11-22 13:14:07 JST  -\n \
+                        -          -     -                        -";
+        assert_eq!(table(&items, &columns), expected);
+    }
+
+    #[test]
+    fn a_card_shows_money_lists_and_times_on_one_line_and_the_rest_below() {
+        let value = json!({
+            "deadline": "2026-11-22T15:00:00+00:00", "empty": {}, "ids": [1, 2], "items": [{ "n": 1 }],
+            "price": { "amount": "4980", "currency": "JPY" }, "under": { "deep": true },
+        });
+        let expected = "\
+deadline             2026-11-23 00:00:00 JST
+empty                {}
+ids                  1, 2
+items
+  -
+    n                    1
+price                4980 JPY
+under
+  deep                 yes";
+        assert_eq!(card(&value), expected);
+    }
+
+    #[test]
+    fn spans_are_told_in_two_units() {
+        assert_eq!(
+            [5, 65, 3_700, 90_000].map(span),
+            ["5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h"]
+        );
+    }
+
+    #[test]
+    fn a_problem_says_where_what_was_expected_what_was_given_and_what_to_do() {
+        let problem = json!({ "place": "line 2", "expected": "UTF-8 text", "got": "other bytes", "hint": "convert it" });
+        assert_eq!(
+            problem_line(&problem),
+            "line 2: expected UTF-8 text, got `other bytes`\n    hint: convert it"
+        );
     }
 }

@@ -1,0 +1,218 @@
+//! What each command asks of the daemon.
+
+use super::tables::{ERRORS, HOLDS, LISTINGS, PLAN, PLATFORMS, PRODUCTS, QUEUE};
+use super::{Ask, Show, cards, said, status, tree};
+use crate::cli::args::{Command, Holds, Listings, PageArgs, Platforms, Products, Queue};
+use crate::cli::output;
+use serde_json::{Value, json};
+
+pub(super) fn order(command: Command) -> (Ask, Show) {
+    match command {
+        Command::Tree => (get("/v1/tree"), Show::Text(tree::tree)),
+        Command::Products(order) => products(order),
+        Command::Listings(order) => listings(order),
+        Command::Holds(order) => holds(order),
+        Command::Platforms(order) => platforms(&order),
+        Command::Queue(order) => queue(order),
+        Command::Errors(page) => (paged("/v1/errors", &page, &[]), Show::Table(ERRORS)),
+        Command::StopAll => (post("/v1/stop-all", json!({})), Show::Said(said::stopped)),
+        Command::ResumeAll => (post("/v1/resume-all", json!({})), Show::Said(said::resumed)),
+        #[cfg(feature = "failpoints")]
+        Command::Fault { kind, child } => (
+            post("/v1/fault", json!({ "kind": kind, "child": child })),
+            Show::Text(output::plain),
+        ),
+        // The commands that need no daemon were taken out before.
+        Command::Status
+        | Command::Run(_)
+        | Command::Config(_)
+        | Command::Migrate(_)
+        | Command::Simulate(_)
+        | Command::Demo(_)
+        | Command::Extract(_) => (get("/v1/status"), Show::Text(status::status)),
+    }
+}
+
+fn products(order: Products) -> (Ask, Show) {
+    let act = |verb: &str, ids: Vec<i64>| post(&format!("/v1/products/{verb}"), json!({ "ids": ids }));
+    match order {
+        Products::Add {
+            source_url,
+            title,
+            cost_rule,
+            value_at_risk,
+        } => (
+            post(
+                "/v1/products",
+                json!({ "source_url": source_url, "title": title, "cost_rule": cost_rule,
+                        "value_at_risk": value_at_risk }),
+            ),
+            Show::Text(output::card),
+        ),
+        Products::Import { file } => (
+            Ask::Upload("/v1/products/import".into(), file),
+            Show::Said(said::imported),
+        ),
+        Products::List { page, state, search } => (
+            paged(
+                "/v1/products",
+                &page,
+                &[("state", state.as_deref()), ("search", search.as_deref())],
+            ),
+            Show::Table(PRODUCTS),
+        ),
+        Products::Show { id } => (get(&format!("/v1/products/{id}")), Show::Text(cards::product)),
+        Products::Pause { ids } => (act("pause", ids), Show::Said(said::products_paused)),
+        Products::Resume { ids } => (act("resume", ids), Show::Said(said::products_resumed)),
+        Products::Check { ids } => (act("check", ids), Show::Said(said::products_checked)),
+        Products::Remove { ids } => (act("remove", ids), Show::Said(said::products_removed)),
+    }
+}
+
+fn listings(order: Listings) -> (Ask, Show) {
+    let switch = |verb: &str, ids: Vec<i64>, destination: Option<String>| {
+        let body = json!({ "ids": ids, "destination": destination });
+        post(&format!("/v1/listings/{verb}"), body)
+    };
+    match order {
+        Listings::Link {
+            product,
+            destination,
+            sku,
+            auto_sync,
+        } => (
+            post(
+                "/v1/listings",
+                json!({ "product_id": product, "destination": destination, "sku": sku, "auto_sync": auto_sync }),
+            ),
+            Show::Text(cards::listing),
+        ),
+        Listings::List {
+            page,
+            destination,
+            state,
+        } => (
+            paged(
+                "/v1/listings",
+                &page,
+                &[
+                    ("destination", destination.as_deref()),
+                    ("state", state.as_deref()),
+                ],
+            ),
+            Show::Table(LISTINGS),
+        ),
+        Listings::Show { id } => (get(&format!("/v1/listings/{id}")), Show::Text(cards::listing)),
+        Listings::Plan { page, id } => {
+            let id = id.map(|i| i.to_string());
+            (
+                paged("/v1/plan", &page, &[("id", id.as_deref())]),
+                Show::Table(PLAN),
+            )
+        }
+        Listings::Push { ids } => (
+            post("/v1/listings/push", json!({ "ids": ids })),
+            Show::Said(said::pushed),
+        ),
+        Listings::Explain { id } => (
+            get(&format!("/v1/listings/{id}/explain")),
+            Show::Text(cards::explanation),
+        ),
+        Listings::Pause { ids, destination } => (
+            switch("pause", ids, destination),
+            Show::Said(said::listings_paused),
+        ),
+        Listings::Resume { ids, destination } => (
+            switch("resume", ids, destination),
+            Show::Said(said::listings_resumed),
+        ),
+    }
+}
+
+fn holds(order: Holds) -> (Ask, Show) {
+    let decide = |verb: &str, ids: Vec<i64>, note: Option<String>| {
+        (
+            post(&format!("/v1/holds/{verb}"), json!({ "ids": ids, "note": note })),
+            Show::Said(said::holds_decided),
+        )
+    };
+    match order {
+        Holds::List(page) => (paged("/v1/holds", &page, &[]), Show::Table(HOLDS)),
+        Holds::Accept { ids, note } => decide("accept", ids, note),
+        Holds::Reject { ids, note } => decide("reject", ids, note),
+        Holds::Edit {
+            id,
+            stock,
+            price,
+            note,
+        } => (
+            post(
+                "/v1/holds/edit",
+                json!({ "id": id, "stock": stock, "price": price, "note": note }),
+            ),
+            Show::Said(said::hold_edited),
+        ),
+    }
+}
+
+fn platforms(order: &Platforms) -> (Ask, Show) {
+    let act = |verb: &str, platform: &str| {
+        let path = format!("/v1/platforms/{}/{verb}", segment(platform));
+        (post(&path, json!({})), Show::Said(said::platform_switched))
+    };
+    match order {
+        Platforms::List => (get("/v1/platforms"), Show::Table(PLATFORMS)),
+        Platforms::Pause { platform } => act("pause", platform),
+        Platforms::Resume { platform } => act("resume", platform),
+        Platforms::Reset { platform } => act("reset", platform),
+    }
+}
+
+fn queue(order: Queue) -> (Ask, Show) {
+    match order {
+        Queue::List { page, status, queue } => (
+            paged(
+                "/v1/queue",
+                &page,
+                &[("status", status.as_deref()), ("queue", queue.as_deref())],
+            ),
+            Show::Table(QUEUE),
+        ),
+        Queue::Show { id } => (get(&format!("/v1/queue/{id}")), Show::Text(output::card)),
+        Queue::Retry { ids } => (
+            post("/v1/queue/retry", json!({ "ids": ids })),
+            Show::Said(said::jobs_retried),
+        ),
+        Queue::Discard { ids } => (
+            post("/v1/queue/discard", json!({ "ids": ids })),
+            Show::Said(said::jobs_discarded),
+        ),
+    }
+}
+
+fn get(path: &str) -> Ask {
+    Ask::Get(path.to_owned())
+}
+
+fn post(path: &str, body: Value) -> Ask {
+    Ask::Post(path.to_owned(), body)
+}
+
+/// A list with its page and filters.
+fn paged(path: &str, page: &PageArgs, filters: &[(&str, Option<&str>)]) -> Ask {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("limit", &page.limit.to_string());
+    if let Some(after) = page.after {
+        query.append_pair("after", &after.to_string());
+    }
+    for (key, value) in filters {
+        if let Some(value) = value {
+            query.append_pair(key, value);
+        }
+    }
+    Ask::Get(format!("{path}?{}", query.finish()))
+}
+
+fn segment(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
