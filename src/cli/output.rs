@@ -213,36 +213,32 @@ pub(crate) fn span(seconds: u64) -> String {
 
 /// Says what went wrong, with every problem and what to do, and gives the exit code.
 pub(crate) fn complain(error: &ControlError, as_json: bool) -> Exit {
-    if let (
-        true,
+    let (code, problems, hint, exit) = match error {
         ControlError::Refused {
-            code,
-            message,
-            problems,
-            hint,
-            ..
-        },
-    ) = (as_json, error)
-    {
+            code, problems, hint, ..
+        } => (code.as_str(), problems.as_slice(), hint.as_deref(), Exit::Failed),
+        ControlError::Away { .. } => {
+            let hint = "start it with `zaikoban run`, or name its socket with --socket";
+            ("away", [].as_slice(), Some(hint), Exit::Away)
+        }
+        ControlError::Foreign { .. } => ("foreign", [].as_slice(), None, Exit::Away),
+    };
+    fail(code, &error.to_string(), problems, hint, as_json);
+    exit
+}
+
+/// Tells a failure: to people on stderr, and with `--json` to machines on stdout too.
+pub(crate) fn fail(code: &str, message: &str, problems: &[Value], hint: Option<&str>, as_json: bool) {
+    if as_json {
         json(&serde_json::json!({ "error": {
             "code": code, "message": message, "problems": problems, "hint": hint } }));
     }
-    talk(&format!("error: {error}"));
-    match error {
-        ControlError::Refused { problems, hint, .. } => {
-            for problem in problems {
-                talk(&format!("  {}", problem_line(problem)));
-            }
-            if let Some(hint) = hint {
-                talk(&format!("hint: {hint}"));
-            }
-            Exit::Failed
-        }
-        ControlError::Away { .. } => {
-            talk("hint: start it with `zaikoban run`, or name its socket with --socket");
-            Exit::Away
-        }
-        ControlError::Foreign { .. } => Exit::Away,
+    talk(&format!("error: {message}"));
+    for problem in problems {
+        talk(&format!("  {}", problem_line(problem)));
+    }
+    if let Some(hint) = hint {
+        talk(&format!("hint: {hint}"));
     }
 }
 

@@ -57,7 +57,8 @@ pub(super) fn run(global: &Global, command: Command) -> Exit {
         Ok(value) => present(&value, &show, global.json),
         Err(Trouble::Control(error)) => output::complain(&error, global.json),
         Err(Trouble::File(path, error)) => {
-            output::talk(&format!("error: cannot read `{}`: {error}", path.display()));
+            let message = format!("cannot read `{}`: {error}", path.display());
+            output::fail("unreadable", &message, &[], None, global.json);
             Exit::Failed
         }
     }
