@@ -6,14 +6,18 @@
 //!
 //! What must hold is worked out beside the daemon, from the simulator's own books: see [`model`].
 
+mod cli;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod kills;
 mod lies;
 mod model;
+mod orders;
 mod proof;
+mod refusals;
 mod server;
 mod starts;
+mod stop;
 #[cfg(feature = "failpoints")]
 mod stuck;
 mod surroundings;
