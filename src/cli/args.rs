@@ -169,7 +169,7 @@ pub(crate) enum Products {
         /// Only these: `in_stock`, `out_of_stock`, `held`, `dead`, `changed`, `active`, `paused`
         #[arg(long)]
         state: Option<String>,
-        /// Only titles that hold this text
+        /// Only titles that hold this text, or the item of this id
         #[arg(long)]
         search: Option<String>,
     },

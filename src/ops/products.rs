@@ -21,7 +21,7 @@ pub(super) const TITLE_CHARACTERS: usize = 500;
 pub struct ProductFilter {
     /// `in_stock`, `out_of_stock`, `held`, `dead`, `changed`, `active` (its page), `paused`.
     pub state: Option<String>,
-    /// Part of the title.
+    /// Part of the title, or the whole item id.
     pub search: Option<String>,
 }
 

@@ -88,7 +88,8 @@ SELECT to_jsonb(v) AS view FROM (
     FROM inventory_errors e
 ";
 
-/// Products in the order of their ids. `state` is one of the words of the command line; `search` is part of the title.
+/// Products in the order of their ids. `state` is one of the words of the command line; `search` is part of the title, or
+/// the whole item id.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -103,7 +104,8 @@ pub async fn products(
                 WHEN 'in_stock' THEN w.current_stock > 0 WHEN 'out_of_stock' THEN w.current_stock = 0
                 WHEN 'held' THEN w.held_reason IS NOT NULL WHEN 'paused' THEN NOT w.monitoring_enabled
                 ELSE w.url_status = $3 END)
-           AND ($4 IS NULL OR strpos(lower(COALESCE(NULLIF(w.title, ''), p.title)), lower($4)) > 0)
+           AND ($4 IS NULL OR w.source_product_id = $4
+                OR strpos(lower(COALESCE(NULLIF(w.title, ''), p.title)), lower($4)) > 0)
          ORDER BY p.id, w.id LIMIT $2) v ORDER BY v.id, v.watch_id"
     );
     let rows = sql_query(statement)

@@ -5,10 +5,8 @@
 //! the whole list: the rest is watched.
 
 mod add;
-mod page;
 
 pub use add::{Added, NewWatch, add};
-pub use page::{WatchFilter, WatchView, find_view, page};
 
 use super::{StoreError, hot};
 use crate::domain::{

@@ -4,9 +4,8 @@ use super::kit::{COST, SOURCE, Shop};
 use crate::support::pg::TestDb;
 use std::collections::HashSet;
 use zaikoban::domain::{ProductId, SourceProductId, WatchId};
-use zaikoban::store::watches::{
-    self, Added, NewWatch, WatchFilter, add, enabled_after, page, remove, rows_of, set_enabled,
-};
+use zaikoban::store::views::{self, Window};
+use zaikoban::store::watches::{self, Added, NewWatch, add, enabled_after, remove, rows_of, set_enabled};
 
 fn new(item: &str, product_id: Option<i64>) -> NewWatch {
     NewWatch {
@@ -141,27 +140,18 @@ async fn pages_are_filtered_on_the_server() {
         )
         .await;
     let mut conn = shop.t.db().conn().await.unwrap();
-    let mut find = async |filter: WatchFilter, after: i64| {
-        let rows = page(&mut conn, &filter, WatchId(after), 100).await.unwrap();
-        rows.into_iter().map(|w| w.watch_id.0).collect::<Vec<_>>()
+    let mut find = async |after: i64, state: Option<&str>, search: Option<&str>| {
+        let window = Window { after, limit: 100 };
+        let rows = views::products(&mut conn, window, state, search).await.unwrap();
+        let id = |row: &serde_json::Value| row["watch_id"].as_i64().unwrap();
+        rows.iter().map(id).collect::<Vec<_>>()
     };
-    let out = WatchFilter {
-        in_stock: Some(false),
-        ..WatchFilter::default()
-    };
-    assert_eq!(find(out, 25).await, [26, 27, 28, 29, 30]);
-    let held = WatchFilter {
-        held: Some(true),
-        ..WatchFilter::default()
-    };
-    assert_eq!(find(held, 0).await, [4]);
+    assert_eq!(find(25, Some("out_of_stock"), None).await, [26, 27, 28, 29, 30]);
+    assert_eq!(find(0, Some("held"), None).await, [4]);
     for text in ["leica", "x4"] {
-        let filter = WatchFilter {
-            text: Some(text.to_owned()),
-            ..WatchFilter::default()
-        };
-        assert_eq!(find(filter, 0).await, [4], "{text}");
+        assert_eq!(find(0, None, Some(text)).await, [4], "{text}");
     }
+    assert_eq!(find(0, Some("out_of_stock"), Some("x4")).await, [0; 0]);
 }
 
 #[actix::test]
