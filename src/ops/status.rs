@@ -109,7 +109,13 @@ impl Ops {
                 "wedge" => Fault::Wedge,
                 "fill" => Fault::Fill,
                 "block" => Fault::Block,
-                _ => return Err(OpsError::invalid("kind", "one of panic, wedge, fill, block", kind)),
+                _ => {
+                    return Err(OpsError::invalid(
+                        "kind",
+                        "one of panic, wedge, fill, block",
+                        kind,
+                    ));
+                }
             };
             let tree = self.0.tree.get().ok_or_else(|| OpsError::NotReady {
                 what: "the tree",

@@ -15,7 +15,7 @@ fn platform<'a>(status: &'a Value, name: &str) -> &'a Value {
 async fn a_stop_keeps_what_is_written_down_outlives_a_restart_and_forgets_no_pause() {
     let mut world = World::new("stop", 601, 8).await;
     // One call at a time: while one is slow, the others stand in line.
-    world.set("ZAIKOBAN_PLATFORMS__EBAY__OPEN_REQUESTS", "1");
+    world.set(&[("PLATFORMS__EBAY__OPEN_REQUESTS", "1")]);
     world.launch().await;
     world.register().await;
     world.settle(SETTLE_AFTER_OUTAGE).await;
