@@ -523,6 +523,7 @@ fn rework_once(db: &Db, common: &Common) -> ChildSpec {
         let (db, book, clock) = (db.clone(), Arc::clone(&book), clock.clone());
         async move {
             loop {
+                life.beat();
                 life.waiting_until(Instant::now() + REWORK_LIMIT);
                 match reprice(&db, &book.load_full(), &clock, Scope::All).await {
                     Ok(done) if done.moved > 0 => {

@@ -95,6 +95,7 @@ pub(super) async fn keep_listening(db: Db, notices: Notices, life: Life) {
         let ended = {
             let mut link = pin!(listen(&db, &notices, || is_up.set(true)));
             loop {
+                life.beat();
                 life.waiting_until(Instant::now() + LINK_LIMIT);
                 tokio::select! {
                     () = life.stopping().cancelled_owned() => return,

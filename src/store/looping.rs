@@ -55,6 +55,7 @@ where
     Fut: Future<Output = Result<(), StoreError>>,
 {
     loop {
+        life.beat();
         life.waiting_until(Instant::now() + limit);
         match work().await {
             Ok(()) => {}
@@ -70,6 +71,7 @@ where
 /// Waits for `pause`, which counts as beating. False when the child has been asked to stop.
 pub async fn pause(life: &Life, pause: Duration) -> bool {
     let until = Instant::now() + pause;
+    life.beat();
     life.waiting_until(until);
     tokio::select! {
         () = life.stopping().cancelled_owned() => false,

@@ -92,6 +92,7 @@ impl Sole {
         let mut failed = 0;
         let mut refused_since = None;
         loop {
+            life.beat();
             life.waiting_until(Instant::now() + LOOK_LIMIT);
             let next = match self.look().await {
                 Ok(true) => {

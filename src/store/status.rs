@@ -207,6 +207,7 @@ async fn keep_watch(db: Db, board: StatusBoard, life: Life) {
     let mut failed = 0;
     loop {
         let began = Instant::now();
+        life.beat();
         life.waiting_until(began + ANSWER_LIMIT);
         let next = match tokio::time::timeout(ANSWER_LIMIT, ask(&db)).await {
             Ok(Ok(())) => {

@@ -197,6 +197,7 @@ async fn run(
     let mut failures = 0_u32;
     loop {
         let turn = Instant::now() + Duration::from_secs(60);
+        life.beat();
         life.waiting_until(turn);
         tokio::select! {
             biased;
