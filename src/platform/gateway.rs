@@ -11,6 +11,8 @@
 //!   nor other calls along.
 //! - A check that failed for a passing reason is repeated up to three times, after up to 1, 2 and 4 s (full jitter), each
 //!   with a permit of its own: reading is harmless. What changes a listing is never repeated here: that is the queue's.
+//! - What changes or shows a listing is asked with a last moment, and is not sent after it: by then somebody else may be
+//!   pushing a newer value. The moment travels with the request, so that a newer one never speaks for an older.
 //! - A batch is cut to what the adapter takes. One that was refused as a whole ([`BATCH_REFUSED`]) is sent again entry by
 //!   entry, once, each with a permit of its own: one bad listing must not keep back 24 good ones.
 //! - The guard hears of a batch as of one call: it went well when one entry did; else its gravest failure counts.
@@ -41,6 +43,8 @@ pub mod codes {
     pub const PAUSED: &str = "paused";
     /// Not sent: too many calls wait already.
     pub const BUSY: &str = "busy";
+    /// Not sent: its last moment came before its turn.
+    pub const TOO_LATE: &str = "too_late";
     /// The call took longer than its time limit; it may have had its effect.
     pub const TIMED_OUT: &str = "timed_out";
     /// The call panicked; it may have had its effect.
@@ -50,7 +54,7 @@ pub mod codes {
 /// Whether an error says that the platform was not asked at all, so that the work is as it was.
 #[must_use]
 pub fn was_never_sent(error: &PlatformError) -> bool {
-    [codes::GATE_SHUT, codes::PAUSED, codes::BUSY].contains(&&*error.code)
+    [codes::GATE_SHUT, codes::PAUSED, codes::BUSY, codes::TOO_LATE].contains(&&*error.code)
 }
 
 /// What an error of the guard is as the platform's. `doing` completes "could not …".
@@ -59,6 +63,7 @@ fn from_guard<E>(service: &str, doing: &str, error: &CallError<E>) -> PlatformEr
         CallError::Shut { .. } => (codes::GATE_SHUT, ErrorClass::Transient),
         CallError::Paused => (codes::PAUSED, ErrorClass::Transient),
         CallError::Busy => (codes::BUSY, ErrorClass::Transient),
+        CallError::Late => (codes::TOO_LATE, ErrorClass::Transient),
         CallError::TimedOut => (codes::TIMED_OUT, ErrorClass::Transient),
         CallError::Panicked { .. } | CallError::Failed(_) => (codes::PANICKED, ErrorClass::Transient),
     };

@@ -55,6 +55,9 @@ pub enum CallError<E> {
     /// Too many callers wait already, or it was not this one's turn within the policy's longest wait; nothing was sent.
     #[error("not sent: too many calls wait for this service already")]
     Busy,
+    /// Its last moment came before its turn; nothing was sent.
+    #[error("not sent: its turn would have come after its last moment")]
+    Late,
     /// The call took longer than the policy allows and was dropped; it may have had its effect.
     #[error("the call took longer than its time limit")]
     TimedOut,
@@ -74,7 +77,9 @@ impl<E: Classified> Classified for CallError<E> {
         match self {
             Self::Failed(error) => error.class(),
             Self::Panicked { .. } => ErrorClass::Protocol,
-            Self::Shut { .. } | Self::Paused | Self::Busy | Self::TimedOut => ErrorClass::Transient,
+            Self::Shut { .. } | Self::Paused | Self::Busy | Self::Late | Self::TimedOut => {
+                ErrorClass::Transient
+            }
         }
     }
 }
@@ -172,6 +177,85 @@ impl Guard {
     {
         let permit = self.core.acquire(priority, End::Back, Patience::Asks).await?;
         self.call_with(permit, f).await
+    }
+
+    /// As [`call`](Self::call), but not after `before`: whoever cannot have a turn until then leaves the line without taking
+    /// one away from those behind.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), and [`CallError::Late`].
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
+    pub async fn call_before<T, E, Fut>(
+        &self,
+        priority: Priority,
+        before: Instant,
+        f: impl FnOnce() -> Fut,
+    ) -> Result<T, CallError<E>>
+    where
+        E: Classified + Display,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let patience = Patience::AsksBefore(before);
+        let permit = self.core.acquire(priority, End::Back, patience).await?;
+        // The last look at the watch: between the grant and here this task may have been kept from running.
+        if Instant::now() >= before {
+            return Err(CallError::Late);
+        }
+        self.call_with(permit, f).await
+    }
+
+    /// Takes the permit of one more request of a call that has been made and recorded, so that the rate counts requests
+    /// and not calls. It is no call: breaker and counts hear nothing of it. Answers whether it was to be had.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the line.
+    pub async fn pay(&self, priority: Priority) -> bool {
+        match self.core.acquire(priority, End::Back, Patience::Asks).await {
+            // A probe decides over the gate, and this asks nothing: it goes back to whoever does.
+            Ok(permit) if permit.pass.probe => false,
+            Ok(permit) => {
+                self.core.spent(permit);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// For how long it is useless to ask: the gate is shut, a probe is out, the service told us to wait, or an operator
+    /// paused it. `None` when a call would have its turn by the rate alone.
+    #[must_use]
+    pub fn shut_for(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let state = self.core.state.lock();
+        if state.paused {
+            return Some(self.core.policy.longest_wait);
+        }
+        let shut = match state.gate.stand(now) {
+            Stand::Shut(until) => Some(until),
+            Stand::Open | Stand::Limited => None,
+        };
+        let until = shut.max(state.pace.told_until(now))?;
+        Some(until.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
+    }
+
+    /// How many calls more at this priority would have their turn `within`, with `under_way` of the caller's own begun and
+    /// not ended. What is open at the service is past the line; what is not may still be on its way into it.
+    #[must_use]
+    pub fn room(&self, priority: Priority, under_way: usize, within: Duration) -> usize {
+        let now = Instant::now();
+        let state = self.core.state.lock();
+        let turns = match state.gate.stand(now) {
+            _ if state.paused => 0,
+            Stand::Shut(_) => 0,
+            Stand::Limited => 1,
+            // Who waits for a slot waits as long as the service pleases.
+            Stand::Open if state.in_flight >= self.core.policy.concurrency => 1,
+            Stand::Open => state.pace.turns(now, within),
+        };
+        let ahead = state.line.ahead_of(priority);
+        turns.saturating_sub(ahead.max(under_way.saturating_sub(state.in_flight)))
     }
 
     /// Makes one call with a permit that was reserved. A permit that lay about is exchanged for a fresh one at the head
@@ -353,6 +437,7 @@ impl<E> From<Refused> for CallError<E> {
             Refused::Shut(until) => Self::Shut { until },
             Refused::Paused => Self::Paused,
             Refused::Busy => Self::Busy,
+            Refused::Late => Self::Late,
         }
     }
 }

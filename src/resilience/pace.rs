@@ -146,6 +146,23 @@ impl Pace {
         }
     }
 
+    /// How many tokens there will be `within`, by the rate in force and with all that the lot may add.
+    pub(super) fn turns(&self, now: Instant, within: Duration) -> usize {
+        let next = self
+            .told_until
+            .max(self.spaced_until)
+            .map_or(now, |at| at.max(now));
+        let Some(left) = within.checked_sub(next - now) else {
+            return 0;
+        };
+        let spacing = spacing(self.rate, self.share_at(now)).mul_f64(1.0 + self.jitter.as_share());
+        let further = left
+            .as_nanos()
+            .checked_div(spacing.as_nanos())
+            .unwrap_or_default();
+        usize::try_from(further).unwrap_or(usize::MAX).saturating_add(1)
+    }
+
     /// Gives a token back that was not used. Only the newest can be: an older one has been followed by others, and using
     /// it later would bring two requests together.
     pub(super) fn give_back(&mut self, token: u64) {

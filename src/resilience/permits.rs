@@ -75,6 +75,15 @@ impl Line {
             .sum()
     }
 
+    /// How many wait at this priority or a more urgent one: those whom a newcomer goes behind.
+    pub(super) fn ahead_of(&self, priority: Priority) -> usize {
+        Priority::ALL
+            .iter()
+            .filter(|p| **p <= priority)
+            .map(|p| self.of(*p).len())
+            .sum()
+    }
+
     /// Puts a newcomer in, if there is a place below `bound` or a less urgent one to oust.
     pub(super) fn enter(&mut self, priority: Priority, end: End, bound: usize) -> Option<Arc<Waiter>> {
         if self.len() >= bound {

@@ -42,6 +42,8 @@ pub(super) enum Patience {
     Waits,
     /// No: it wants an answer, and its work waits elsewhere.
     Asks,
+    /// As `Asks`, and from this moment on a turn is worth nothing to it.
+    AsksBefore(Instant),
 }
 
 /// Why no permit is given.
@@ -49,6 +51,29 @@ pub(super) enum Refused {
     Shut(Instant),
     Paused,
     Busy,
+    Late,
+}
+
+// === impl Patience ===
+
+impl Patience {
+    fn waits(self) -> bool {
+        self == Self::Waits
+    }
+
+    /// Whether `moment` is too late for it.
+    fn is_late_at(self, moment: Instant) -> bool {
+        matches!(self, Self::AsksBefore(last) if last <= moment)
+    }
+
+    /// From when on it waits no longer, and why, given the policy's word.
+    fn gives_up(self, busy_at: Instant) -> Option<(Instant, Refused)> {
+        match self {
+            Self::Waits => None,
+            Self::AsksBefore(last) if last < busy_at => Some((last, Refused::Late)),
+            Self::Asks | Self::AsksBefore(_) => Some((busy_at, Refused::Busy)),
+        }
+    }
 }
 
 /// What one who stands in line does next.
@@ -89,7 +114,7 @@ impl Core {
         patience: Patience,
     ) -> Result<Permit, Refused> {
         let place = Place::enter(self, priority, end, patience)?;
-        let give_up = (patience == Patience::Asks).then(|| Instant::now() + self.policy.longest_wait);
+        let busy_at = Instant::now() + self.policy.longest_wait;
         loop {
             let until = match self.step(&place, patience) {
                 Step::Granted(permit) => return Ok(permit),
@@ -97,10 +122,13 @@ impl Core {
                 Step::Sleep(until) => Some(until),
                 Step::Wait => None,
             };
-            if give_up.is_some_and(|limit| limit <= Instant::now()) {
-                self.state.lock().counts.refused += 1;
-                return Err(Refused::Busy);
-            }
+            let give_up = match patience.gives_up(busy_at) {
+                Some((limit, why)) if limit <= Instant::now() => {
+                    self.state.lock().counts.refused += 1;
+                    return Err(why);
+                }
+                limit => limit.map(|(limit, _)| limit),
+            };
             let woken = place.waiter.woken.notified();
             // Whichever is first, waking or the time: the answer to both is to look again.
             match [until, give_up].into_iter().flatten().min() {
@@ -119,25 +147,32 @@ impl Core {
             return Step::Refused(Refused::Busy);
         }
         if let Some(why) = self.refusal(&state, now) {
-            return match (patience, why) {
-                (Patience::Asks, why) => {
+            return match why {
+                why if !patience.waits() => {
                     state.counts.refused += 1;
                     Step::Refused(why)
                 }
-                (Patience::Waits, Refused::Shut(until)) if state.line.is_head(&place.waiter) => {
-                    Step::Sleep(until)
-                }
-                (Patience::Waits, _) => Step::Wait,
+                Refused::Shut(until) if state.line.is_head(&place.waiter) => Step::Sleep(until),
+                _ => Step::Wait,
             };
+        }
+        // Before a token is taken: one that is burnt on a turn that comes too late is missing for those behind.
+        if patience.is_late_at(now) {
+            state.counts.refused += 1;
+            return Step::Refused(Refused::Late);
         }
         if !state.line.is_head(&place.waiter) || state.in_flight >= self.policy.concurrency {
             return Step::Wait;
         }
         let token = match state.pace.take(now, &mut rand::rng()) {
             Ok(token) => token,
-            Err(until) if patience == Patience::Asks && until > now + self.policy.longest_wait => {
+            Err(until) if !patience.waits() && until > now + self.policy.longest_wait => {
                 state.counts.refused += 1;
                 return Step::Refused(Refused::Shut(until));
+            }
+            Err(until) if patience.is_late_at(until) => {
+                state.counts.refused += 1;
+                return Step::Refused(Refused::Late);
             }
             Err(until) => return Step::Sleep(until),
         };
@@ -195,6 +230,14 @@ impl Core {
         })
     }
 
+    /// Keeps a permit's token for a request that another call has made.
+    pub(super) fn spent(&self, mut permit: Permit) {
+        permit.core = None;
+        let mut state = self.state.lock();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        state.line.wake_head();
+    }
+
     fn give_back(&self, permit: &Permit) {
         let mut state = self.state.lock();
         state.in_flight = state.in_flight.saturating_sub(1);
@@ -218,7 +261,7 @@ struct Place {
 impl Place {
     fn enter(core: &Arc<Core>, priority: Priority, end: End, patience: Patience) -> Result<Self, Refused> {
         let mut state = core.state.lock();
-        if patience == Patience::Asks
+        if !patience.waits()
             && let Some(why) = core.refusal(&state, Instant::now())
         {
             state.counts.refused += 1;
