@@ -15,6 +15,7 @@ use crate::domain::{
 };
 use futures_util::future::BoxFuture;
 use serde::Serialize;
+use std::time::Duration;
 
 /// Why a call to a platform gave no value.
 #[derive(Clone, Debug, thiserror::Error, Serialize)]
@@ -133,8 +134,13 @@ pub trait Destination: Send + Sync + 'static {
         1
     }
 
-    /// How many listings one [`revise`](Self::revise) may hold.
+    /// How many listings one [`revise`](Self::revise) may hold. It may change: a platform says so when it is asked.
     fn batch_size(&self) -> usize;
+
+    /// How long it is useless to ask anything, for want of a token; `None` when there is one or may be.
+    fn rests_for(&self) -> Option<Duration> {
+        None
+    }
 
     /// Sets quantity and price absolutely; one outcome for each, in order. Repeating it is harmless.
     fn revise<'a>(&'a self, revisions: &'a [Revision]) -> BoxFuture<'a, Vec<EntryOutcome>>;

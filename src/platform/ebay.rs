@@ -46,6 +46,7 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use url::Url;
 
 /// What the adapter needs to know.
@@ -290,6 +291,10 @@ impl Destination for Ebay {
         } else {
             revise::MAX_ENTRIES
         }
+    }
+
+    fn rests_for(&self) -> Option<Duration> {
+        self.oauth.rests_for()
     }
 
     fn revise<'a>(&'a self, revisions: &'a [Revision]) -> BoxFuture<'a, Vec<EntryOutcome>> {

@@ -223,6 +223,29 @@ impl OAuth {
         self.worked.fetch_max(bearer.generation, Ordering::Relaxed);
     }
 
+    /// How long no token is to be had: the endpoint refused or failed and is left alone, or new tokens are refused as soon
+    /// as they are used. `None` when one is held or may be asked for.
+    #[must_use]
+    pub fn rests_for(&self) -> Option<Duration> {
+        let now = Instant::now();
+        if self
+            .held
+            .read()
+            .as_ref()
+            .is_some_and(|h| now + LAST_MOMENT < h.ends_at)
+        {
+            return None;
+        }
+        // Locked: somebody is asking, and callers wait for the answer.
+        let renewal = self.renewal.try_lock().ok()?;
+        let rest = renewal.rest.as_ref().map(|rest| rest.until);
+        let never_worked = self.worked.load(Ordering::Relaxed) < renewal.generation;
+        let hopeless = never_worked && renewal.young_refused >= rule::YOUNG_REPLACED;
+        let grown_up = renewal.issued_at.filter(|_| hopeless).map(|at| at + rule::YOUNG);
+        let until = rest.max(grown_up)?;
+        Some(until.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
+    }
+
     /// Forgets what was refused, so that the next call asks at once: the operator says that it was put right.
     pub async fn retry_now(&self) {
         let mut renewal = self.renewal.lock().await;

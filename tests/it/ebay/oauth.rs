@@ -240,8 +240,15 @@ async fn a_refused_token_is_not_handed_out_again() {
     })
     .await;
     let oauth = bench.oauth();
+    assert_eq!(oauth.rests_for(), None, "nobody has asked yet");
     let first = oauth.access().await.unwrap();
+    assert_eq!(oauth.rests_for(), None);
     assert_eq!(&*oauth.renew(&first).await.unwrap_err().code, NEEDS_REAUTH);
+    assert!(
+        oauth
+            .rests_for()
+            .is_some_and(|rest| rest > Duration::from_secs(890))
+    );
     assert_eq!(&*oauth.access().await.unwrap_err().code, NEEDS_REAUTH);
     assert_eq!(bench.server.refreshes(), 2);
 }
@@ -261,7 +268,13 @@ async fn a_platform_that_refuses_every_token_is_not_asked_for_ever_more() {
         (error.class, &*error.code),
         (ErrorClass::Unauthorized, "new_token_refused")
     );
+    assert!(
+        oauth
+            .rests_for()
+            .is_some_and(|rest| rest <= Duration::from_secs(60))
+    );
     pass(61).await;
+    assert_eq!(oauth.rests_for(), None);
     assert_eq!(oauth.access().await.unwrap().token().expose_secret(), "t5");
 }
 
