@@ -26,7 +26,7 @@ use crate::store::{Db, embedded, partitions, sole, status};
 use crate::supervision::{
     ChildSpec, DynamicSpec, GiveUp, GroupSpec, Intensity, Placement, Restart, Shutdown, Strategy,
 };
-use crate::sync::outlet::{GatewayOutlet, Punctual};
+use crate::sync::outlet::GatewayOutlet;
 use crate::sync::radius::RadiusSettings;
 use crate::sync::reprice::{Scope, reprice};
 use crate::sync::{Outlet, SyncParts, SyncSettings, Syncer};
@@ -405,17 +405,10 @@ async fn ebay(
     let ebay = Ebay::new(account, client, tokens, common.clock.clone()).context("platforms.ebay.endpoint")?;
     let oauth = ebay.oauth().clone();
     let adapter: Arc<dyn Destination> = Arc::new(ebay);
-    let (punctual, moments) = Punctual::new(Arc::clone(&adapter));
     let guard = guard(Platform::Ebay, own.pace, common).await?;
-    let gateway = DestinationGateway::new(Arc::new(punctual), guard.clone());
+    let gateway = DestinationGateway::new(Arc::clone(&adapter), guard.clone());
     let (gateway, gateway_handle) = ChildSpec::actor("ebay", move |_| gateway.clone());
-    let outlet: Arc<dyn Outlet> = Arc::new(GatewayOutlet::new(
-        gateway_handle,
-        guard,
-        adapter.batch_size(),
-        moments,
-        common.clock.clone(),
-    ));
+    let outlet: Arc<dyn Outlet> = Arc::new(GatewayOutlet::new(gateway_handle, guard, adapter));
     let parts = SyncParts {
         db: database.db.clone(),
         outlet: Arc::clone(&outlet),

@@ -6,10 +6,10 @@
 
 mod gateway;
 
-pub use gateway::{GatewayOutlet, LastMoments, Punctual};
+pub use gateway::GatewayOutlet;
 
 use crate::domain::{ErrorClass, ListingRef, ListingState};
-use crate::platform::{FoundListing, PlatformError, Revision};
+use crate::platform::{Call, FoundListing, PlatformError, Revision};
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -61,11 +61,18 @@ pub enum NotRead {
 
 /// One destination, behind whatever guards it.
 pub trait Outlet: Send + Sync + 'static {
-    /// How many listings one [`revise`](Self::revise) may hold.
+    /// How many listings one [`revise`](Self::revise) may hold now.
     fn batch_size(&self) -> usize;
+
+    /// How many permits of the destination's rate a call takes in all.
+    fn permits(&self, call: Call<'_>) -> usize;
 
     /// `None` while requests go through; else how long it is useless to ask. Nothing is taken from the queue meanwhile.
     fn shut_for(&self) -> Option<Duration>;
+
+    /// How many permits more would be had `within` at this urgency, with `under_way` of them taken by requests that are
+    /// not answered. More is not taken from the queue: a request that waits grows old, and comes too late in the end.
+    fn room(&self, urgency: Urgency, under_way: usize, within: Duration) -> usize;
 
     /// Sets quantity and price absolutely; one answer for each, in order. Not sent after `send_before`.
     fn revise(

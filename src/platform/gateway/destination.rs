@@ -10,6 +10,7 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// A destination behind its guard.
 #[derive(Clone)]
@@ -32,6 +33,23 @@ impl DestinationGateway {
     }
 }
 
+/// When a call may be made.
+#[derive(Clone, Copy)]
+struct Turn {
+    priority: Priority,
+    /// `None`: whenever its turn comes.
+    before: Option<Instant>,
+}
+
+impl Turn {
+    fn of(priority: Priority, before: Instant) -> Self {
+        Self {
+            priority,
+            before: Some(before),
+        }
+    }
+}
+
 impl Actor for DestinationGateway {
     type Context = Context<Self>;
 }
@@ -44,6 +62,8 @@ pub struct Revise {
     pub revisions: Vec<Revision>,
     /// How urgent.
     pub priority: Priority,
+    /// Not sent from this moment on.
+    pub send_before: Instant,
 }
 
 /// Ends a listing. After a failure of class `Transient` it may have ended: read it.
@@ -54,6 +74,8 @@ pub struct End {
     pub listing: ListingRef,
     /// How urgent.
     pub priority: Priority,
+    /// Not sent from this moment on.
+    pub send_before: Instant,
 }
 
 /// Lists an ended listing again. After a failure of class `Transient` it may be listed: read it.
@@ -64,6 +86,8 @@ pub struct Relist {
     pub listing: ListingRef,
     /// How urgent.
     pub priority: Priority,
+    /// Not sent from this moment on.
+    pub send_before: Instant,
 }
 
 /// Reads what the destination shows now.
@@ -74,6 +98,8 @@ pub struct Read {
     pub listing: ListingRef,
     /// How urgent.
     pub priority: Priority,
+    /// Not sent from this moment on.
+    pub send_before: Instant,
 }
 
 /// Finds the listings of a seller's own key.
@@ -87,11 +113,17 @@ pub struct Find {
 impl Handler<Revise> for DestinationGateway {
     type Result = ResponseFuture<Vec<EntryOutcome>>;
 
-    fn handle(&mut self, Revise { revisions, priority }: Revise, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, message: Revise, _: &mut Context<Self>) -> Self::Result {
+        let Revise {
+            revisions,
+            priority,
+            send_before,
+        } = message;
         let this = self.clone();
         Box::pin(async move {
             let (service, sent) = (this.guard.service().to_owned(), revisions.len());
-            let task = spawn_owned("revise", async move { this.revise(&revisions, priority).await });
+            let revise = async move { this.revise(&revisions, priority, send_before).await };
+            let task = spawn_owned("revise", revise);
             match owned(&service, "revise listings", task).await {
                 Ok(outcomes) => outcomes,
                 Err(crash) => (0..sent).map(|_| failed(&crash, true)).collect(),
@@ -103,9 +135,10 @@ impl Handler<Revise> for DestinationGateway {
 impl Handler<End> for DestinationGateway {
     type Result = ResponseFuture<Result<(), PlatformError>>;
 
-    fn handle(&mut self, End { listing, priority }: End, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, message: End, _: &mut Context<Self>) -> Self::Result {
+        let (listing, turn) = (message.listing, Turn::of(message.priority, message.send_before));
         let doing = format!("end `{}`", listing.platform_product_id);
-        self.one(Call::End, priority, doing, move |adapter| {
+        self.one(Call::End, turn, doing, move |adapter| {
             Box::pin(async move { adapter.end(&listing).await })
         })
     }
@@ -114,9 +147,10 @@ impl Handler<End> for DestinationGateway {
 impl Handler<Relist> for DestinationGateway {
     type Result = ResponseFuture<Result<(), PlatformError>>;
 
-    fn handle(&mut self, Relist { listing, priority }: Relist, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, message: Relist, _: &mut Context<Self>) -> Self::Result {
+        let (listing, turn) = (message.listing, Turn::of(message.priority, message.send_before));
         let doing = format!("list `{}` again", listing.platform_product_id);
-        self.one(Call::Relist, priority, doing, move |adapter| {
+        self.one(Call::Relist, turn, doing, move |adapter| {
             Box::pin(async move { adapter.relist(&listing).await })
         })
     }
@@ -125,9 +159,10 @@ impl Handler<Relist> for DestinationGateway {
 impl Handler<Read> for DestinationGateway {
     type Result = ResponseFuture<Result<ListingState, PlatformError>>;
 
-    fn handle(&mut self, Read { listing, priority }: Read, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, message: Read, _: &mut Context<Self>) -> Self::Result {
+        let (listing, turn) = (message.listing, Turn::of(message.priority, message.send_before));
         let doing = format!("read `{}`", listing.platform_product_id);
-        self.one(Call::Read, priority, doing, move |adapter| {
+        self.one(Call::Read, turn, doing, move |adapter| {
             Box::pin(async move { adapter.read(&listing).await })
         })
     }
@@ -139,7 +174,11 @@ impl Handler<Find> for DestinationGateway {
     /// A person waits for it.
     fn handle(&mut self, Find { sku }: Find, _: &mut Context<Self>) -> Self::Result {
         let doing = format!("find `{sku}`");
-        self.one(Call::Find, Priority::Urgent, doing, move |adapter| {
+        let turn = Turn {
+            priority: Priority::Urgent,
+            before: None,
+        };
+        self.one(Call::Find, turn, doing, move |adapter| {
             Box::pin(async move { adapter.find(&sku).await })
         })
     }
@@ -150,7 +189,7 @@ impl DestinationGateway {
     fn one<T: Send + 'static>(
         &self,
         kind: Call<'static>,
-        priority: Priority,
+        turn: Turn,
         doing: String,
         call: impl FnOnce(Arc<dyn Destination>) -> BoxFuture<'static, Result<T, PlatformError>> + Send + 'static,
     ) -> ResponseFuture<Result<T, PlatformError>> {
@@ -159,8 +198,12 @@ impl DestinationGateway {
             let service = this.guard.service().to_owned();
             let task = spawn_owned("call", async move {
                 let requests = this.adapter.requests(kind);
-                let result = this.guard.call(priority, || call(this.adapter.clone())).await;
-                this.pay(requests, result.is_ok(), priority);
+                let call = || call(this.adapter.clone());
+                let result = match turn.before {
+                    Some(before) => this.guard.call_before(turn.priority, before, call).await,
+                    None => this.guard.call(turn.priority, call).await,
+                };
+                this.pay(requests, result.is_ok(), turn.priority);
                 result
             });
             let result = owned(&service, &doing, task).await?;
@@ -169,8 +212,7 @@ impl DestinationGateway {
     }
 
     /// Takes the permits of a call's further requests, so that the rate counts requests and not calls. They are taken
-    /// after it, so that its answer does not wait, and only when it went well: then the service is known to answer, and
-    /// to say so again tells the breaker nothing new.
+    /// after it, so that its answer does not wait, and only when it went well: what failed may not have made them.
     fn pay(&self, requests: u32, well: bool, priority: Priority) {
         let further = requests.saturating_sub(1);
         if !well || further == 0 {
@@ -179,10 +221,7 @@ impl DestinationGateway {
         let guard = self.guard.clone();
         let paying = spawn_owned("permits of further requests", async move {
             for _ in 0..further {
-                let paid = guard
-                    .call(priority, || async { Ok::<(), PlatformError>(()) })
-                    .await;
-                if paid.is_err() {
+                if !guard.pay(priority).await {
                     return;
                 }
             }
@@ -192,7 +231,7 @@ impl DestinationGateway {
     }
 
     /// Sends all revisions, batch by batch; those whose batch was refused as a whole, alone.
-    async fn revise(&self, revisions: &[Revision], priority: Priority) -> Vec<EntryOutcome> {
+    async fn revise(&self, revisions: &[Revision], priority: Priority, before: Instant) -> Vec<EntryOutcome> {
         let mut outcomes: Vec<Option<EntryOutcome>> = revisions.iter().map(|_| None).collect();
         let mut open: VecDeque<usize> = (0..revisions.len()).collect();
         let mut alone: VecDeque<usize> = VecDeque::new();
@@ -207,7 +246,7 @@ impl DestinationGateway {
                 break;
             }
             let sent: Vec<Revision> = batch.iter().filter_map(|i| revisions.get(*i).cloned()).collect();
-            for (place, outcome) in batch.iter().zip(self.send(&sent, priority).await) {
+            for (place, outcome) in batch.iter().zip(self.send(&sent, priority, before).await) {
                 if batch.len() > 1 && is_refused_with_others(&outcome) {
                     alone.push_back(*place);
                 } else if let Some(slot) = outcomes.get_mut(*place) {
@@ -223,10 +262,10 @@ impl DestinationGateway {
     }
 
     /// One batch through the guard; one outcome for each entry.
-    async fn send(&self, sent: &[Revision], priority: Priority) -> Vec<EntryOutcome> {
+    async fn send(&self, sent: &[Revision], priority: Priority, before: Instant) -> Vec<EntryOutcome> {
         let requests = self.adapter.requests(Call::Revise(sent));
         let call = || async { judge(self.adapter.revise(sent).await) };
-        let result = self.guard.call(priority, call).await;
+        let result = self.guard.call_before(priority, before, call).await;
         self.pay(requests, result.is_ok(), priority);
         let mut outcomes = match result {
             Ok(outcomes)

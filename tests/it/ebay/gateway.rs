@@ -341,8 +341,12 @@ impl Sold {
 
     async fn revise(&self, skus: &[&str]) -> Vec<EntryOutcome> {
         let revisions = skus.iter().map(|sku| quantity(sku, sku, 0)).collect();
-        let priority = Priority::Zero;
-        self.handle.send(Revise { revisions, priority }).await.unwrap()
+        let revise = Revise {
+            revisions,
+            priority: Priority::Zero,
+            send_before: Instant::now() + Duration::from_secs(600),
+        };
+        self.handle.send(revise).await.unwrap()
     }
 
     fn sent(&self) -> Vec<usize> {
@@ -472,6 +476,38 @@ async fn an_adapter_that_says_too_little_or_panics_leaves_the_rest_unknown() {
 }
 
 #[actix::test]
+async fn a_request_keeps_its_own_last_moment_and_takes_no_permit_after_it() {
+    tokio::time::pause();
+    let sold = Sold::new(
+        25,
+        1.0,
+        Some(Box::new(|sent| sent.iter().map(|_| accepted()).collect())),
+    )
+    .await;
+    let began = Instant::now();
+    let revise = |n: i64, within_ms: u64| Revise {
+        revisions: vec![quantity("a", "1", n)],
+        priority: Priority::Normal,
+        send_before: began + Duration::from_millis(within_ms),
+    };
+    // The second would have its turn in the second second, after its moment; the third is a newer push of that listing.
+    let (first, late, newer) = tokio::join!(
+        sold.handle.send(revise(1, 3_000)),
+        sold.handle.send(revise(2, 1_500)),
+        sold.handle.send(revise(3, 3_000)),
+    );
+    assert!(is_accepted(&first.unwrap()[0]) && is_accepted(&newer.unwrap()[0]));
+    let (error, unknown) = match &late.unwrap()[0] {
+        EntryOutcome::Failed { error, unknown } => (error.clone(), *unknown),
+        other => panic!("it was sent: {other:?}"),
+    };
+    assert_eq!((&*error.code, unknown), (codes::TOO_LATE, false));
+    assert!(was_never_sent(&error));
+    assert_eq!(sold.sent(), [1, 1]);
+    assert_eq!(began.elapsed().as_secs(), 2, "the late one burnt no turn");
+}
+
+#[actix::test]
 async fn a_call_of_two_requests_takes_two_permits() {
     tokio::time::pause();
     let sold = Sold::new(25, 1.0, None).await;
@@ -480,6 +516,7 @@ async fn a_call_of_two_requests_takes_two_permits() {
         let read = Read {
             listing: listing("a", "1"),
             priority: Priority::Normal,
+            send_before: Instant::now() + Duration::from_secs(600),
         };
         sold.handle.send(read).await.unwrap().unwrap();
     }
@@ -489,4 +526,9 @@ async fn a_call_of_two_requests_takes_two_permits() {
         began.elapsed()
     );
     assert_eq!(*sold.shop.reads.lock(), 10);
+    assert_eq!(
+        sold.guard.status().counts.ok,
+        10,
+        "what is paid is no success of its own"
+    );
 }

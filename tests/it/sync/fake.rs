@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use zaikoban::domain::{ErrorClass, ListingRef, ListingState, ListingStatus, Money, Quantity};
-use zaikoban::platform::{FoundListing, PlatformError, Revision};
+use zaikoban::platform::{Call, FoundListing, PlatformError, Revision};
 use zaikoban::sync::outlet::{NotRead, NotSent, Outlet, Urgency, Written};
 
 /// What it does with one listing of a request.
@@ -223,6 +223,14 @@ fn ask(listing: &ListingRef, what: &'static str, urgency: Urgency) -> Asked {
 impl Outlet for Fake {
     fn batch_size(&self) -> usize {
         25
+    }
+
+    fn permits(&self, _: Call<'_>) -> usize {
+        1
+    }
+
+    fn room(&self, _: Urgency, _: usize, _: Duration) -> usize {
+        PLACES
     }
 
     fn shut_for(&self) -> Option<Duration> {
