@@ -402,6 +402,25 @@ async fn a_new_life_takes_back_what_an_earlier_one_held_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_new_life_leaves_the_jobs_of_its_own_actors_alone() {
+    let t = TestDb::new().await;
+    put(&t, &[job("a", 1), job("b", 2)]).await;
+    let mut conn = t.db().conn().await.unwrap();
+    let (earlier, now) = (WorkerId::new("node"), WorkerId::new("node"));
+    for who in [&earlier, &now] {
+        assert_eq!(claim(&mut conn, ebay(), who, MINUTE, 1).await.unwrap().len(), 1);
+    }
+    // A syncer is a worker of its own within its daemon's life.
+    t.run("UPDATE processing_queue SET worker_id = worker_id || '/0198'")
+        .await;
+    let sweep = rescuer::sweep(t.db(), &Whose::EarlierLivesOf(now), &Policy::default())
+        .await
+        .unwrap();
+    assert_eq!(sweep, Rescued { again: 1, dead: 0 });
+    assert_eq!(keys(&take(&t, 9).await), [1]);
+}
+
+#[tokio::test]
 async fn more_abandoned_jobs_than_one_batch_are_all_put_back() {
     let t = TestDb::new().await;
     put(

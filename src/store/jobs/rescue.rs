@@ -72,9 +72,10 @@ pub async fn lock_orphans(
     worker: &WorkerId,
     limit: i64,
 ) -> Result<Vec<Abandoned>, StoreError> {
+    // What begins with this life's own name is held by its actors, each a worker of its own.
     let statement = diesel::sql_query(
         "SELECT id, attempt, lease_token, retry_count, crashed_at, worker_id, clock_timestamp() AS now \
-         FROM processing_queue WHERE status = 'processing' AND starts_with(worker_id, $1) AND worker_id <> $2 \
+         FROM processing_queue WHERE status = 'processing' AND starts_with(worker_id, $1) AND NOT starts_with(worker_id, $2) \
          ORDER BY lease_until LIMIT $3 FOR UPDATE SKIP LOCKED",
     )
     .bind::<Text, _>(worker.node_prefix())
