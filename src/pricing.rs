@@ -302,7 +302,12 @@ fn nothing_to_sell(product: &[WatchState], rules: Option<&Rules>) -> WantedDecis
 
 /// Something needed is not known: no price, and never more than now.
 fn unknown(offer: &Offer<'_>, listing: &ListingBasis, rules: &Rules, reason: HeldReason) -> WantedDecision {
-    let now = listing.wanted.map_or(listing.confirmed.quantity, |w| w.quantity);
+    let shown = match listing.confirmed.status {
+        ListingStatus::Ended => Quantity::ZERO,
+        _ => listing.confirmed.quantity,
+    };
+    // The lesser of what a buyer sees and what is on its way: neither is raised at a price that nobody has worked out.
+    let now = listing.wanted.map_or(shown, |w| w.quantity.min(shown));
     let shaped = shape::shape(offer.stock, rules);
     let cause = Cause {
         shaped_by: shaped.rule,

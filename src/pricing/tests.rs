@@ -298,6 +298,33 @@ fn ignorance_sets_no_price_and_sells_no_more_than_now() {
 }
 
 #[test]
+fn ignorance_raises_nothing_that_is_only_on_its_way() {
+    let mut foreign = watch(1, 5, None);
+    foreign.state = foreign.state.map(|s| SourceState {
+        price: Some(Money::new(d("10"), Currency::Eur).unwrap()),
+        ..s
+    });
+    let foreign = [foreign];
+    let mut on_its_way = listing(Some("20"));
+    on_its_way.wanted = Some(Wanted {
+        quantity: q(4),
+        price: Some(usd("30")),
+        status: ListingStatus::Active,
+    });
+    let decision = decide(&foreign, &on_its_way, plain());
+    assert_eq!(
+        (decision.quantity, decision.price),
+        (q(1), None),
+        "the new price may not be there yet"
+    );
+    on_its_way.confirmed.status = ListingStatus::Ended;
+    assert_eq!(decide(&foreign, &on_its_way, plain()).quantity, q(0));
+    on_its_way.confirmed.status = ListingStatus::Active;
+    on_its_way.confirmed.quantity = q(9);
+    assert_eq!(decide(&foreign, &on_its_way, plain()).quantity, q(4));
+}
+
+#[test]
 fn a_listing_of_its_own_differs_only_in_what_it_says() {
     let mut own = listing(None);
     own.rules = Some(json!({ "cap": 2, "floor": "50" }));
