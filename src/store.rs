@@ -26,6 +26,7 @@ mod schema;
 pub mod sole;
 pub mod status;
 pub mod sync_log;
+mod text;
 pub mod views;
 pub mod wanted;
 pub mod watches;

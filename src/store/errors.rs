@@ -6,6 +6,7 @@
 use super::error::StoreError;
 use super::hot;
 use super::schema::inventory_errors as e;
+use super::text;
 use crate::domain::{Platform, ProductId, UnknownName, names};
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Jsonb, Nullable, Text};
@@ -113,12 +114,12 @@ pub async fn record_times(
     )
     .bind::<Text, _>(error.error_type.as_str())
     .bind::<Nullable<Text>, _>(&error.code)
-    .bind::<Text, _>(&error.message)
+    .bind::<Text, _>(text::text(&error.message))
     .bind::<Nullable<BigInt>, _>(error.product_id.map(|id| id.0))
     .bind::<Nullable<Text>, _>(error.platform.map(Platform::as_str))
     .bind::<Text, _>(error.severity.as_str())
     .bind::<Text, _>(&error.fingerprint)
-    .bind::<Nullable<Jsonb>, _>(&error.details)
+    .bind::<Nullable<Jsonb>, _>(error.details.clone().map(text::json))
     .bind::<BigInt, _>(i64::try_from(times).unwrap_or(i64::MAX));
     let row: Row = hot(statement).get_result(conn).await?;
     Ok(Kept {

@@ -14,6 +14,7 @@
 use super::StoreError;
 use super::hot;
 use super::listings::{self, COLUMNS, Listing, Record};
+use super::text;
 use super::wanted::enqueue_behind;
 use crate::domain::{
     DestinationPlatform, JobId, ListingId, ListingState, Money, Quantity, SyncLogId, UnknownName, Version,
@@ -584,7 +585,11 @@ async fn settle_logs(conn: &mut AsyncPgConnection, settlements: &[Settlement]) -
             .map(|(_, outcome, _)| outcome.as_str())
             .collect::<Vec<_>>(),
     )
-    .bind::<Array<Nullable<Jsonb>>, _>(logs.iter().map(|(_, _, error)| error.clone()).collect::<Vec<_>>()))
+    .bind::<Array<Nullable<Jsonb>>, _>(
+        logs.iter()
+            .map(|(_, _, error)| error.clone().map(text::json))
+            .collect::<Vec<_>>(),
+    ))
     .execute(conn)
     .await?;
     Ok(())
@@ -613,7 +618,11 @@ async fn settle_jobs(conn: &mut AsyncPgConnection, settlements: &[Settlement]) -
     .bind::<Array<Nullable<SmallInt>>, _>(
         jobs.iter().map(|(_, e)| e.priority()).collect::<Vec<_>>(),
     )
-    .bind::<Array<Nullable<Text>>, _>(jobs.iter().map(|(_, e)| e.error()).collect::<Vec<_>>()))
+    .bind::<Array<Nullable<Text>>, _>(
+        jobs.iter()
+            .map(|(_, e)| e.error().map(text::text))
+            .collect::<Vec<_>>(),
+    ))
     .get_results(conn)
     .await?;
     // A lease that was lost: whoever holds the job now has read the row before this result; make sure somebody looks.

@@ -3,6 +3,7 @@
 mod aside;
 mod fake;
 mod link;
+mod odd;
 mod races;
 mod stage;
 

@@ -7,6 +7,7 @@ use super::{Id, lock, lock_all};
 use crate::domain::ListingId;
 use crate::store::StoreError;
 use crate::store::pushes::ListingHold;
+use crate::store::text;
 use crate::store::wanted::enqueue_behind;
 use diesel::sql_types::{Array, BigInt, Bool, Jsonb, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -105,7 +106,7 @@ pub(in crate::store) async fn hold(
     )
     .bind::<BigInt, _>(id.0)
     .bind::<Text, _>(hold.reason)
-    .bind::<Jsonb, _>(&hold.detail)
+    .bind::<Jsonb, _>(text::json(hold.detail.clone()))
     .execute(conn)
     .await?;
     Ok(())

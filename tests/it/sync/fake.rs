@@ -27,6 +27,10 @@ pub enum Does {
     Pretend,
     /// Was not asked.
     NotSend,
+    /// Turns it away at the door.
+    TurnAway(ErrorClass),
+    /// Refuses it, and says why with a NUL.
+    Garble,
 }
 
 /// One thing that it was asked.
@@ -176,6 +180,12 @@ impl Fake {
             Some(Does::Pretend) => accepted,
             Some(Does::Away) => Written::Failed(error(ErrorClass::Transient)),
             Some(Does::Refuse) => Written::Failed(error(ErrorClass::Rejected)),
+            Some(Does::TurnAway(class)) => Written::Failed(error(class)),
+            Some(Does::Garble) => Written::Failed(PlatformError {
+                message: "not\0so".into(),
+                body: Some("a\0b".into()),
+                ..error(ErrorClass::Rejected)
+            }),
             Some(Does::NotSend) => Written::NotSent(NotSent {
                 why: "scripted".into(),
                 retry_after: Duration::from_millis(50),
