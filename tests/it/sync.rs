@@ -2,6 +2,7 @@
 
 mod aside;
 mod fake;
+mod holds;
 mod link;
 mod odd;
 mod races;

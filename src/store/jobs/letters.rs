@@ -261,9 +261,29 @@ struct Chosen {
 
 /// Lets dead and waiting jobs run now, with all their retries and none of their crashes.
 ///
+/// A dead letter that is repeated takes back what set its listing aside when it died: the destination refused the values,
+/// or took them and showed others. Without that the job would find its listing held and do nothing. What else holds a
+/// listing is decided among the holds.
+///
 /// # Errors
 /// Those of the database.
 pub async fn repeat(conn: &mut AsyncPgConnection, ids: &[JobId]) -> Result<Repeated, StoreError> {
+    // Listings before jobs, as everywhere.
+    diesel::sql_query(
+        "WITH locked AS MATERIALIZED ( \
+           SELECT l.id FROM listing_platforms AS l \
+           WHERE l.held_reason IN ('refused', 'not_applied') AND l.id IN ( \
+             SELECT listing_id FROM processing_queue WHERE id = ANY($1) AND status = 'dead') \
+           ORDER BY l.id FOR NO KEY UPDATE), \
+         decided AS ( \
+           UPDATE holds AS h SET status = 'superseded', decided_at = now(), decided_by = 'zaikoban', \
+             note = 'its dead letter was repeated' \
+           FROM locked WHERE h.listing_id = locked.id AND h.status = 'open') \
+         UPDATE listing_platforms AS l SET held_reason = NULL, updated_at = now() FROM locked WHERE l.id = locked.id",
+    )
+    .bind::<Array<BigInt>, _>(raw(ids))
+    .execute(conn)
+    .await?;
     // Of several jobs with one key only one may wait; of dead ones, the newest knows best.
     let rows: Vec<Chosen> = diesel::sql_query(
         "WITH locked AS MATERIALIZED ( \
