@@ -23,6 +23,7 @@ pub mod outlet;
 pub mod plan;
 pub mod radius;
 pub mod reprice;
+mod room;
 mod round;
 mod settings;
 pub mod settle;

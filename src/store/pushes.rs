@@ -97,6 +97,19 @@ pub struct Claim {
     pub now: DateTime<Utc>,
     /// What was taken, most urgent first.
     pub claimed: Vec<Claimed>,
+    /// Jobs that were taken whose listings cannot be read; see [`give_up`].
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A job about a row that holds what is none of our values.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    /// The row.
+    pub listing: ListingId,
+    /// The job's lease.
+    pub lease: PushLease,
+    /// Which column, and what is wrong with it.
+    pub error: String,
 }
 
 #[derive(QueryableByName)]
@@ -107,6 +120,8 @@ struct DueRecord {
     job_id: i64,
     #[diesel(sql_type = SmallInt)]
     job_priority: i16,
+    #[diesel(sql_type = Timestamptz)]
+    now: DateTime<Utc>,
 }
 
 #[derive(QueryableByName)]
@@ -119,8 +134,6 @@ struct LeaseRecord {
     retry_count: i32,
     #[diesel(sql_type = Integer)]
     max_retries: i32,
-    #[diesel(sql_type = Timestamptz)]
-    now: DateTime<Utc>,
 }
 
 /// Which jobs to take, and as whom.
@@ -130,7 +143,7 @@ pub struct ClaimRequest<'a> {
     pub destination: DestinationPlatform,
     /// The least urgent priority to take.
     pub up_to_priority: i16,
-    /// How many at most.
+    /// How many to look at.
     pub limit: u32,
     /// How long the jobs are held.
     pub lease: Duration,
@@ -144,14 +157,21 @@ fn seconds(duration: Duration) -> f64 {
 
 /// Takes due jobs of one destination together with their listings, and locks the listings' rows.
 ///
+/// Of those that are due, most urgent first, the ones that do not `fit` (asked with the listing, the job's priority and
+/// the database's clock) stay as they are.
+///
 /// Nothing is taken while the destination or the whole daemon is paused (`platform_state`): looked at here, in the
 /// transaction that leases, so that an emergency stop needs nobody's ear.
 ///
 /// # Errors
 /// When the database is away or refuses.
-pub async fn claim(conn: &mut AsyncPgConnection, request: &ClaimRequest<'_>) -> Result<Claim, StoreError> {
+pub async fn claim(
+    conn: &mut AsyncPgConnection,
+    request: &ClaimRequest<'_>,
+    mut fits: impl FnMut(&Listing, i16, DateTime<Utc>) -> bool + Send,
+) -> Result<Claim, StoreError> {
     let due: Vec<DueRecord> = hot(diesel::sql_query(format!(
-        "SELECT {COLUMNS}, j.id AS job_id, j.priority AS job_priority \
+        "SELECT {COLUMNS}, j.id AS job_id, j.priority AS job_priority, clock_timestamp() AS now \
          FROM processing_queue j JOIN listing_platforms l ON l.id = j.listing_id \
          WHERE j.queue_name = 'platform_sync' AND COALESCE(j.destination, '') = $1 \
            AND j.status IN ('pending', 'failed') AND j.scheduled_at <= clock_timestamp() AND j.priority <= $2 \
@@ -163,44 +183,88 @@ pub async fn claim(conn: &mut AsyncPgConnection, request: &ClaimRequest<'_>) -> 
     .bind::<BigInt, _>(i64::from(request.limit)))
     .get_results(conn)
     .await?;
+    let Some(now) = due.iter().map(|record| record.now).max() else {
+        return Ok(Claim {
+            now: DateTime::UNIX_EPOCH,
+            claimed: Vec::new(),
+            unreadable: Vec::new(),
+        });
+    };
+    let mut chosen = Vec::with_capacity(due.len());
+    for record in due {
+        let (id, job, priority) = (record.listing.id(), record.job_id, record.job_priority);
+        // One row that cannot be read must not keep the others waiting.
+        let listing = Listing::try_from(record.listing).map_err(|error| (id, error.to_string()));
+        if listing
+            .as_ref()
+            .map_or(true, |listing| fits(listing, priority, now))
+        {
+            chosen.push((job, priority, listing));
+        }
+    }
     let token = Uuid::now_v7();
     let leases: Vec<LeaseRecord> = hot(diesel::sql_query(
         "UPDATE processing_queue SET status = 'processing', attempt = attempt + 1, lease_token = $2, \
              lease_until = clock_timestamp() + make_interval(secs => $3), worker_id = $4, \
              started_at = clock_timestamp() \
          WHERE id = ANY($1) AND status IN ('pending', 'failed') \
-         RETURNING id, attempt, retry_count, max_retries, clock_timestamp() AS now",
+         RETURNING id, attempt, retry_count, max_retries",
     )
-    .bind::<Array<BigInt>, _>(due.iter().map(|d| d.job_id).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(chosen.iter().map(|(job, _, _)| *job).collect::<Vec<_>>())
     .bind::<SqlUuid, _>(token)
     .bind::<Double, _>(seconds(request.lease))
     .bind::<Text, _>(request.worker))
     .get_results(conn)
     .await?;
-    let Some(now) = leases.iter().map(|lease| lease.now).next() else {
-        return Ok(Claim {
-            now: DateTime::UNIX_EPOCH,
-            claimed: Vec::new(),
-        });
+    let mut claim = Claim {
+        now,
+        claimed: Vec::with_capacity(leases.len()),
+        unreadable: Vec::new(),
     };
-    let mut claimed = Vec::with_capacity(leases.len());
-    for record in due {
-        let Some(lease) = leases.iter().find(|l| l.id == record.job_id) else {
+    for (job, priority, listing) in chosen {
+        let Some(row) = leases.iter().find(|l| l.id == job) else {
             continue;
         };
-        claimed.push(Claimed {
-            listing: Listing::try_from(record.listing)?,
-            lease: PushLease {
-                job: JobId(lease.id),
-                attempt: lease.attempt,
-                token,
-            },
-            priority: record.job_priority,
-            retries: lease.retry_count,
-            max_retries: lease.max_retries,
-        });
+        let lease = PushLease {
+            job: JobId(row.id),
+            attempt: row.attempt,
+            token,
+        };
+        match listing {
+            Ok(listing) => claim.claimed.push(Claimed {
+                listing,
+                lease,
+                priority,
+                retries: row.retry_count,
+                max_retries: row.max_retries,
+            }),
+            Err((listing, error)) => claim.unreadable.push(Unreadable {
+                listing,
+                lease,
+                error,
+            }),
+        }
     }
-    Ok(Claim { now, claimed })
+    Ok(claim)
+}
+
+/// Makes dead letters of jobs whose listings cannot be read. No other job is made for them until a person has mended the
+/// row: the sweep cannot read it either.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn give_up(conn: &mut AsyncPgConnection, unreadable: &[Unreadable]) -> Result<(), StoreError> {
+    let jobs: Vec<(PushLease, JobEnd)> = unreadable
+        .iter()
+        .map(|job| {
+            let error = job.error.clone();
+            (job.lease, JobEnd::Dead { error })
+        })
+        .collect();
+    if !jobs.is_empty() {
+        end_jobs(conn, &jobs.iter().collect::<Vec<_>>()).await?;
+    }
+    Ok(())
 }
 
 /// How long until the next job of a destination is due; `None` when there is none. Not more than `at_most`.
@@ -597,6 +661,22 @@ async fn settle_logs(conn: &mut AsyncPgConnection, settlements: &[Settlement]) -
 
 async fn settle_jobs(conn: &mut AsyncPgConnection, settlements: &[Settlement]) -> Result<(), StoreError> {
     let jobs: Vec<&(PushLease, JobEnd)> = settlements.iter().map(|s| &s.job).collect();
+    let ended = end_jobs(conn, &jobs).await?;
+    // A lease that was lost: whoever holds the job now has read the row before this result; make sure somebody looks.
+    let lost: Vec<ListingId> = settlements
+        .iter()
+        .map(|s| s.listing)
+        .filter(|listing| !ended.contains(listing))
+        .collect();
+    enqueue_behind(conn, &lost).await?;
+    Ok(())
+}
+
+/// Ends jobs whose leases are still held; answers whose they are.
+async fn end_jobs(
+    conn: &mut AsyncPgConnection,
+    jobs: &[&(PushLease, JobEnd)],
+) -> Result<Vec<ListingId>, StoreError> {
     let ended: Vec<listings::Id> = hot(diesel::sql_query(
         "UPDATE processing_queue j \
          SET status = i.status, lease_token = NULL, lease_until = NULL, \
@@ -625,12 +705,5 @@ async fn settle_jobs(conn: &mut AsyncPgConnection, settlements: &[Settlement]) -
     ))
     .get_results(conn)
     .await?;
-    // A lease that was lost: whoever holds the job now has read the row before this result; make sure somebody looks.
-    let lost: Vec<ListingId> = settlements
-        .iter()
-        .filter(|s| !ended.iter().any(|e| e.id == s.listing.0))
-        .map(|s| s.listing)
-        .collect();
-    enqueue_behind(conn, &lost).await?;
-    Ok(())
+    Ok(ended.into_iter().map(|row| ListingId(row.id)).collect())
 }

@@ -19,6 +19,8 @@ use tokio::time::Instant;
 pub enum Urgency {
     /// An offer is taken away.
     Zero,
+    /// A quantity is raised after a look that does not stay fresh for long.
+    Raise,
     /// A value moves, or is about to.
     Change,
     /// A look afterwards.

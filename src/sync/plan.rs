@@ -18,6 +18,8 @@ use serde::Serialize;
 
 /// Held for this reason, even a zero waits for a person.
 pub const HELD_RADIUS: &str = "radius";
+/// Too many were repriced: the price waits for a person, a smaller quantity does not.
+pub const HELD_RADIUS_PRICE: &str = "radius_price";
 /// Something was sold at the destination that we did not know of.
 pub const HELD_SALE: &str = "remote_sale";
 /// Somebody ended the listing at the destination.

@@ -4,8 +4,9 @@
 //! that came with it; while the database is away the answer is kept and tried again for as long as its lease may stand,
 //! then forgotten: its outcome is unknown from then on, and the listing is read back.
 
-use super::outlet::{NotRead, NotSent, Urgency, Written};
+use super::outlet::{NotRead, NotSent, Outlet, Urgency, Written};
 use super::plan::{ReadWhy, Step};
+use super::room::Load;
 use super::settings::SETTLE_WITHIN;
 use super::settle::{Answer, settle};
 use super::shared::Shared;
@@ -43,27 +44,35 @@ impl Request {
         }
     }
 
-    pub(super) fn listings(&self) -> usize {
+    /// Turns and places that it takes.
+    pub(super) fn load(&self, outlet: &dyn Outlet) -> Load {
         match self {
-            Self::Revise(work) => work.len(),
-            Self::Single(_) => 1,
+            Self::Revise(work) => Load {
+                // Several listings in one request are one call; one alone may be more.
+                permits: work.first().map_or(0, |first| first.permits(outlet)),
+                listings: work.len(),
+            },
+            Self::Single(work) => Load {
+                permits: work.permits(outlet),
+                listings: 1,
+            },
         }
     }
 }
 
-/// Sorts work into requests: zeros never share a request with what is less urgent, nor listings on sale with those that
-/// are not, which a destination may have to handle one by one.
+/// Sorts work into requests: zeros never share a request with what is less urgent, and a listing that is not on sale
+/// shares with none: destinations handle these one by one, and 25 of them would be one call of 75 requests.
 pub(super) fn requests(work: Vec<Work>, batch_size: usize) -> Vec<Request> {
-    let mut batches: [Vec<Work>; 3] = Default::default();
-    let [zeros, on_sale, off_sale] = &mut batches;
-    let mut singles = Vec::new();
+    let mut batches: [Vec<Work>; 2] = Default::default();
+    let [zeros, on_sale] = &mut batches;
+    let mut alone = Vec::new();
     for work in work {
         let shown = work.listing.basis.confirmed.status;
         match work.begun.step {
+            Step::Revise { .. } if shown != ListingStatus::Active => alone.push(Request::Revise(vec![work])),
             Step::Revise { .. } if work.urgency() == Urgency::Zero => zeros.push(work),
-            Step::Revise { .. } if shown == ListingStatus::Active => on_sale.push(work),
-            Step::Revise { .. } => off_sale.push(work),
-            _ => singles.push(work),
+            Step::Revise { .. } => on_sale.push(work),
+            _ => alone.push(Request::Single(work)),
         }
     }
     let mut requests = Vec::new();
@@ -73,20 +82,20 @@ pub(super) fn requests(work: Vec<Work>, batch_size: usize) -> Vec<Request> {
             requests.push(Request::Revise(rest.by_ref().take(batch_size.max(1)).collect()));
         }
     }
-    requests.extend(singles.into_iter().map(Request::Single));
+    requests.extend(alone);
     requests.sort_by_key(Request::urgency);
     requests
 }
 
 /// Sends one request and settles what came back. `at` is the database's clock and ours, both before the request was
-/// written down.
+/// written down; a moment that is reckoned from them is early rather than late.
 pub(super) async fn run(shared: Arc<Shared>, request: Request, at: (DateTime<Utc>, Instant)) {
     let urgency = request.urgency();
     let settings = shared.settings;
     let answered: Vec<(Work, Answer)> = match request {
         Request::Revise(work) => {
             let send_before = at.1 + settings.send_within();
-            let revisions: Vec<Revision> = work.iter().filter_map(revision).collect();
+            let revisions: Vec<Revision> = work.iter().filter_map(Work::revision).collect();
             let written = if Instant::now() < send_before {
                 shared.outlet.revise(revisions, urgency, send_before).await
             } else {
@@ -115,18 +124,6 @@ fn late() -> Written {
     Written::NotSent(NotSent {
         why: "its last moment had passed before it was handed over".to_owned(),
         retry_after: Duration::ZERO,
-    })
-}
-
-fn revision(work: &Work) -> Option<Revision> {
-    let Step::Revise { quantity, price } = work.begun.step else {
-        return None;
-    };
-    Some(Revision {
-        listing: work.listing.basis.listing.clone(),
-        quantity,
-        price,
-        confirmed: work.listing.basis.confirmed,
     })
 }
 
@@ -189,7 +186,7 @@ async fn write(
     answered: &[(Work, Answer)],
     at: (DateTime<Utc>, Instant),
 ) -> Result<(), StoreError> {
-    // Early or late by a moment; a wait that ends too soon finds the deadline still ahead and waits the rest.
+    // Early by a moment; a wait that ends too soon finds the deadline still ahead and waits the rest.
     let now = at.0 + at.1.elapsed();
     let ids: Vec<ListingId> = answered.iter().map(|(work, _)| work.id()).collect();
     let unsure: Vec<ListingId> = answered

@@ -18,7 +18,9 @@ use std::time::Duration;
 
 /// The priority of a look afterwards: behind everything that changes something.
 pub const PRIORITY_CHECK: i16 = 8;
-const PRIORITY_ZERO: i16 = 1;
+pub(super) const PRIORITY_ZERO: i16 = 1;
+/// The priority of a quantity that may be raised now: ahead of other changes, because the look before it grows old.
+pub(super) const PRIORITY_RAISE: i16 = 2;
 const PRIORITY_CHANGE: i16 = 5;
 
 /// A request that was begun, as its worker remembers it.

@@ -6,11 +6,12 @@
 //! Nothing here is needed to be correct but the tables: a crash at any line loses requests in flight, whose listings wait
 //! out their deadline and are read back.
 //!
-//! **Rooms in flight.** Zeros, changes and looks are counted apart, so that a thousand restocks waiting to be read never
-//! keep a zero waiting. While the way out is closed nothing is taken: jobs wait where they are and use up no attempt.
+//! **Room.** No more is taken than the destination's rate can send in time ([`super::room`]); zeros, changes and looks are
+//! counted apart, so that a thousand restocks waiting to be read never keep a zero waiting. While the way out is closed nothing is taken: jobs wait where they are and use up no attempt.
 
 use super::outlet::{Outlet, Urgency};
-use super::reprice::{Scope, reprice};
+use super::reprice::{Repriced, Scope, reprice};
+use super::room::{InFlight, Load, Room};
 use super::round::{self, Request};
 use super::settings::SyncSettings;
 use super::shared::{Shared, SyncStatus};
@@ -33,9 +34,8 @@ use tokio::sync::Notify;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::Instant;
 
-/// Jobs taken at one look: four full requests, so that a wave is answered in large bites and a single change in one.
-const LOOK: u32 = 100;
-/// How long the next look waits at least when due jobs could not be taken: their rows are locked, or all is paused.
+/// How long the next look waits at least when due jobs could not be taken: their rows are locked, all is paused, or there
+/// is no room.
 const STALLED: Duration = Duration::from_millis(100);
 /// The longest wait after trouble with the database.
 const DATABASE_WAIT: Duration = Duration::from_secs(2);
@@ -137,46 +137,6 @@ impl Handler<GetStatus> for Syncer {
     }
 }
 
-/// Listings under way, by urgency.
-#[derive(Default)]
-struct InFlight {
-    zeros: usize,
-    changes: usize,
-    checks: usize,
-}
-
-impl InFlight {
-    fn of(&mut self, urgency: Urgency) -> &mut usize {
-        match urgency {
-            Urgency::Zero => &mut self.zeros,
-            Urgency::Change => &mut self.changes,
-            Urgency::Check => &mut self.checks,
-        }
-    }
-
-    /// The least urgent priority there is room for, and how many; `None` when everything is full.
-    fn room(&self, settings: &SyncSettings) -> Option<(i16, u32)> {
-        let left = |limit: usize, used: usize| {
-            u32::try_from(limit.saturating_sub(used))
-                .unwrap_or(LOOK)
-                .min(LOOK)
-        };
-        let zeros = left(settings.zeros_at_once, self.zeros);
-        let changes = left(settings.changes_at_once, self.changes);
-        let checks = left(settings.checks_at_once, self.checks);
-        // Taken in the order of priority: the room of the least urgent kind that is let in is the bound for all.
-        if checks > 0 && changes > 0 {
-            Some((10, changes))
-        } else if changes > 0 {
-            Some((super::settle::PRIORITY_CHECK - 1, changes))
-        } else if zeros > 0 {
-            Some((1, zeros))
-        } else {
-            None
-        }
-    }
-}
-
 /// Keeps the destination in line until told to stop; then finishes what is under way.
 async fn run(
     shared: Arc<Shared>,
@@ -202,9 +162,8 @@ async fn run(
         tokio::select! {
             biased;
             () = stopping.cancelled() => break,
-            Some((urgency, listings)) = under_way.next(), if !under_way.is_empty() => {
-                let used: &mut usize = in_flight.of(urgency);
-                *used = used.saturating_sub(listings);
+            Some((urgency, load)) = under_way.next(), if !under_way.is_empty() => {
+                in_flight.remove(urgency, load);
                 // What was settled may have put its job back.
                 look_at = Instant::now();
             }
@@ -240,19 +199,19 @@ async fn run(
             if now < look_at {
                 return Ok(look_at);
             }
-            let Some((up_to, limit)) = in_flight.room(&shared.settings) else {
-                // The end of a request is what to wait for.
-                return Ok(now + shared.settings.sweep());
+            let room = Room::new(&*shared.outlet, &shared.settings, &in_flight);
+            let Some((up_to, limit)) = room.up_to() else {
+                return Ok(Instant::now() + STALLED);
             };
-            let taken = take(&shared, up_to, limit).await?;
+            let taken = take(&shared, room, (up_to, limit)).await?;
             shared.looked(taken.jobs);
             let at = taken.at;
             let none = taken.jobs == 0;
             let full = u32::try_from(taken.jobs).is_ok_and(|jobs| jobs >= limit);
             for request in round::requests(taken.work, shared.outlet.batch_size()) {
-                let (urgency, listings) = (request.urgency(), request.listings());
-                *in_flight.of(urgency) = in_flight.of(urgency).saturating_add(listings);
-                under_way.push(finished(Arc::clone(&shared), request, at));
+                let (urgency, load) = (request.urgency(), request.load(&*shared.outlet));
+                in_flight.add(urgency, load);
+                under_way.push(finished(Arc::clone(&shared), request, (urgency, load), at));
             }
             if full {
                 return Ok(Instant::now());
@@ -280,7 +239,7 @@ async fn run(
                 shared.database(Some(error.to_string()));
             }
         }
-        shared.in_flight(in_flight.zeros + in_flight.changes + in_flight.checks);
+        shared.in_flight(in_flight.listings());
     }
     // What was sent is answered soon, and an answer that is written down saves a wait and a look after the restart.
     while under_way.next().await.is_some() {
@@ -302,9 +261,9 @@ async fn gather(shared: &Shared, committed: &mut Receiver<Arc<Committed>>) {
 async fn finished(
     shared: Arc<Shared>,
     request: Request,
+    end: (Urgency, Load),
     at: (chrono::DateTime<chrono::Utc>, Instant),
-) -> (Urgency, usize) {
-    let end = (request.urgency(), request.listings());
+) -> (Urgency, Load) {
     round::run(shared, request, at).await;
     end
 }

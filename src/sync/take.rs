@@ -4,13 +4,15 @@
 //! about to be sent is written down; then COMMIT; only then may a byte leave. What needs no request (nothing differs, held,
 //! waiting) is settled in the same transaction.
 
-use super::outlet::Urgency;
-use super::plan::{self, HELD_RADIUS, Known, LeaveWhy, Step};
+use super::outlet::{Outlet, Urgency};
+use super::plan::{self, HELD_RADIUS, HELD_RADIUS_PRICE, Known, LeaveWhy, Step, is_zero};
 use super::radius::{Reached, Touch};
-use super::settle::{Begun, PRIORITY_CHECK, Trouble};
+use super::room::{Need, Room};
+use super::settle::{Begun, PRIORITY_CHECK, PRIORITY_ZERO, Trouble};
 use super::shared::Shared;
-use crate::domain::{BY_DEADLINE, DestinationPlatform, ListingId, Money, Quantity};
-use crate::platform::ebay::budget::{Kind, Revisions, next_day_begins, pacific_day};
+use crate::domain::{BY_DEADLINE, DestinationPlatform, ListingId, ListingStatus, Money, Quantity};
+use crate::platform::ebay::budget::{Kind, REVISIONS_PER_DAY, Revisions, next_day_begins, pacific_day};
+use crate::platform::{Call, Revision};
 use crate::pricing;
 use crate::store::Connection as AsyncPgConnection;
 use crate::store::StoreError;
@@ -37,13 +39,67 @@ impl Work {
     }
 
     pub(super) fn urgency(&self) -> Urgency {
-        if self.begun.step.is_zero() {
+        urgency(&self.listing, self.begun.step, self.begun.priority)
+    }
+
+    /// What is sent, when it is a revision.
+    pub(super) fn revision(&self) -> Option<Revision> {
+        revision(&self.listing, self.begun.step)
+    }
+
+    /// Permits that a request for this listing alone takes.
+    pub(super) fn permits(&self, outlet: &dyn Outlet) -> usize {
+        permits(outlet, &self.listing, self.begun.step)
+    }
+}
+
+/// How urgent `step` is, as part of a job of this priority.
+fn urgency(listing: &Listing, step: Step, priority: i16) -> Urgency {
+    let shown = listing.basis.confirmed;
+    match step {
+        _ if step.is_zero() => Urgency::Zero,
+        Step::Revise {
+            quantity: Some(q), ..
+        } if q > shown.quantity && shown.status == ListingStatus::Active => Urgency::Raise,
+        // A zero that was refused: it may be on sale, and only this look leads on.
+        Step::Read(_) if priority <= PRIORITY_ZERO && listing.basis.wanted.is_some_and(is_zero) => {
             Urgency::Zero
-        } else if self.begun.priority >= PRIORITY_CHECK {
-            Urgency::Check
-        } else {
-            Urgency::Change
         }
+        _ if priority >= PRIORITY_CHECK => Urgency::Check,
+        _ => Urgency::Change,
+    }
+}
+
+fn revision(listing: &Listing, step: Step) -> Option<Revision> {
+    let Step::Revise { quantity, price } = step else {
+        return None;
+    };
+    Some(Revision {
+        listing: listing.basis.listing.clone(),
+        quantity,
+        price,
+        confirmed: listing.basis.confirmed,
+    })
+}
+
+fn permits(outlet: &dyn Outlet, listing: &Listing, step: Step) -> usize {
+    let revision = revision(listing, step);
+    outlet.permits(match step {
+        Step::End => Call::End,
+        Step::Relist => Call::Relist,
+        Step::Revise { .. } => Call::Revise(revision.as_slice()),
+        _ => Call::Read,
+    })
+}
+
+/// What a job leads to, as far as room is concerned.
+fn need(outlet: &dyn Outlet, listing: &Listing, step: Step) -> Need {
+    match step {
+        Step::Nothing | Step::Leave(_) | Step::Wait { .. } => Need::Nothing,
+        Step::Revise { .. } if listing.basis.confirmed.status == ListingStatus::Active => {
+            Need::Shared { zero: step.is_zero() }
+        }
+        _ => Need::Alone(permits(outlet, listing, step)),
     }
 }
 
@@ -54,7 +110,8 @@ pub(super) struct Taken {
     pub(super) work: Vec<Work>,
     /// Jobs taken, those that needed no request included.
     pub(super) jobs: usize,
-    /// The database's clock at the claim, and ours a little before it.
+    /// The database's clock at the claim, and ours after it and before anything was written down: what is not sent by the
+    /// measure of ours is not sent by the other's, and the wait for a slow claim is not the requests'.
     pub(super) at: (DateTime<Utc>, Instant),
 }
 
@@ -68,15 +125,19 @@ enum Decision {
     Settle(Box<Settlement>, Option<Trouble>),
 }
 
-/// Takes up to `limit` jobs of at most `up_to_priority` and writes down what will be sent.
+/// Takes the jobs of at most `up_to_priority` that there is room for, of the first `limit`, and writes down what will be
+/// sent.
 ///
 /// # Errors
 /// When the database is away or refuses; nothing was taken then, unless COMMIT's outcome is unknown: then the leases
 /// run out.
-pub(super) async fn take(shared: &Arc<Shared>, up_to_priority: i16, limit: u32) -> Result<Taken, StoreError> {
-    let at = Instant::now();
+pub(super) async fn take(
+    shared: &Arc<Shared>,
+    mut room: Room,
+    (up_to_priority, limit): (i16, u32),
+) -> Result<Taken, StoreError> {
     let in_transaction = Arc::clone(shared);
-    let (claim, begun) = shared
+    let taken = shared
         .db
         .transaction(move |conn| {
             Box::pin(async move {
@@ -88,25 +149,28 @@ pub(super) async fn take(shared: &Arc<Shared>, up_to_priority: i16, limit: u32) 
                     lease: shared.settings.job_lease(),
                     worker: &shared.worker,
                 };
-                let claim = pushes::claim(conn, &request).await?;
-                let begun = write_down(conn, shared, &claim).await?;
-                Ok((claim.now, begun))
+                let outlet = &*shared.outlet;
+                let claim = pushes::claim(conn, &request, |listing, priority, now| {
+                    let step = plan::next(listing, shared.known(listing.id()), now);
+                    room.takes(urgency(listing, step, priority), need(outlet, listing, step))
+                })
+                .await?;
+                let at = (claim.now, Instant::now());
+                let work = write_down(conn, shared, &claim).await?;
+                let jobs = claim.claimed.len().saturating_add(claim.unreadable.len());
+                Ok(Taken { work, jobs, at })
             })
         })
         .await?;
     fail::fail_point!("fp7_leased");
-    Ok(Taken {
-        jobs: begun.1,
-        work: begun.0,
-        at: (claim, at),
-    })
+    Ok(taken)
 }
 
 async fn write_down(
     conn: &mut AsyncPgConnection,
     shared: &Shared,
     claim: &Claim,
-) -> Result<(Vec<Work>, usize), StoreError> {
+) -> Result<Vec<Work>, StoreError> {
     let mut begins = Vec::new();
     let mut steps = Vec::new();
     let mut settlements = Vec::new();
@@ -149,7 +213,7 @@ async fn write_down(
             listing: claimed.listing.clone(),
         });
     }
-    Ok((work, claim.claimed.len()))
+    Ok(work)
 }
 
 fn decide(shared: &Shared, claimed: &Claimed, step: Step, known: Known, now: DateTime<Utc>) -> Decision {

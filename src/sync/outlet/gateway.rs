@@ -57,6 +57,7 @@ impl GatewayOutlet {
 fn priority(urgency: Urgency) -> Priority {
     match urgency {
         Urgency::Zero => Priority::Zero,
+        Urgency::Raise => Priority::Urgent,
         Urgency::Change => Priority::Normal,
         Urgency::Check => Priority::Low,
     }

@@ -23,3 +23,41 @@ async fn an_answer_with_a_nul_in_it_is_kept_without() {
             .await;
     assert_eq!(kept, "a\u{fffd}b");
 }
+
+#[actix::test]
+async fn a_slow_claim_does_not_make_its_requests_late() {
+    let settings = SyncSettings {
+        sweep_s: 3_600,
+        ..quick()
+    };
+    let mut s = Stage::with(1, settings).await;
+    s.start();
+    s.want(1, 1, usd(25)).await;
+    s.in_line(1).await;
+    // Nobody is told of the job, and the sweep is an hour away.
+    s.t.run(
+        "UPDATE listing_platforms SET wanted_price = 26, wanted_version = 2; \
+         INSERT INTO processing_queue (queue_name, destination, product_id, listing_id, unique_key) \
+         VALUES ('platform_sync', 'ebay', 1, 1, 'a test')",
+    )
+    .await;
+    // `send_within_s` is 1 here; the claim waits for longer than that.
+    let (tell, locked) = tokio::sync::oneshot::channel();
+    let slow = s.t.db().transaction(move |conn| {
+        Box::pin(async move {
+            conn.batch_execute("LOCK TABLE processing_queue").await.unwrap();
+            tell.send(()).unwrap();
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            Ok(())
+        })
+    });
+    let look = async {
+        locked.await.unwrap();
+        s.look().await;
+    };
+    let (slow, ()) = tokio::join!(slow, look);
+    slow.unwrap();
+    s.in_line(1).await;
+    assert_eq!(s.fake.shown("sku-1"), shows(1, 26));
+    assert_eq!(s.status().await.not_sent, 0);
+}

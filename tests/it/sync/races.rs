@@ -42,7 +42,11 @@ async fn begin(s: &Stage, quantity: i64, limit: Duration) -> (Claimed, Begun) {
                     lease: Duration::from_secs(60),
                     worker: "test",
                 };
-                let claimed = pushes::claim(conn, &request).await?.claimed.pop().unwrap();
+                let claimed = pushes::claim(conn, &request, |_, _, _| true)
+                    .await?
+                    .claimed
+                    .pop()
+                    .unwrap();
                 let begin = Begin {
                     listing: claimed.listing.clone(),
                     kind: PushKind::Revise,
