@@ -393,6 +393,31 @@ pub async fn find_again(
     Ok(ids.into_iter().map(|row| ProductId(row.id)).collect())
 }
 
+/// Says when what is wanted of these listings is to be worked out again, without a new version: it was, and stayed as it
+/// is. `None` is never. Their rows must be locked.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn put_off(
+    conn: &mut AsyncPgConnection,
+    again: &[(ListingId, Option<Value>)],
+) -> Result<(), StoreError> {
+    if again.is_empty() {
+        return Ok(());
+    }
+    hot(diesel::sql_query(
+        "UPDATE listing_platforms l SET wanted_cause = CASE WHEN i.again_at IS NULL THEN l.wanted_cause - 'again_at' \
+             ELSE jsonb_set(l.wanted_cause, '{again_at}', i.again_at) END \
+         FROM unnest($1::bigint[], $2::jsonb[]) AS i (id, again_at) \
+         WHERE l.id = i.id AND l.wanted_cause->'again_at' IS DISTINCT FROM i.again_at",
+    )
+    .bind::<Array<BigInt>, _>(again.iter().map(|(id, _)| id.0).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Jsonb>>, _>(again.iter().map(|(_, at)| at.clone()).collect::<Vec<_>>()))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Products that have listings, after `after` by id.
 ///
 /// # Errors

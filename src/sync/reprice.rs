@@ -12,7 +12,7 @@ use crate::store::wanted::{self, ListingRow, WantedUpdate};
 use crate::store::{Db, StoreError};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Products in one transaction.
@@ -53,7 +53,24 @@ pub async fn rework(
         .iter()
         .filter_map(|row| update(row, book, writer, now))
         .collect();
-    wanted::write_wanted(conn, &updates).await
+    let moved = wanted::write_wanted(conn, &updates).await?;
+    // What stays as it is keeps its first reason, and must not be worked out again before its time.
+    let put_off: Vec<_> = rows
+        .iter()
+        .filter(|row| !moved.contains(&row.listing.id()))
+        .filter(|row| again_at(row.listing.wanted_cause.as_ref()).is_some())
+        .map(|row| {
+            let id = row.listing.id();
+            let update = updates.iter().find(|u| u.listing_id == id);
+            (id, update.and_then(|u| again_at(Some(&u.cause))).cloned())
+        })
+        .collect();
+    wanted::put_off(conn, &put_off).await?;
+    Ok(moved)
+}
+
+fn again_at(cause: Option<&Value>) -> Option<&Value> {
+    cause?.get("again_at").filter(|at| !at.is_null())
 }
 
 fn update(row: &ListingRow, book: &PriceBook, writer: &str, now: DateTime<Utc>) -> Option<WantedUpdate> {

@@ -25,8 +25,9 @@ use crate::store::{Db, StoreError, listings, pushes, wanted};
 use crate::supervision::Life;
 use actix::prelude::*;
 use arc_swap::ArcSwap;
-use futures_util::StreamExt as _;
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,6 +156,7 @@ async fn run(
     let mut sweeps = 0_u32;
     let mut look_at = Instant::now();
     let mut failures = 0_u32;
+    let mut reworking: Option<LocalBoxFuture<'static, Result<Repriced, StoreError>>> = None;
     loop {
         let turn = Instant::now() + Duration::from_secs(60);
         life.beat();
@@ -166,6 +168,15 @@ async fn run(
                 in_flight.remove(urgency, load);
                 // What was settled may have put its job back.
                 look_at = Instant::now();
+            }
+            reworked = end_of(&mut reworking), if reworking.is_some() => {
+                reworking = None;
+                match reworked {
+                    Ok(reworked) if reworked.moved > 0 => look_at = Instant::now(),
+                    Ok(_) => {}
+                    // Done again at the next deep sweep.
+                    Err(error) => tracing::warn!(error = %error, "Prices of {} wait for the database", shared.destination),
+                }
             }
             told = committed.recv(), if open => match told {
                 Ok(_) | Err(RecvError::Lagged(_)) => {
@@ -192,7 +203,11 @@ async fn run(
                 started = true;
             }
             if now >= sweep_at {
-                sweep(&shared, sweeps.is_multiple_of(DEEP)).await?;
+                let deep = sweeps.is_multiple_of(DEEP);
+                sweep(&shared, deep).await?;
+                if deep && reworking.is_none() {
+                    reworking = Some(open_again(Arc::clone(&shared)).boxed_local());
+                }
                 sweeps = sweeps.wrapping_add(1);
                 sweep_at = now + shared.settings.sweep();
             }
@@ -247,6 +262,21 @@ async fn run(
     }
 }
 
+/// Works out anew what a step limit had cut short that has opened again. Beside the pushes: at midnight it may be every
+/// listing there is.
+async fn open_again(shared: Arc<Shared>) -> Result<Repriced, StoreError> {
+    let book = shared.book.load_full();
+    reprice(&shared.db, &book, &shared.clock, Scope::OpenedAgain).await
+}
+
+/// The end of what is under way, if something is.
+async fn end_of<T>(under_way: &mut Option<LocalBoxFuture<'static, T>>) -> T {
+    match under_way {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits a moment for company, so that what comes together goes together.
 async fn gather(shared: &Shared, committed: &mut Receiver<Arc<Committed>>) {
     if shared.settings.gather_ms > 0 {
@@ -273,8 +303,6 @@ async fn sweep(shared: &Shared, deep: bool) -> Result<(), StoreError> {
     shared.forget();
     let destination = shared.destination;
     if deep {
-        let book = shared.book.load_full();
-        reprice(&shared.db, &book, &shared.clock, Scope::OpenedAgain).await?;
         let mut conn = shared.db.conn().await?;
         shared.has_listings(listings::count_active(&mut conn, destination).await?);
     }

@@ -10,6 +10,30 @@ use zaikoban::sync::SyncSettings;
 use zaikoban::sync::reprice::{Repriced, Scope, reprice};
 
 #[actix::test]
+async fn what_opened_again_is_worked_out_once_although_nothing_moves() {
+    let s = Stage::new(2).await;
+    let clock = Clock::system();
+    reprice(s.t.db(), &book(), &clock, Scope::All).await.unwrap();
+    s.t.run("UPDATE listing_platforms SET wanted_cause = wanted_cause || '{\"again_at\": \"2020-01-01T15:00:00Z\"}' WHERE id = 1; \
+             UPDATE listing_platforms SET wanted_cause = wanted_cause || '{\"again_at\": \"2999-01-01T15:00:00Z\"}' WHERE id = 2")
+        .await;
+    let opened = || reprice(s.t.db(), &BOOK, &clock, Scope::OpenedAgain);
+    assert_eq!(opened().await.unwrap().products, 1);
+    assert_eq!(opened().await.unwrap().products, 0);
+    assert_eq!(
+        s.t.text(
+            "SELECT string_agg(wanted_version || COALESCE(wanted_cause->>'again_at', '-'), ' ' ORDER BY id) \
+                  FROM listing_platforms"
+        )
+        .await,
+        "1- 12999-01-01T15:00:00Z"
+    );
+}
+
+static BOOK: std::sync::LazyLock<std::sync::Arc<zaikoban::pricing::PriceBook>> =
+    std::sync::LazyLock::new(book);
+
+#[actix::test]
 async fn an_answer_with_a_nul_in_it_is_kept_without() {
     let mut s = Stage::new(2).await;
     s.fake.will("sku-1", Does::Garble);
