@@ -149,6 +149,13 @@ pub(super) struct Record {
     revisions: i32,
 }
 
+impl Record {
+    /// The row.
+    pub(super) fn id(&self) -> ListingId {
+        ListingId(self.id)
+    }
+}
+
 /// Reads one of our names or values, saying where it stands when it is none.
 pub(super) fn parse<T>(what: &str, text: &str) -> Result<T, StoreError>
 where
@@ -256,15 +263,29 @@ pub async fn get(conn: &mut AsyncPgConnection, id: ListingId) -> Result<Listing,
 /// # Errors
 /// [`StoreError::NotFound`] when there is none of this id.
 pub async fn lock(conn: &mut AsyncPgConnection, id: ListingId) -> Result<Listing, StoreError> {
-    let found = lock_all(conn, &[id]).await?.into_iter().next();
+    let found = all(lock_records(conn, &[id]).await?)?.into_iter().next();
     found.ok_or_else(|| StoreError::not_found(format!("listing `{id}`")))
 }
 
 /// These listings, locked in the order of their ids until the transaction ends; those that are gone are left out.
 ///
+/// So are those that cannot be read, which the log names: what is done for many must not fail for one.
+///
 /// # Errors
 /// When the database is away or refuses.
 pub async fn lock_all(conn: &mut AsyncPgConnection, ids: &[ListingId]) -> Result<Vec<Listing>, StoreError> {
+    let mut listings = Vec::with_capacity(ids.len());
+    for record in lock_records(conn, ids).await? {
+        let id = record.id();
+        match Listing::try_from(record) {
+            Ok(listing) => listings.push(listing),
+            Err(error) => tracing::error!(listing.id = %id, error = %error, "Listing `{id}` is left out"),
+        }
+    }
+    Ok(listings)
+}
+
+async fn lock_records(conn: &mut AsyncPgConnection, ids: &[ListingId]) -> Result<Vec<Record>, StoreError> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     // NO KEY: a new `sync_log` row of the listing need not wait.
     let query = format!(
@@ -273,7 +294,7 @@ pub async fn lock_all(conn: &mut AsyncPgConnection, ids: &[ListingId]) -> Result
     let records = hot(diesel::sql_query(query).bind::<Array<BigInt>, _>(ids))
         .get_results(conn)
         .await?;
-    all(records)
+    Ok(records)
 }
 
 /// Which listings to show.

@@ -357,14 +357,24 @@ pub async fn begin(
     }
     let price = |money: Option<Money>| money.map(Money::amount);
     let cause = |p: &Begin| p.listing.wanted_cause.clone().unwrap_or(Value::Null);
-    // `fetched_at` is cut out of the cause, so that the delay from page to answer is one subtraction.
+    // Cut out of the cause, so that the delay from page to answer is one subtraction. Here and not by a cast: what cannot
+    // be read would fail the whole statement.
+    let fetched_at = |p: &Begin| -> Option<DateTime<Utc>> {
+        p.listing
+            .wanted_cause
+            .as_ref()?
+            .get("fetched_at")?
+            .as_str()?
+            .parse()
+            .ok()
+    };
     let logs: Vec<LogRecord> = hot(diesel::sql_query(
         "INSERT INTO sync_log (listing_id, platform, wanted_version, old_quantity, new_quantity, old_price, new_price, \
              currency, kind, cause, outcome, fetched_at) \
          SELECT l.id, l.platform, l.wanted_version, l.current_quantity, i.quantity, l.listed_price, i.price, \
-             l.currency, i.kind, i.cause, 'sending', (i.cause->>'fetched_at')::timestamptz \
-         FROM unnest($1::bigint[], $2::int[], $3::numeric[], $4::text[], $5::jsonb[]) \
-              AS i (id, quantity, price, kind, cause) JOIN listing_platforms l ON l.id = i.id \
+             l.currency, i.kind, i.cause, 'sending', i.fetched_at \
+         FROM unnest($1::bigint[], $2::int[], $3::numeric[], $4::text[], $5::jsonb[], $6::timestamptz[]) \
+              AS i (id, quantity, price, kind, cause, fetched_at) JOIN listing_platforms l ON l.id = i.id \
          RETURNING id, listing_id",
     )
     .bind::<Array<BigInt>, _>(pushes.iter().map(|p| p.listing.id().0).collect::<Vec<_>>())
@@ -376,7 +386,8 @@ pub async fn begin(
     )
     .bind::<Array<Nullable<Numeric>>, _>(pushes.iter().map(|p| price(p.price)).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(pushes.iter().map(|p| p.kind.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Jsonb>, _>(pushes.iter().map(cause).collect::<Vec<_>>()))
+    .bind::<Array<Jsonb>, _>(pushes.iter().map(cause).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Timestamptz>>, _>(pushes.iter().map(fetched_at).collect::<Vec<_>>()))
     .get_results(conn)
     .await?;
     let log_of = |id: ListingId| logs.iter().find(|l| l.listing_id == id.0).map(|l| l.id);

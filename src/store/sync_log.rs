@@ -225,7 +225,7 @@ pub async fn counted(
     let rows = diesel::sql_query(
         "SELECT listing_id, bool_or(ended) AS ended, bool_or(repriced) AS repriced, max(sent_at) AS sent_at FROM ( \
              SELECT listing_id, sent_at, new_price IS NOT NULL AS repriced, \
-                    (kind = 'end' OR COALESCE(new_quantity = 0, FALSE)) AND NOT COALESCE((cause->>'explained')::bool, FALSE) AS ended \
+                    (kind = 'end' OR COALESCE(new_quantity = 0, FALSE)) AND (cause->'explained') IS DISTINCT FROM 'true'::jsonb AS ended \
              FROM sync_log WHERE platform = $1 AND sent_at > clock_timestamp() - make_interval(secs => $2) \
                AND kind IN ('revise', 'end') AND outcome IN ('sending', 'accepted', 'unknown') \
                AND COALESCE(cause->>'approved_by', $3) = $3) AS s \

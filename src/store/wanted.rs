@@ -24,7 +24,7 @@ use crate::domain::{
     Currency, DestinationPlatform, ListingId, ListingStatus, Meanwhile, Money, ProductId, Quantity,
     SourcePlatform, SourceState, UrlStatus, Version, Wanted, WatchId, WatchState,
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{
     Array, BigInt, Bool, Integer, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz,
@@ -380,12 +380,13 @@ pub async fn find_again(
     after: Option<ProductId>,
     limit: u32,
 ) -> Result<Vec<ProductId>, StoreError> {
+    // Compared as text, in one form: a cast would fail the whole statement for one value that a hand has spoilt.
     let ids: Vec<Id> = diesel::sql_query(
         "SELECT DISTINCT l.product_id AS id FROM listing_platforms l \
-         WHERE l.wanted_cause ? 'again_at' AND (l.wanted_cause->>'again_at')::timestamptz <= $1 AND l.product_id > $2 \
+         WHERE l.wanted_cause ? 'again_at' AND (l.wanted_cause->>'again_at') COLLATE \"C\" <= $1 AND l.product_id > $2 \
          ORDER BY l.product_id LIMIT $3",
     )
-    .bind::<Timestamptz, _>(now)
+    .bind::<Text, _>(now.to_rfc3339_opts(SecondsFormat::Secs, true))
     .bind::<BigInt, _>(after.map_or(0, |p| p.0))
     .bind::<BigInt, _>(i64::from(limit))
     .get_results(conn)

@@ -105,26 +105,60 @@ pub async fn reprice(
     let mut done = Repriced::default();
     let mut after = None;
     loop {
-        let (book, now) = (Arc::clone(book), clock.now());
-        let (products, moved) = db
-            .transaction_retried(3, move |conn| {
-                let book = Arc::clone(&book);
-                Box::pin(async move {
-                    let products = match scope {
-                        Scope::All => wanted::find_listed_products(conn, after, BATCH).await?,
-                        Scope::OpenedAgain => wanted::find_again(conn, now, after, BATCH).await?,
-                    };
-                    let moved = rework(conn, &products, &book, "rules", now).await?;
-                    Ok((products, moved))
-                })
-            })
-            .await?;
+        let mut conn = db.conn().await?;
+        let products = match scope {
+            Scope::All => wanted::find_listed_products(&mut conn, after, BATCH).await?,
+            Scope::OpenedAgain => wanted::find_again(&mut conn, clock.now(), after, BATCH).await?,
+        };
+        drop(conn);
         let Some(last) = products.last().copied() else {
             return Ok(done);
         };
         after = Some(last);
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         done.products = done.products.saturating_add(count(products.len()));
-        done.moved = done.moved.saturating_add(count(moved.len()));
+        done.moved = done
+            .moved
+            .saturating_add(count(batch(db, book, clock, products).await?));
     }
+}
+
+/// Reworks these products together; one by one when one of them cannot be, which the log names then.
+async fn batch(
+    db: &Db,
+    book: &Arc<PriceBook>,
+    clock: &Clock,
+    products: Vec<ProductId>,
+) -> Result<usize, StoreError> {
+    match together(db, book, clock, products.clone()).await {
+        Err(error) if !error.is_outage() && products.len() > 1 => {}
+        outcome => return outcome,
+    }
+    let mut moved = 0_usize;
+    for product in products {
+        match together(db, book, clock, vec![product]).await {
+            Ok(listings) => moved = moved.saturating_add(listings),
+            Err(error) if error.is_outage() => return Err(error),
+            Err(error) => tracing::error!(
+                product.id = %product,
+                error = %error,
+                "What the listings of product `{product}` should be cannot be worked out; they stay as they are"
+            ),
+        }
+    }
+    Ok(moved)
+}
+
+async fn together(
+    db: &Db,
+    book: &Arc<PriceBook>,
+    clock: &Clock,
+    products: Vec<ProductId>,
+) -> Result<usize, StoreError> {
+    let (book, now) = (Arc::clone(book), clock.now());
+    db.transaction_retried(3, move |conn| {
+        let (book, products) = (Arc::clone(&book), products.clone());
+        Box::pin(async move { Ok(rework(conn, &products, &book, "rules", now).await?.len()) })
+    })
+    .await
 }

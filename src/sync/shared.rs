@@ -17,6 +17,7 @@ use crate::pricing::PriceBook;
 use crate::store::Connection as AsyncPgConnection;
 use crate::store::errors::{self, ErrorRecord, ErrorType, Severity};
 use crate::store::listings::{self, Listing};
+use crate::store::pushes::Unreadable;
 use crate::store::{Db, StoreError, sync_log};
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
@@ -230,6 +231,31 @@ impl Shared {
         memory.doubted.retain(|_, at| !old(at));
         memory.verify.retain(|_, at| !old(at));
         self.radius.lock().forget(self.clock.now());
+    }
+
+    /// Writes among the errors that listings cannot be read.
+    pub(super) async fn record_unreadable(
+        &self,
+        conn: &mut AsyncPgConnection,
+        unreadable: &[Unreadable],
+    ) -> Result<(), StoreError> {
+        let platform = Platform::from(self.destination);
+        for Unreadable { listing, error, .. } in unreadable {
+            let record = ErrorRecord {
+                error_type: ErrorType::ApiError,
+                code: Some("unreadable_row".to_owned()),
+                message: format!(
+                    "Listing `{listing}` is not kept in line: {error}; mend the row, then run `zaikoban queue retry`"
+                ),
+                product_id: None,
+                platform: Some(platform),
+                severity: Severity::Critical,
+                fingerprint: format!("sync {platform} unreadable_row listing {listing}"),
+                details: Some(json!({ "listing_id": listing })),
+            };
+            errors::record(conn, &record).await?;
+        }
+        Ok(())
     }
 
     /// Fills the blast radius from the log.

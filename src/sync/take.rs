@@ -193,6 +193,8 @@ async fn write_down(
     let logs = pushes::begin(conn, &begins, shared.settings.push_limit()).await?;
     pushes::settle(conn, &settlements, pricing::day_of(claim.now)).await?;
     shared.record(conn, &troubles).await?;
+    pushes::give_up(conn, &claim.unreadable).await?;
+    shared.record_unreadable(conn, &claim.unreadable).await?;
     let mut work = Vec::with_capacity(steps.len());
     for (claimed, step) in steps {
         let id = claimed.listing.id();

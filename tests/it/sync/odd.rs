@@ -10,6 +10,53 @@ use zaikoban::sync::SyncSettings;
 use zaikoban::sync::reprice::{Repriced, Scope, reprice};
 
 #[actix::test]
+async fn one_row_that_cannot_be_read_is_a_dead_letter_and_keeps_nobody_waiting() {
+    let mut s = Stage::new(3).await;
+    for id in 1..=3 {
+        s.want(id, 1, usd(25)).await;
+    }
+    s.t.run(
+        "UPDATE listing_platforms SET currency = 'XXX' WHERE id = 2; \
+         UPDATE listing_platforms SET wanted_cause = '{\"fetched_at\": \"yesterday\", \"explained\": \"perhaps\", \
+             \"again_at\": \"soon\"}' WHERE id = 3",
+    )
+    .await;
+    s.start();
+    s.in_line(1).await;
+    s.in_line(3).await;
+    until("the dead letter", || async {
+        let dead =
+            s.t.text("SELECT count(*) FROM processing_queue WHERE listing_id = 2 AND status = 'dead'")
+                .await;
+        (dead == "1").then_some(())
+    })
+    .await;
+    assert_eq!(
+        s.t.text("SELECT severity FROM inventory_errors WHERE error_code = 'unreadable_row'")
+            .await,
+        "critical"
+    );
+    // A restart counts what was sent, and prices are worked out for all that can be read.
+    s.replace();
+    s.want(1, 1, usd(26)).await;
+    s.in_line(1).await;
+    let done = reprice(s.t.db(), &book(), &Clock::system(), Scope::All)
+        .await
+        .unwrap();
+    assert_eq!(
+        done,
+        Repriced {
+            products: 3,
+            moved: 2
+        }
+    );
+    let jobs =
+        s.t.text("SELECT count(*) FROM processing_queue WHERE listing_id = 2")
+            .await;
+    assert_eq!(jobs, "1", "no further job is made before the row is mended");
+}
+
+#[actix::test]
 async fn what_opened_again_is_worked_out_once_although_nothing_moves() {
     let s = Stage::new(2).await;
     let clock = Clock::system();
