@@ -524,6 +524,9 @@ pub struct Settlement {
     pub breaks_fence: bool,
     /// Nothing may be revised any more on this Pacific day, the destination says.
     pub exhausted: Option<(NaiveDate, u32)>,
+    /// The Pacific day that gets the push's revision back, unless another day has begun. Given back once, however often
+    /// the same answer is settled.
+    pub refund: Option<NaiveDate>,
     /// The `sync_log` row and its end: outcome and error.
     pub log: Option<(SyncLogId, PushOutcome, Option<Value>)>,
     /// The job and its end.
@@ -572,12 +575,16 @@ async fn settle_listings(
              pushing_version = CASE WHEN i.over THEN NULL ELSE l.pushing_version END, \
              push_deadline = CASE WHEN i.over THEN NULL ELSE l.push_deadline END, \
              needs_read_back = i.read_back, \
-             revisions_day = COALESCE(i.day, l.revisions_day), revisions = COALESCE(i.revisions, l.revisions), \
+             revisions_day = COALESCE(i.day, l.revisions_day), \
+             revisions = CASE WHEN i.revisions IS NOT NULL THEN i.revisions \
+                              WHEN i.refund = l.revisions_day AND EXISTS (SELECT 1 FROM sync_log s \
+                                   WHERE s.id = i.log AND s.outcome = 'sending') THEN GREATEST(l.revisions - 1, 0) \
+                              ELSE l.revisions END, \
              last_sync_log_id = COALESCE(i.fence, l.last_sync_log_id), \
              sync_queue_status = i.queue, updated_at = now() \
          FROM unnest($1::bigint[], $2::text[], $3::int[], $4::numeric[], $5::bigint[], $6::bool[], $7::bool[], \
-                     $8::date[], $9::int[], $11::text[], $12::bigint[]) \
-              AS i (id, status, quantity, price, synced, over, read_back, day, revisions, queue, fence) \
+                     $8::date[], $9::int[], $11::text[], $12::bigint[], $13::date[], $14::bigint[]) \
+              AS i (id, status, quantity, price, synced, over, read_back, day, revisions, queue, fence, refund, log) \
          WHERE l.id = i.id",
     )
     .bind::<Array<BigInt>, _>(settlements.iter().map(|s| s.listing.0).collect::<Vec<_>>())
@@ -638,6 +645,13 @@ async fn settle_listings(
         settlements
             .iter()
             .map(|s| s.log.as_ref().filter(|_| s.breaks_fence).map(|(id, _, _)| id.0))
+            .collect::<Vec<_>>(),
+    )
+    .bind::<Array<Nullable<Date>>, _>(settlements.iter().map(|s| s.refund).collect::<Vec<_>>())
+    .bind::<Array<Nullable<BigInt>>, _>(
+        settlements
+            .iter()
+            .map(|s| s.log.as_ref().map(|(id, _, _)| id.0))
             .collect::<Vec<_>>(),
     ))
     .execute(conn)

@@ -213,6 +213,7 @@ impl World {
             hold: None,
             breaks_fence: false,
             exhausted: None,
+            refund: None,
             log: None,
             job: (lease, job),
         };
@@ -255,6 +256,7 @@ impl World {
                 version: self.row.wanted_version,
                 step,
                 completes: plan::completes(&self.row, step),
+                spent: None,
             },
             send_before: self.now + SEND_WITHIN,
             arrived: false,

@@ -12,7 +12,7 @@ use crate::platform::ebay::budget::{Revisions, pacific_day};
 use crate::store::listings::Listing;
 use crate::store::pushes::{JobEnd, ListingHold, PushLease, PushOutcome, Settlement};
 use crate::store::sync_log::PossibleWrites;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub struct Begun {
     pub step: Step,
     /// Whether that version is whole once this is accepted.
     pub completes: bool,
+    /// The Pacific day whose revisions it was counted among; `None` when it is not counted.
+    pub spent: Option<NaiveDate>,
 }
 
 /// What came back.
@@ -149,12 +151,37 @@ pub fn settle(
             hold: verdict.hold,
             breaks_fence: verdict.breaks_fence,
             exhausted,
+            refund: refund(begun, answer),
             log: Some((begun.log, verdict.outcome, verdict.error)),
             job: (begun.lease, verdict.job),
         },
         trouble: verdict.trouble,
         fresh: verdict.fresh,
         doubted: verdict.doubted,
+    }
+}
+
+/// The day that gets a revision back: it was not sent, or the destination turned it away at the door.
+fn refund(begun: &Begun, answer: &Answer) -> Option<NaiveDate> {
+    match answer {
+        Answer::Written(Written::NotSent(_)) => begun.spent,
+        Answer::Written(Written::Failed(error)) if is_outage(error.class) => begun.spent,
+        _ => None,
+    }
+}
+
+/// Whether something newer is wanted than what was sent.
+fn has_moved(listing: &Listing, begun: &Begun) -> bool {
+    listing.wanted_version > begun.version
+}
+
+/// The same again `after` a while; at once, and as urgently as it is, when something else is wanted by now: a zero does
+/// not wait because a price met an outage.
+fn once_more(listing: &Listing, begun: &Begun, after: Duration) -> JobEnd {
+    if has_moved(listing, begun) {
+        again(Duration::ZERO, begun.priority.min(urgency(listing)))
+    } else {
+        again(after, begun.priority)
     }
 }
 

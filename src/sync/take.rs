@@ -201,6 +201,7 @@ async fn write_down(
         let Some((_, log)) = logs.iter().find(|(listing, _)| *listing == id) else {
             continue;
         };
+        let begin = begins.iter().find(|b| b.listing.id() == id);
         work.push(Work {
             begun: Begun {
                 lease: claimed.lease,
@@ -211,6 +212,7 @@ async fn write_down(
                 version: claimed.listing.wanted_version,
                 step,
                 completes: plan::completes(&claimed.listing, step),
+                spent: begin.and_then(|b| b.revisions).map(|(day, _)| day),
             },
             listing: claimed.listing.clone(),
         });
@@ -266,6 +268,7 @@ fn plain(claimed: &Claimed, job: JobEnd) -> Settlement {
         hold: None,
         breaks_fence: false,
         exhausted: None,
+        refund: None,
         log: None,
         job: (claimed.lease, job),
     }

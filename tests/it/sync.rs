@@ -1,11 +1,13 @@
 //! The syncer on a real PostgreSQL against a destination in memory.
 
 mod aside;
+mod budget;
 mod fake;
 mod holds;
 mod link;
 mod odd;
 mod races;
+mod rush;
 mod stage;
 
 use crate::support::wait::until;

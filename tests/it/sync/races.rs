@@ -31,7 +31,7 @@ fn update(id: i64, quantity: i64) -> WantedUpdate {
 }
 
 /// A worker of the test's own that takes listing 1's job and writes down that it will send `quantity`.
-async fn begin(s: &Stage, quantity: i64, limit: Duration) -> (Claimed, Begun) {
+pub(super) async fn begin(s: &Stage, quantity: i64, limit: Duration) -> (Claimed, Begun) {
     s.t.db()
         .transaction(move |conn| {
             Box::pin(async move {
@@ -68,6 +68,7 @@ async fn begin(s: &Stage, quantity: i64, limit: Duration) -> (Claimed, Begun) {
                         price: None,
                     },
                     completes: true,
+                    spent: None,
                 };
                 Ok((claimed, begun))
             })
@@ -100,6 +101,29 @@ async fn finish(
                     read_back: second,
                 };
                 let answer = Answer::Written(Written::Accepted { warnings: Vec::new() });
+                let now = Clock::system().now();
+                let settled = settle(&rows[0], &begun, &answer, pushes_possible(), waits, now);
+                pushes::settle(conn, &[settled.write], pricing::day_of(now)).await
+            })
+        })
+        .await
+        .unwrap();
+}
+
+/// Settles with `written` as the answer.
+pub(super) async fn settle_as(s: &Stage, begun: &Begun, written: Written) {
+    let begun = begun.clone();
+    s.t.db()
+        .transaction(move |conn| {
+            Box::pin(async move {
+                let rows = listings::lock_all(conn, &[ListingId(1)]).await?;
+                let second = Duration::from_secs(1);
+                let waits = Waits {
+                    outage: second,
+                    attempt: second,
+                    read_back: second,
+                };
+                let answer = Answer::Written(written);
                 let now = Clock::system().now();
                 let settled = settle(&rows[0], &begun, &answer, pushes_possible(), waits, now);
                 pushes::settle(conn, &[settled.write], pricing::day_of(now)).await
