@@ -4,6 +4,7 @@
 //! at before it takes effect; then the very rules of the syncer are followed step by step, each taken as accepted.
 
 use super::plan::{self, Known, Step};
+use super::take::spend;
 use crate::domain::{
     DestinationPlatform, ListingId, ListingState, ListingStatus, ProductId, Wanted, WatchState,
 };
@@ -55,6 +56,8 @@ pub enum KeptBack {
     Paused,
     /// A request is under way, or its outcome is not known yet.
     InFlight,
+    /// The listing's revisions of today are used up, as far as its next request may use them.
+    RevisionsUsedUp,
 }
 
 /// A page of what would be sent, by ascending listing id.
@@ -129,6 +132,10 @@ pub fn planned(
     } else {
         steps(&mut listing, now)
     };
+    let write = steps.iter().find(|step| step.is_write());
+    if write.is_some_and(|step| spend(&listing, *step, now).is_err()) {
+        kept_back.push(KeptBack::RevisionsUsedUp);
+    }
     if steps.is_empty() {
         // Nothing would be sent anyway.
         kept_back.clear();

@@ -26,6 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The code of a trouble: the day's revisions of a listing are used up, and it should be off sale.
+pub(super) const REVISIONS_USED_UP: &str = "revisions_used_up";
+
 /// One request to be sent for one listing.
 #[derive(Clone, Debug)]
 pub(super) struct Work {
@@ -244,10 +247,26 @@ fn decide(shared: &Shared, claimed: &Claimed, step: Step, known: Known, now: Dat
                     let read_back = step.is_zero() || listing.pushing.is_some() || known.verify;
                     Decision::Send(begin(listing, step, read_back, revisions), step)
                 }
-                Err(after) => settle(plain(claimed, again(after, claimed))),
+                Err(after) => put_off(claimed, step, after),
             }
         }
     }
+}
+
+/// Waits for tomorrow's revisions. A zero that does so is on sale until then: somebody has to know.
+fn put_off(claimed: &Claimed, step: Step, after: Duration) -> Decision {
+    let id = claimed.listing.id();
+    let trouble = step.is_zero().then(|| Trouble {
+        code: REVISIONS_USED_UP.to_owned(),
+        message: format!(
+            "Listing `{id}` should be off sale, but all of today's {REVISIONS_PER_DAY} revisions are used up; it is \
+             emptied in {} minutes, when the next day begins: end it by hand if that is too late",
+            after.as_secs().div_ceil(60)
+        ),
+        critical: true,
+        shared: false,
+    });
+    Decision::Settle(Box::new(plain(claimed, again(after, claimed))), trouble)
 }
 
 fn again(after: Duration, claimed: &Claimed) -> JobEnd {
@@ -352,9 +371,14 @@ fn held(claimed: &Claimed, step: Step, reached: Reached) -> Decision {
     Decision::Settle(Box::new(settlement), Some(trouble))
 }
 
-/// Counts one revision where the destination counts them; says how long to wait when none is left today.
-fn spend(listing: &Listing, step: Step, now: DateTime<Utc>) -> Result<Option<(NaiveDate, u32)>, Duration> {
-    if listing.basis.listing.destination != DestinationPlatform::Ebay {
+/// Counts one revision where the destination counts them; says how long to wait when none is left today. Ending a listing
+/// is no revision: eBay's contract states the limit on eight operations, and `withdraw` is none of them.
+pub(super) fn spend(
+    listing: &Listing,
+    step: Step,
+    now: DateTime<Utc>,
+) -> Result<Option<(NaiveDate, u32)>, Duration> {
+    if listing.basis.listing.destination != DestinationPlatform::Ebay || step == Step::End {
         return Ok(None);
     }
     let counted = Revisions {
