@@ -131,12 +131,14 @@ pub fn settle(
     };
     // The day's revisions are used up over there, whatever we counted.
     let exhausted = match answer {
+        // The day when it was counted: the answer may come after midnight.
         Answer::Written(Written::Failed(error)) if &*error.code == crate::platform::ebay::REVISION_LIMIT => {
+            let day = begun.spent.or(listing.revisions_day);
             let counted = Revisions {
                 day: listing.revisions_day,
                 used: listing.revisions,
             };
-            let spent = counted.exhaust(pacific_day(now));
+            let spent = counted.exhaust(day.unwrap_or_else(|| pacific_day(now)));
             spent.day.map(|day| (day, spent.used))
         }
         _ => None,
@@ -507,3 +509,6 @@ fn not_applied(
         ..base
     }
 }
+
+#[cfg(test)]
+mod tests;

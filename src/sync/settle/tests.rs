@@ -1,0 +1,134 @@
+//! What an answer changes, case by case; what they come to together is `super::super::model`'s.
+
+use super::super::model::{failure, listing, money, pieces, shows};
+use super::*;
+use crate::domain::{JobId, Wanted};
+use uuid::Uuid;
+
+const WAITS: Waits = Waits {
+    outage: Duration::from_secs(9),
+    attempt: Duration::from_secs(5),
+    read_back: Duration::from_secs(2),
+};
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn now() -> DateTime<Utc> {
+    at("2026-11-22T12:00:00Z")
+}
+
+fn wants(quantity: i64, price: Option<i64>) -> Option<Wanted> {
+    Some(Wanted {
+        quantity: pieces(quantity),
+        price: price.and_then(money),
+        status: ListingStatus::Active,
+    })
+}
+
+fn price(units: i64) -> Step {
+    Step::Revise {
+        quantity: None,
+        price: money(units),
+    }
+}
+
+const ZERO: Step = Step::Revise {
+    quantity: Some(crate::domain::Quantity::ZERO),
+    price: None,
+};
+
+/// A row that shows 3 at 20, wants `wanted` as version 1, and whose push of `step` was begun for that version.
+fn begun(wanted: Option<Wanted>, step: Step) -> (Listing, Begun) {
+    let mut row = listing(shows(3, 20), wanted);
+    row.last_sync_log_id = Some(SyncLogId(7));
+    row.revisions_day = Some(pacific_day(now()));
+    row.revisions = 40;
+    let begun = Begun {
+        lease: PushLease {
+            job: JobId(1),
+            attempt: 1,
+            token: Uuid::nil(),
+        },
+        priority: 5,
+        retries: 0,
+        max_retries: 3,
+        log: SyncLogId(7),
+        version: row.wanted_version,
+        step,
+        completes: true,
+        spent: row.revisions_day,
+    };
+    (row, begun)
+}
+
+fn settled(row: &Listing, begun: &Begun, answer: Answer) -> Settled {
+    settle(row, begun, &answer, PossibleWrites::default(), WAITS, now())
+}
+
+fn refusal(class: ErrorClass) -> Answer {
+    Answer::Written(Written::Failed(failure(class)))
+}
+
+fn not_sent_at_all() -> Answer {
+    Answer::Written(Written::NotSent(NotSent {
+        why: "test".into(),
+        retry_after: Duration::from_millis(500),
+    }))
+}
+
+#[test]
+fn a_revision_is_given_back_for_what_was_turned_away_and_for_nothing_else() {
+    let (row, push) = begun(wants(3, Some(25)), price(25));
+    let limited = ErrorClass::RateLimited { retry_after: None };
+    for (answer, back) in [
+        (not_sent_at_all(), true),
+        (refusal(limited), true),
+        (refusal(ErrorClass::Unauthorized), true),
+        (refusal(ErrorClass::Rejected), false),
+        (
+            Answer::Written(Written::Unknown(failure(ErrorClass::Transient))),
+            false,
+        ),
+        (Answer::Written(Written::Accepted { warnings: Vec::new() }), false),
+    ] {
+        let said = format!("{answer:?}");
+        assert_eq!(
+            settled(&row, &push, answer).write.refund,
+            push.spent.filter(|_| back),
+            "{said}"
+        );
+    }
+    let uncounted = Begun { spent: None, ..push };
+    assert_eq!(settled(&row, &uncounted, not_sent_at_all()).write.refund, None);
+}
+
+#[test]
+fn a_day_that_is_used_up_is_the_one_the_revision_was_counted_in() {
+    let midnight = at("2026-11-22T08:00:00Z");
+    let (row, push) = begun(wants(0, None), ZERO);
+    let spent = pacific_day(midnight - chrono::TimeDelta::seconds(1));
+    let push = Begun {
+        spent: Some(spent),
+        ..push
+    };
+    let row = Listing {
+        revisions_day: Some(spent),
+        ..row
+    };
+    let used_up = PlatformError {
+        code: crate::platform::ebay::REVISION_LIMIT.into(),
+        ..failure(ErrorClass::Rejected)
+    };
+    let answer = Answer::Written(Written::Failed(used_up));
+    let settled = settle(
+        &row,
+        &push,
+        &answer,
+        PossibleWrites::default(),
+        WAITS,
+        midnight + chrono::TimeDelta::seconds(1),
+    );
+    assert_eq!(settled.write.exhausted, Some((spent, 250)));
+}
