@@ -336,7 +336,8 @@ fn priority_of(listing: &Listing) -> i16 {
 
 /// What a sweep looks for: listings that are behind, or to be read back, without an unfinished job.
 ///
-/// Held ones are left out: a person has to act first; only a zero passes, unless the zero itself was refused.
+/// Held ones are left out: a person has to act first. What takes pieces off sale passes (not the blast radius), while it
+/// is newer than what was held last: once it was refused itself, a person has to act for it too.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -357,8 +358,11 @@ pub async fn find_forgotten(
          WHERE l.platform = $1 AND l.auto_sync_enabled AND l.listing_status <> 'paused' \
            AND {which} \
            AND (l.held_reason IS NULL \
-                OR (l.held_reason IN ('remote_sale', 'remote_end') AND l.wanted_quantity = 0 \
-                    AND l.current_quantity > 0)) \
+                OR (l.held_reason <> 'radius' AND l.listing_status = 'active' AND l.current_quantity > 0 \
+                    AND (l.wanted_quantity = 0 OR l.wanted_status = 'ended' \
+                         OR (l.held_reason = 'radius_price' AND l.wanted_quantity < l.current_quantity)) \
+                    AND l.wanted_version > COALESCE((SELECT max(h.base_version) FROM holds h \
+                                                     WHERE h.listing_id = l.id), 0))) \
            AND NOT EXISTS (SELECT 1 FROM processing_queue j WHERE j.listing_id = l.id \
                            AND j.queue_name = 'platform_sync' AND j.status IN ('pending', 'processing', 'failed')) \
          ORDER BY l.id LIMIT $2"

@@ -189,11 +189,19 @@ fn once_more(listing: &Listing, begun: &Begun, after: Duration) -> JobEnd {
 
 /// Priority of the next look, from what is wanted.
 fn urgency(listing: &Listing) -> i16 {
-    if listing.basis.wanted.is_some_and(is_zero) {
+    if wants_zero(listing) {
         PRIORITY_ZERO
     } else {
         PRIORITY_CHANGE
     }
+}
+
+fn wants_zero(listing: &Listing) -> bool {
+    listing.basis.wanted.is_some_and(is_zero)
+}
+
+fn is_offered(shown: ListingState) -> bool {
+    shown.status == ListingStatus::Active && !shown.quantity.is_zero()
 }
 
 fn again(after: Duration, priority: i16) -> JobEnd {
@@ -270,6 +278,11 @@ fn unknown(listing: &Listing, begun: &Begun, error: &PlatformError, now: DateTim
         .pushing
         .and_then(|p| (p.deadline - now).to_std().ok())
         .unwrap_or(Duration::ZERO);
+    let priority = if has_moved(listing, begun) {
+        begun.priority.min(urgency(listing))
+    } else {
+        begun.priority
+    };
     Verdict {
         needs_read_back: true,
         error: serde_json::to_value(error).ok(),
@@ -279,7 +292,7 @@ fn unknown(listing: &Listing, begun: &Begun, error: &PlatformError, now: DateTim
             critical: false,
             shared: true,
         }),
-        ..Verdict::of(listing, PushOutcome::Unknown, again(wait, begun.priority))
+        ..Verdict::of(listing, PushOutcome::Unknown, again(wait, priority))
     }
 }
 
@@ -291,7 +304,7 @@ fn not_sent(listing: &Listing, begun: &Begun, why: &NotSent) -> Verdict {
         ..Verdict::of(
             listing,
             PushOutcome::Failed,
-            again(why.retry_after, begun.priority),
+            once_more(listing, begun, why.retry_after),
         )
     }
 }
@@ -318,7 +331,7 @@ fn failed(listing: &Listing, begun: &Begun, error: &PlatformError, waits: Waits)
         };
         return Verdict {
             trouble: Some(trouble(false, error.message.to_string())),
-            job: again(wait, begun.priority),
+            job: once_more(listing, begun, wait),
             ..base
         };
     }
@@ -326,7 +339,18 @@ fn failed(listing: &Listing, begun: &Begun, error: &PlatformError, waits: Waits)
         // The claim finds the budget used up and waits for the next day.
         return Verdict {
             trouble: Some(trouble(begun.step.is_zero(), error.message.to_string())),
-            job: again(waits.attempt, begun.priority),
+            job: once_more(listing, begun, waits.attempt),
+            ..base
+        };
+    }
+    if has_moved(listing, begun) {
+        // Nobody wants any more what was refused, and what is wanted by now was not asked: no attempt, no hold.
+        let gone = write && begun.step.is_zero();
+        return Verdict {
+            outcome: PushOutcome::Rejected,
+            doubted: gone,
+            needs_read_back: listing.needs_read_back || gone,
+            job: again(Duration::ZERO, urgency(listing)),
             ..base
         };
     }

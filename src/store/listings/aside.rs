@@ -102,7 +102,8 @@ pub(in crate::store) async fn hold(
          SELECT l.product_id, l.id, $2, $3, l.wanted_quantity, l.wanted_price, l.currency, l.wanted_version, 'keep', \
              'reject', now() + interval '100 years' \
          FROM listing_platforms l WHERE l.id = $1 \
-         ON CONFLICT (listing_id) WHERE status = 'open' AND listing_id IS NOT NULL DO NOTHING",
+         ON CONFLICT (listing_id) WHERE status = 'open' AND listing_id IS NOT NULL \
+         DO UPDATE SET base_version = excluded.base_version",
     )
     .bind::<BigInt, _>(id.0)
     .bind::<Text, _>(hold.reason)

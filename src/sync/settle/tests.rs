@@ -105,6 +105,56 @@ fn a_revision_is_given_back_for_what_was_turned_away_and_for_nothing_else() {
 }
 
 #[test]
+fn a_zero_that_is_wanted_meanwhile_waits_for_nothing_that_became_of_the_push_before_it() {
+    let (mut row, push) = begun(wants(3, Some(25)), price(25));
+    row.basis.wanted = wants(0, None);
+    row.wanted_version = Version(2);
+    let limited = ErrorClass::RateLimited {
+        retry_after: Some(Duration::from_secs(300)),
+    };
+    for answer in [
+        refusal(ErrorClass::Rejected),
+        refusal(ErrorClass::NotFound),
+        refusal(ErrorClass::Protocol),
+        refusal(ErrorClass::Transient),
+        refusal(limited),
+        not_sent_at_all(),
+    ] {
+        let said = format!("{answer:?}");
+        let settled = settled(&row, &push, answer);
+        let now = JobEnd::Again {
+            after: Duration::ZERO,
+            priority: PRIORITY_ZERO,
+        };
+        assert_eq!((settled.write.job.1, settled.write.hold), (now, None), "{said}");
+    }
+    // Only an unknown outcome is waited out, and as a zero.
+    row.pushing = Some(crate::store::listings::Pushing {
+        version: Version(1),
+        deadline: now() + chrono::TimeDelta::seconds(14),
+    });
+    let unknown = Answer::Written(Written::Unknown(failure(ErrorClass::Transient)));
+    let waits = JobEnd::Again {
+        after: Duration::from_secs(14),
+        priority: PRIORITY_ZERO,
+    };
+    assert_eq!(settled(&row, &push, unknown).write.job.1, waits);
+}
+
+#[test]
+fn a_push_of_what_is_still_wanted_is_held_when_it_is_refused_and_backs_off_in_an_outage() {
+    let (row, push) = begun(wants(3, Some(25)), price(25));
+    let refused = settled(&row, &push, refusal(ErrorClass::Rejected));
+    assert_eq!(refused.write.hold.map(|hold| hold.reason), Some(HELD_REFUSED));
+    let away = settled(&row, &push, refusal(ErrorClass::Transient));
+    let later = JobEnd::Again {
+        after: WAITS.outage,
+        priority: 5,
+    };
+    assert_eq!(away.write.job.1, later);
+}
+
+#[test]
 fn a_day_that_is_used_up_is_the_one_the_revision_was_counted_in() {
     let midnight = at("2026-11-22T08:00:00Z");
     let (row, push) = begun(wants(0, None), ZERO);

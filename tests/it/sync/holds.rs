@@ -19,6 +19,52 @@ async fn release(s: &Stage, id: i64) {
 }
 
 #[actix::test]
+async fn a_zero_written_while_a_price_is_refused_is_sent_and_nothing_is_held() {
+    let mut s = Stage::new(1).await;
+    s.fake.will("sku-1", Does::Refuse);
+    s.start();
+    let door = s.fake.hold_writes().await;
+    s.want(1, 1, usd(25)).await;
+    s.writes(1, 1).await;
+    s.want(1, 0, None).await;
+    drop(door);
+    let row = s.in_line(1).await;
+    assert_eq!((s.fake.shown("sku-1"), row.held_reason), (shows(0, 20), None));
+    assert_eq!(
+        s.t.text("SELECT count(*) FROM processing_queue WHERE status = 'dead'")
+            .await,
+        "0"
+    );
+}
+
+#[actix::test]
+async fn a_newer_zero_under_a_hold_is_found_by_the_sweep_until_it_is_refused_itself() {
+    let mut s = Stage::new(1).await;
+    s.fake.will("sku-1", Does::Refuse);
+    s.start();
+    s.want(1, 1, usd(25)).await;
+    s.held(1, "refused").await;
+    for _ in 0..20 {
+        s.fake.will("sku-1", Does::Refuse);
+    }
+    // As a writer would leave it that crashed before this house's rule.
+    s.t.run("UPDATE listing_platforms SET wanted_quantity = 0, wanted_price = NULL, wanted_version = 2")
+        .await;
+    until("the zero to be a dead letter", || async {
+        let dead =
+            s.t.text("SELECT count(*) FROM processing_queue WHERE status = 'dead'")
+                .await;
+        (dead == "2").then_some(())
+    })
+    .await;
+    let writes = s.fake.writes_to("sku-1").len();
+    let sweeps = s.t.text("SELECT count(*) FROM processing_queue").await;
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    assert_eq!(s.fake.writes_to("sku-1").len(), writes, "a person has to act now");
+    assert_eq!(s.t.text("SELECT count(*) FROM processing_queue").await, sweeps);
+}
+
+#[actix::test]
 async fn a_refused_push_that_is_repeated_is_sent_again() {
     let mut s = Stage::new(1).await;
     s.fake.will("sku-1", Does::Refuse);
