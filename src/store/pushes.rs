@@ -449,10 +449,12 @@ pub enum JobEnd {
         /// 1 to 10.
         priority: i16,
     },
-    /// This attempt failed; another one after so long.
+    /// This attempt failed; another one after so long, at this priority.
     Retry {
         /// How long to wait.
         after: Duration,
+        /// 1 to 10.
+        priority: i16,
         /// What happened.
         error: String,
     },
@@ -482,7 +484,7 @@ impl JobEnd {
 
     fn priority(&self) -> Option<i16> {
         match self {
-            Self::Again { priority, .. } => Some(*priority),
+            Self::Again { priority, .. } | Self::Retry { priority, .. } => Some(*priority),
             _ => None,
         }
     }

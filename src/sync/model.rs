@@ -343,9 +343,18 @@ impl World {
         };
         let overtaken = self.row.last_sync_log_id != Some(request.begun.log);
         let settled = settle(&self.row, &request.begun, &answer, self.possible, waits, self.now);
+        // As `Shared::learn`: what was not sent or met an outage taught nothing.
+        let nothing = matches!(
+            &answer,
+            Answer::Written(Written::NotSent(_)) | Answer::Read(Err(_))
+        );
         self.known = Known {
-            fresh: settled.fresh,
-            doubted: settled.doubted,
+            fresh: if nothing { self.known.fresh } else { settled.fresh },
+            doubted: if nothing {
+                self.known.doubted
+            } else {
+                settled.doubted
+            },
             verify: match &answer {
                 Answer::Written(Written::Unknown(_)) => true,
                 Answer::Written(Written::Accepted { .. }) => false,
@@ -404,9 +413,9 @@ impl World {
                 let job = self.job.as_mut().unwrap();
                 (job.leased, job.due, job.priority) = (false, now + *after, *priority);
             }
-            JobEnd::Retry { after, .. } => {
+            JobEnd::Retry { after, priority, .. } => {
                 let job = self.job.as_mut().unwrap();
-                (job.leased, job.due) = (false, now + *after);
+                (job.leased, job.due, job.priority) = (false, now + *after, *priority);
                 job.retries += 1;
             }
         }

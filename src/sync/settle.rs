@@ -383,6 +383,7 @@ fn failed(listing: &Listing, begun: &Begun, error: &PlatformError, waits: Waits)
         needs_read_back: listing.needs_read_back || gone,
         job: JobEnd::Retry {
             after: waits.attempt,
+            priority: begun.priority,
             error: error.message.to_string(),
         },
         ..base
@@ -454,10 +455,28 @@ fn read(
         };
     }
     if listing.synced_version < listing.wanted_version {
-        return base;
+        let agrees = wanted.price.is_none() || wanted.price == shown.price;
+        if begun.step == Step::Read(ReadWhy::BeforeRaise) && !agrees && wanted.price == before.price {
+            // The price before the quantity was accepted, and is not there.
+            return not_applied(listing, begun, shown, (waits.read_back, waits), base);
+        }
+        let raise = agrees && wanted.quantity > shown.quantity && shown.status == ListingStatus::Active;
+        let priority = if raise { PRIORITY_RAISE } else { urgency(listing) };
+        return Verdict {
+            job: again(Duration::ZERO, priority),
+            ..base
+        };
     }
-    // It was accepted whole, and is not there.
-    not_applied(listing, begun, shown, waits, base)
+    // It was accepted whole, and is not there. The first time at once: a value that was overwritten by a late request
+    // must not stand.
+    not_applied(listing, begun, shown, (Duration::ZERO, waits), base)
+}
+
+/// The version to be called synced when the newest is not.
+fn behind(listing: &Listing) -> Version {
+    listing
+        .synced_version
+        .min(Version(listing.wanted_version.0.saturating_sub(1)))
 }
 
 /// Less than was confirmed, or ended, without our doing.
@@ -484,12 +503,10 @@ fn not_applied(
     listing: &Listing,
     begun: &Begun,
     shown: ListingState,
-    waits: Waits,
+    (first, waits): (Duration, Waits),
     base: Verdict,
 ) -> Verdict {
-    let behind = Version(listing.wanted_version.0.saturating_sub(1));
-    let offered = shown.status == ListingStatus::Active && !shown.quantity.is_zero();
-    let unwanted = listing.basis.wanted.is_some_and(is_zero) && offered;
+    let unwanted = wants_zero(listing) && is_offered(shown);
     let message = format!(
         "Listing `{}` took version {} and shows something else ({} at {})",
         listing.id(),
@@ -500,7 +517,7 @@ fn not_applied(
             .map_or_else(|| "no price".to_owned(), |p| p.to_string()),
     );
     let base = Verdict {
-        synced: Some(behind),
+        synced: Some(behind(listing)),
         ..base
     };
     if begun.retries >= begun.max_retries {
@@ -519,15 +536,16 @@ fn not_applied(
             ..base
         };
     }
-    // The first time at once: a value that was overwritten by a late request must not stand.
     let after = if begun.retries == 0 {
-        Duration::ZERO
+        first
     } else {
-        waits.attempt
+        first.max(waits.attempt)
     };
     Verdict {
         job: JobEnd::Retry {
             after,
+            // Not that of the look: what is not there is missing.
+            priority: begun.priority.min(urgency(listing)),
             error: message,
         },
         ..base

@@ -166,8 +166,16 @@ impl Shared {
                 map.remove(&id);
             }
         };
-        set(&mut memory.fresh, settled.fresh);
-        set(&mut memory.doubted, settled.doubted);
+        // What was not sent, or met an outage, taught nothing: a look stays as fresh as it was.
+        let nothing = match answer {
+            Answer::Written(Written::NotSent(_)) | Answer::Read(Err(NotRead::NotSent(_))) => true,
+            Answer::Written(Written::Failed(e)) | Answer::Read(Err(NotRead::Failed(e))) => is_outage(e.class),
+            _ => false,
+        };
+        if !nothing {
+            set(&mut memory.fresh, settled.fresh);
+            set(&mut memory.doubted, settled.doubted);
+        }
         match answer {
             Answer::Written(Written::Unknown(_)) => set(&mut memory.verify, true),
             // The push that had to be looked after was: `needs_read_back` stands in the row now.

@@ -182,3 +182,45 @@ fn a_day_that_is_used_up_is_the_one_the_revision_was_counted_in() {
     );
     assert_eq!(settled.write.exhausted, Some((spent, 250)));
 }
+
+#[test]
+fn after_a_fresh_look_a_raise_goes_ahead_of_other_changes_and_a_price_does_not() {
+    for (wanted, priority) in [
+        (wants(5, Some(20)), 2),
+        (wants(5, None), 2),
+        (wants(5, Some(25)), 5),
+        (wants(1, Some(20)), 5),
+    ] {
+        let (row, look) = begun(wanted, Step::Read(ReadWhy::Unsure));
+        let settled = settled(&row, &look, Answer::Read(Ok(shows(3, 20))));
+        let again = JobEnd::Again {
+            after: Duration::ZERO,
+            priority,
+        };
+        assert_eq!((settled.write.job.1, settled.fresh), (again, true), "{wanted:?}");
+    }
+}
+
+#[test]
+fn a_price_that_is_not_there_before_a_raise_is_counted_and_held_in_the_end() {
+    let (row, look) = begun(wants(5, Some(20)), Step::Read(ReadWhy::BeforeRaise));
+    let shown = || Answer::Read(Ok(shows(3, 19)));
+    let first = settled(&row, &look, shown());
+    let JobEnd::Retry { after, .. } = first.write.job.1 else {
+        panic!("expected a counted attempt, got {:?}", first.write.job.1);
+    };
+    assert_eq!(after, WAITS.read_back);
+    let last = Begun { retries: 3, ..look };
+    let held = settled(&row, &last, shown());
+    assert_eq!(held.write.hold.map(|hold| hold.reason), Some(HELD_NOT_APPLIED));
+    // What was never accepted is no contradiction.
+    let row = Listing {
+        basis: crate::domain::ListingBasis {
+            wanted: wants(5, Some(30)),
+            ..row.basis
+        },
+        ..row
+    };
+    let other = settled(&row, &look, shown());
+    assert!(matches!(other.write.job.1, JobEnd::Again { .. }));
+}

@@ -184,6 +184,88 @@ fn update(id: i64, quantity: i64, price: Option<i64>) -> WantedUpdate {
 }
 
 #[actix::test]
+async fn four_hundred_zeros_a_hundred_restocks_and_prices_all_arrive_zeros_first() {
+    const ZEROS: i64 = 400;
+    const RESTOCKS: i64 = 100;
+    const PRICES: i64 = 150;
+    const ALL: i64 = ZEROS + RESTOCKS + PRICES;
+    let settings = SyncSettings {
+        call_limit_s: 20,
+        send_within_s: 1,
+        sweep_s: 5,
+        // No looks after the zeros: another hundred seconds, and not what this is about.
+        read_back_after_ms: 600_000,
+        ..SyncSettings::default()
+    };
+    let mut s = Stage::with(ALL, settings).await;
+    let shop = Shop::new(s.fake.clone());
+    let (_tree, guard) = behind_a_guard(&mut s, &shop, 15.0).await;
+    let restocked = ZEROS + 1..=ZEROS + RESTOCKS;
+    s.t.run(&format!(
+        "UPDATE listing_platforms SET current_quantity = 0 WHERE id BETWEEN {} AND {}",
+        restocked.start(),
+        restocked.end()
+    ))
+    .await;
+    for id in restocked.clone() {
+        s.fake.show(&format!("sku-{id}"), shows(0, 20));
+    }
+    let updates: Vec<WantedUpdate> = (1..=ALL)
+        .map(|id| match id {
+            id if id <= ZEROS => update(id, 0, None),
+            id if restocked.contains(&id) => update(id, 3, Some(25)),
+            id => update(id, 1, Some(22)),
+        })
+        .collect();
+    s.t.db()
+        .transaction(move |conn| Box::pin(async move { wanted::write_wanted(conn, &updates).await }))
+        .await
+        .unwrap();
+    let began = Instant::now();
+    s.start();
+    let limit = Duration::from_secs(60);
+    let arrived = tokio::time::timeout(limit, async {
+        loop {
+            let behind = "SELECT count(*) FROM listing_platforms WHERE wanted_version > synced_version";
+            if s.t.text(behind).await == "0" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let status = s.status().await;
+    let (requests, counts) = (*shop.requests.lock(), guard.status().counts);
+    assert!(
+        arrived.is_ok(),
+        "not in line after {limit:?}: {status:?}, {requests} requests, {counts:?}"
+    );
+    for id in 1..=ALL {
+        let expected = match id {
+            id if id <= ZEROS => shows(0, 20),
+            id if restocked.contains(&id) => shows(3, 25),
+            _ => shows(1, 22),
+        };
+        assert_eq!(s.fake.shown(&format!("sku-{id}")), expected, "listing {id}");
+    }
+    // 16 batches of zeros at 15 a second; generous for a machine that is shared.
+    let last_zero = shop.emptied.lock().values().max().copied().unwrap();
+    assert!(
+        last_zero - began < Duration::from_secs(6),
+        "zeros took {:?}",
+        last_zero - began
+    );
+    let most = s.t.text("SELECT max(revisions) FROM listing_platforms").await;
+    assert!(
+        most.parse::<u32>().unwrap() <= 4,
+        "{most} revisions for one listing"
+    );
+    // 16 for the zeros, 10 for the prices, two for each look and at most one for each raise.
+    assert!(requests < 400, "{requests} requests");
+    assert!(status.not_sent < 100, "{status:?}");
+}
+
+#[actix::test]
 async fn a_destination_that_told_us_to_wait_is_left_alone_and_costs_no_revision() {
     let mut s = Stage::with(3, quick()).await;
     let shop = Shop::new(s.fake.clone());
