@@ -5,7 +5,8 @@
 //! against. The order of the questions is the order of importance:
 //!
 //! 1. a request that may still act is waited out;
-//! 2. a zero goes out at once, whatever else is unclear, held or expensive (only the blast radius and a pause stop it);
+//! 2. a zero goes out at once, whatever else is unclear, held or expensive (only the blast radius of what is ended and a
+//!    pause stop it);
 //! 3. what the destination shows is read when it is not known for sure;
 //! 4. equal is finished, held is left;
 //! 5. before a quantity is raised: the price first, then a look at the destination, then the quantity;
@@ -16,7 +17,7 @@ use crate::store::listings::Listing;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-/// Held for this reason, even a zero waits for a person.
+/// Too many were ended or emptied: held for this reason, even a zero waits for a person.
 pub const HELD_RADIUS: &str = "radius";
 /// Too many were repriced: the price waits for a person, a smaller quantity does not.
 pub const HELD_RADIUS_PRICE: &str = "radius_price";
@@ -189,8 +190,17 @@ pub fn next(listing: &Listing, known: Known, now: DateTime<Utc>) -> Step {
     if matches(wanted, shown) {
         return Step::Nothing;
     }
-    if held.is_some() {
-        return Step::Leave(LeaveWhy::Held);
+    match held {
+        None => {}
+        Some(HELD_RADIUS_PRICE)
+            if shown.status == ListingStatus::Active && wanted.quantity < shown.quantity =>
+        {
+            return Step::Revise {
+                quantity: Some(wanted.quantity),
+                price: None,
+            };
+        }
+        Some(_) => return Step::Leave(LeaveWhy::Held),
     }
     towards(wanted, shown, known.fresh)
 }

@@ -341,9 +341,13 @@ fn admit(shared: &Shared, listing: &Listing, step: Step, now: DateTime<Utc>) -> 
 }
 
 fn held(claimed: &Claimed, step: Step, reached: Reached) -> Decision {
-    let what = match reached.touch {
-        Touch::Ended => "ended or emptied",
-        Touch::Repriced => "repriced",
+    let (reason, what, but) = match reached.touch {
+        Touch::Ended => (HELD_RADIUS, "ended or emptied", ""),
+        Touch::Repriced => (
+            HELD_RADIUS_PRICE,
+            "repriced",
+            ", while smaller quantities still go out",
+        ),
     };
     let span = if reached.hours == 1 {
         "hour".to_owned()
@@ -351,19 +355,20 @@ fn held(claimed: &Claimed, step: Step, reached: Reached) -> Decision {
         format!("{} hours", reached.hours)
     };
     let message = format!(
-        "{} listings of {} were {what} within the last {span}, as many as allowed; further ones are held: look at them \
-         with `zaikoban holds list`, then accept them or raise `radius`",
+        "{} listings of {} were {what} within the last {span}, as many as allowed; further ones are held{but}: look at \
+         them with `zaikoban holds list`, then accept them or raise `radius`",
         reached.listings, claimed.listing.basis.listing.destination,
     );
     let settlement = Settlement {
         hold: Some(ListingHold {
-            reason: HELD_RADIUS,
+            reason,
             detail: json!({ "reached": reached, "step": step }),
         }),
-        ..plain(claimed, JobEnd::Done)
+        // The next look finds what passes this hold, a smaller quantity that was to go with the price.
+        ..plain(claimed, again(Duration::ZERO, claimed))
     };
     let trouble = Trouble {
-        code: HELD_RADIUS.to_owned(),
+        code: reason.to_owned(),
         message,
         critical: true,
         shared: true,

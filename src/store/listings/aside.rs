@@ -82,14 +82,23 @@ async fn switch(conn: &mut AsyncPgConnection, ids: &[ListingId], on: bool) -> Re
 }
 
 /// Sets a listing aside for a person: only a zero is pushed from now on. Its row must be locked. A hold that is open
-/// already stands.
+/// already stands, as one about what is wanted now; only the blast radius, which a zero does not pass, takes its place.
 pub(in crate::store) async fn hold(
     conn: &mut AsyncPgConnection,
     id: ListingId,
     hold: &ListingHold,
 ) -> Result<(), StoreError> {
     diesel::sql_query(
-        "UPDATE listing_platforms SET held_reason = COALESCE(held_reason, $2), updated_at = now() WHERE id = $1",
+        "UPDATE listing_platforms SET updated_at = now(), \
+             held_reason = CASE WHEN $2 = 'radius' THEN $2 ELSE COALESCE(held_reason, $2) END WHERE id = $1",
+    )
+    .bind::<BigInt, _>(id.0)
+    .bind::<Text, _>(hold.reason)
+    .execute(conn)
+    .await?;
+    diesel::sql_query(
+        "UPDATE holds SET status = 'superseded', decided_at = now(), decided_by = 'zaikoban' \
+         WHERE listing_id = $1 AND status = 'open' AND reason <> $2 AND $2 = 'radius'",
     )
     .bind::<BigInt, _>(id.0)
     .bind::<Text, _>(hold.reason)

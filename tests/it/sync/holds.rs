@@ -19,6 +19,58 @@ async fn release(s: &Stage, id: i64) {
 }
 
 #[actix::test]
+async fn too_many_new_prices_keep_back_prices_and_neither_zeros_nor_smaller_quantities() {
+    let settings = SyncSettings {
+        radius: RadiusSettings {
+            per_hour: 1,
+            per_day: 1,
+            share_per_hour_bp: 0,
+            share_per_day_bp: 0,
+        },
+        ..quick()
+    };
+    let mut s = Stage::with(3, settings).await;
+    s.t.run("UPDATE listing_platforms SET current_quantity = 3").await;
+    for id in 1..=3 {
+        s.fake.show(&format!("sku-{id}"), shows(3, 20));
+    }
+    s.start();
+    s.want(1, 3, usd(25)).await;
+    s.in_line(1).await;
+    // The price is held; the smaller quantity that came with it is not.
+    s.want(2, 2, usd(25)).await;
+    s.held(2, "radius_price").await;
+    until("the smaller quantity", || async {
+        (s.fake.shown("sku-2") == shows(2, 20)).then_some(())
+    })
+    .await;
+    s.want(2, 1, usd(25)).await;
+    until("a still smaller one", || async {
+        (s.fake.shown("sku-2") == shows(1, 20)).then_some(())
+    })
+    .await;
+    s.want(2, 0, None).await;
+    s.in_line(2).await;
+    assert_eq!(s.fake.shown("sku-2"), shows(0, 20));
+    // One zero is as many as may be: the next is held by its own radius, whatever held its price.
+    s.want(3, 3, usd(25)).await;
+    s.held(3, "radius_price").await;
+    s.want(3, 0, None).await;
+    s.held(3, "radius").await;
+    assert_eq!(s.fake.shown("sku-3"), shows(3, 20));
+    assert_eq!(
+        s.t.text(
+            "SELECT string_agg(reason || ' ' || status, ', ' ORDER BY id) FROM holds WHERE listing_id = 3"
+        )
+        .await,
+        "radius_price superseded, radius open"
+    );
+    release(&s, 3).await;
+    s.in_line(3).await;
+    assert_eq!(s.fake.shown("sku-3"), shows(0, 20));
+}
+
+#[actix::test]
 async fn a_zero_written_while_a_price_is_refused_is_sent_and_nothing_is_held() {
     let mut s = Stage::new(1).await;
     s.fake.will("sku-1", Does::Refuse);
