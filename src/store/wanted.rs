@@ -334,7 +334,8 @@ fn priority_of(listing: &Listing) -> i16 {
     }
 }
 
-/// What a sweep looks for: listings that are behind, or to be read back, without an unfinished job.
+/// What a sweep looks for: listings that are behind, or to be read back, without an unfinished job. Those on hold at their
+/// destination only when they were not read for an hour.
 ///
 /// Held ones are left out: a person has to act first. What takes pieces off sale passes (not the blast radius), while it
 /// is newer than what was held last: once it was refused itself, a person has to act for it too.
@@ -355,7 +356,9 @@ pub async fn find_forgotten(
     };
     let ids: Vec<Id> = hot(diesel::sql_query(format!(
         "SELECT l.id FROM listing_platforms l \
-         WHERE l.platform = $1 AND l.auto_sync_enabled AND l.listing_status <> 'paused' \
+         WHERE l.platform = $1 AND l.auto_sync_enabled \
+           AND (l.listing_status <> 'paused' OR l.last_synced_at IS NULL \
+                OR l.last_synced_at < now() - interval '1 hour') \
            AND {which} \
            AND (l.held_reason IS NULL \
                 OR (l.held_reason <> 'radius' AND l.listing_status = 'active' AND l.current_quantity > 0 \

@@ -16,6 +16,7 @@ use crate::domain::{ListingState, ListingStatus, Money, Quantity, Wanted};
 use crate::store::listings::Listing;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use std::time::Duration;
 
 /// Too many were ended or emptied: held for this reason, even a zero waits for a person.
 pub const HELD_RADIUS: &str = "radius";
@@ -29,6 +30,9 @@ pub const HELD_ENDED: &str = "remote_end";
 pub const HELD_NOT_APPLIED: &str = "not_applied";
 /// The destination refused the values; other values end this.
 pub const HELD_REFUSED: &str = "refused";
+
+/// How often a listing is looked at that its destination keeps on hold.
+pub const ON_HOLD_LOOK: Duration = Duration::from_secs(3600);
 
 /// One request, or why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -66,13 +70,15 @@ pub enum ReadWhy {
     Unsure,
     /// A quantity is about to be raised: less than was confirmed means a sale.
     BeforeRaise,
+    /// The destination kept it on hold when it was read last.
+    OnHold,
 }
 
 /// Why nothing is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaveWhy {
-    /// Auto-sync is off, or the listing is paused.
+    /// Auto-sync is off.
     Paused,
     /// The listing is held.
     Held,
@@ -158,10 +164,17 @@ pub fn next(listing: &Listing, known: Known, now: DateTime<Utc>) -> Step {
             until: pushing.deadline,
         };
     }
-    if !listing.auto_sync || shown.status == ListingStatus::Paused {
+    if !listing.auto_sync {
         return Step::Leave(LeaveWhy::Paused);
     }
     let unsure = listing.pushing.is_some() || listing.needs_read_back;
+    if shown.status == ListingStatus::Paused {
+        let look_at = listing.last_synced_at.map(|at| at + ON_HOLD_LOOK);
+        return match look_at {
+            Some(until) if until > now && !unsure => Step::Wait { until },
+            _ => Step::Read(ReadWhy::OnHold),
+        };
+    }
     let held = listing.held_reason.as_deref();
     let Some(wanted) = listing.basis.wanted else {
         return if unsure {

@@ -5,7 +5,9 @@
 //! whatever is wanted by now; whether the listing is finished is decided by what is wanted *now*.
 
 use super::outlet::{NotRead, NotSent, Written, is_outage};
-use super::plan::{HELD_ENDED, HELD_NOT_APPLIED, HELD_REFUSED, HELD_SALE, ReadWhy, Step, is_zero, matches};
+use super::plan::{
+    HELD_ENDED, HELD_NOT_APPLIED, HELD_REFUSED, HELD_SALE, ON_HOLD_LOOK, ReadWhy, Step, is_zero, matches,
+};
 use crate::domain::{ErrorClass, ListingState, ListingStatus, SyncLogId, Version};
 use crate::platform::PlatformError;
 use crate::platform::ebay::budget::{Revisions, pacific_day};
@@ -22,6 +24,8 @@ pub(super) const PRIORITY_ZERO: i16 = 1;
 /// The priority of a quantity that may be raised now: ahead of other changes, because the look before it grows old.
 pub(super) const PRIORITY_RAISE: i16 = 2;
 const PRIORITY_CHANGE: i16 = 5;
+/// The code of a trouble: the destination keeps the listing on hold.
+pub const ON_HOLD: &str = "on_hold";
 
 /// A request that was begun, as its worker remembers it.
 #[derive(Clone, Debug)]
@@ -359,6 +363,8 @@ fn failed(listing: &Listing, begun: &Begun, error: &PlatformError, waits: Waits)
     let again_is_useless = !gone && matches!(error.class, ErrorClass::Rejected | ErrorClass::NotFound);
     if last || again_is_useless {
         let id = listing.id();
+        // The last word on a zero may be that of the look after it.
+        let unwanted = begun.step.is_zero() || is_offered(listing.basis.confirmed) && wants_zero(listing);
         let message = format!(
             "{}; listing `{id}` is held until its wanted values change or a person releases it",
             error.message
@@ -369,7 +375,7 @@ fn failed(listing: &Listing, begun: &Begun, error: &PlatformError, waits: Waits)
                 reason: HELD_REFUSED,
                 detail: json!({ "error": error, "step": begun.step, "wanted_version": begun.version }),
             }),
-            trouble: Some(trouble(begun.step.is_zero(), message)),
+            trouble: Some(trouble(unwanted, message)),
             job: JobEnd::Dead {
                 error: error.message.to_string(),
             },
@@ -450,7 +456,16 @@ fn read(
                 shared: false,
             }),
             hold: Some(hold),
+            // Not what is wanted, even where it had been: whoever accepts the hold wants it raised.
+            synced: Some(behind(listing)),
             job: JobEnd::Done,
+            ..base
+        };
+    }
+    if shown.status == ListingStatus::Paused {
+        return Verdict {
+            trouble: Some(on_hold(listing)),
+            job: again(ON_HOLD_LOOK, begun.priority),
             ..base
         };
     }
@@ -479,13 +494,29 @@ fn behind(listing: &Listing) -> Version {
         .min(Version(listing.wanted_version.0.saturating_sub(1)))
 }
 
+fn on_hold(listing: &Listing) -> Trouble {
+    Trouble {
+        code: ON_HOLD.to_owned(),
+        message: format!(
+            "{} keeps listing `{}` on hold: nothing is sent, and it is looked at every {} minutes; read what the \
+             destination wrote to the seller",
+            listing.basis.listing.destination,
+            listing.id(),
+            ON_HOLD_LOOK.as_secs() / 60,
+        ),
+        critical: false,
+        shared: false,
+    }
+}
+
 /// Less than was confirmed, or ended, without our doing.
 fn surprise(before: ListingState, shown: ListingState, possible: PossibleWrites) -> Option<ListingHold> {
     let detail = json!({ "confirmed": before, "shown": shown });
     if before.status != ListingStatus::Active {
         return None;
     }
-    if shown.status != ListingStatus::Active {
+    // What the destination keeps on hold is not gone, and what was sold before is still seen.
+    if shown.status == ListingStatus::Ended {
         return (!possible.ended).then_some(ListingHold {
             reason: HELD_ENDED,
             detail,

@@ -224,3 +224,50 @@ fn a_price_that_is_not_there_before_a_raise_is_counted_and_held_in_the_end() {
     let other = settled(&row, &look, shown());
     assert!(matches!(other.write.job.1, JobEnd::Again { .. }));
 }
+
+#[test]
+fn a_sale_seen_on_a_listing_that_was_in_line_leaves_it_behind() {
+    let (mut row, look) = begun(wants(3, Some(20)), Step::Read(ReadWhy::Unsure));
+    row.synced_version = row.wanted_version;
+    let settled = settled(&row, &look, Answer::Read(Ok(shows(2, 20))));
+    assert_eq!(settled.write.hold.map(|hold| hold.reason), Some(HELD_SALE));
+    assert_eq!(
+        settled.write.synced,
+        Some(Version(0)),
+        "whoever accepts the hold wants it raised"
+    );
+}
+
+#[test]
+fn a_listing_on_hold_over_there_is_looked_at_again_and_told() {
+    let (row, look) = begun(wants(3, Some(25)), Step::Read(ReadWhy::Unsure));
+    let paused = ListingState {
+        status: ListingStatus::Paused,
+        ..shows(3, 20)
+    };
+    let settled = settled(&row, &look, Answer::Read(Ok(paused)));
+    let later = JobEnd::Again {
+        after: ON_HOLD_LOOK,
+        priority: 5,
+    };
+    assert_eq!((settled.write.job.1, settled.write.hold), (later, None));
+    assert_eq!(settled.trouble.map(|t| t.code), Some(ON_HOLD.to_owned()));
+}
+
+#[test]
+fn the_last_word_on_a_zero_is_critical_even_when_it_is_that_of_the_look_after_it() {
+    let (row, push) = begun(wants(0, None), ZERO);
+    for step in [ZERO, Step::Read(ReadWhy::Unsure)] {
+        let last = Begun {
+            retries: 3,
+            step,
+            ..push.clone()
+        };
+        let answer = match step {
+            ZERO => refusal(ErrorClass::Protocol),
+            _ => Answer::Read(Err(NotRead::Failed(failure(ErrorClass::Protocol)))),
+        };
+        let trouble = settled(&row, &last, answer).trouble.unwrap();
+        assert!(trouble.critical, "{step:?}");
+    }
+}

@@ -71,6 +71,45 @@ async fn too_many_new_prices_keep_back_prices_and_neither_zeros_nor_smaller_quan
 }
 
 #[actix::test]
+async fn a_listing_on_hold_over_there_is_told_and_taken_up_again_within_the_hour() {
+    let mut s = Stage::new(1).await;
+    let on_hold = ListingState {
+        status: ListingStatus::Paused,
+        ..shows(1, 20)
+    };
+    s.t.run(
+        "UPDATE listing_platforms SET listing_status = 'paused', last_synced_at = now() - interval '2 hours'",
+    )
+    .await;
+    s.fake.show("sku-1", on_hold);
+    s.start();
+    s.want(1, 1, usd(25)).await;
+    until("the look to be told", || async {
+        let told =
+            s.t.text("SELECT count(*) FROM inventory_errors WHERE error_code = 'on_hold'")
+                .await;
+        (told == "1").then_some(())
+    })
+    .await;
+    s.want(1, 0, None).await;
+    s.look().await;
+    let asked: Vec<_> = s.fake.asked().into_iter().map(|a| a.what).collect();
+    assert_eq!(
+        asked,
+        ["read"],
+        "nothing is sent, and it is not read again before the hour is over"
+    );
+    s.fake.show("sku-1", shows(1, 20));
+    s.t.run(
+        "UPDATE listing_platforms SET last_synced_at = now() - interval '61 minutes'; \
+             DELETE FROM processing_queue",
+    )
+    .await;
+    s.in_line(1).await;
+    assert_eq!(s.fake.shown("sku-1"), shows(0, 20));
+}
+
+#[actix::test]
 async fn a_zero_written_while_a_price_is_refused_is_sent_and_nothing_is_held() {
     let mut s = Stage::new(1).await;
     s.fake.will("sku-1", Does::Refuse);
@@ -114,6 +153,22 @@ async fn a_newer_zero_under_a_hold_is_found_by_the_sweep_until_it_is_refused_its
     tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
     assert_eq!(s.fake.writes_to("sku-1").len(), writes, "a person has to act now");
     assert_eq!(s.t.text("SELECT count(*) FROM processing_queue").await, sweeps);
+}
+
+#[actix::test]
+async fn a_sale_that_is_accepted_is_raised_again() {
+    let mut s = Stage::new(1).await;
+    s.t.run(
+        "UPDATE listing_platforms SET current_quantity = 3, needs_read_back = TRUE, wanted_quantity = 3, \
+         wanted_price = 20, wanted_status = 'active', wanted_version = 1, synced_version = 1, wanted_cause = '{}'",
+    )
+    .await;
+    s.fake.show("sku-1", shows(2, 20));
+    s.start();
+    s.held(1, "remote_sale").await;
+    release(&s, 1).await;
+    s.in_line(1).await;
+    assert_eq!(s.fake.shown("sku-1"), shows(3, 20));
 }
 
 #[actix::test]
