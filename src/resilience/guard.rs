@@ -229,7 +229,7 @@ impl Guard {
     pub fn shut_for(&self) -> Option<Duration> {
         let now = Instant::now();
         let state = self.core.state.lock();
-        if state.paused {
+        if state.switched_off() {
             return Some(self.core.policy.longest_wait);
         }
         let shut = match state.gate.stand(now) {
@@ -247,7 +247,7 @@ impl Guard {
         let now = Instant::now();
         let state = self.core.state.lock();
         let turns = match state.gate.stand(now) {
-            _ if state.paused => 0,
+            _ if state.switched_off() => 0,
             Stand::Shut(_) => 0,
             Stand::Limited => 1,
             // Who waits for a slot waits as long as the service pleases.
