@@ -133,8 +133,10 @@ pub async fn touch(conn: &mut AsyncPgConnection, touches: &[Touch]) -> Result<Ha
     Ok(rows.into_iter().map(|r| WatchId(r.id)).collect())
 }
 
-/// Writes states, history and holds, inside the caller's transaction; answers those whose version was still the base and
-/// whose hold, where they decide one, was still open. A look that was written already is not among them.
+/// Writes states, history and holds, inside the caller's transaction; answers those that were written.
+///
+/// Those are the ones whose version was still the base, whose hold, where they decide one, was still open, and of which
+/// the same look was not written already.
 ///
 /// No watch may stand in `writes` twice.
 ///
