@@ -262,16 +262,19 @@ fn group(
 
 /// Services whose endpoint is this machine: `status` says SIMULATOR.
 fn simulated(settings: &Settings) -> Vec<String> {
-    let local = |url: &Url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
     let named = [
         (Platform::YahooAuction, &settings.yahoo.endpoint),
         (Platform::Ebay, &settings.ebay.endpoint),
     ];
     named
         .into_iter()
-        .filter(|(_, url)| local(url))
+        .filter(|(_, url)| is_local(url))
         .map(|(p, _)| p.to_string())
         .collect()
+}
+
+fn is_local(url: &Url) -> bool {
+    matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
 }
 
 fn node_name() -> String {
@@ -314,6 +317,11 @@ async fn yahoo(
     (can_commit, ready): (watch::Receiver<bool>, watch::Sender<bool>),
 ) -> anyhow::Result<(ChildSpec, ChildSpec)> {
     let own = &settings.yahoo;
+    if own.contact.is_empty() && !is_local(&own.endpoint) {
+        tracing::warn!(
+            "`platforms.yahoo_auction.contact` is empty: Yahoo! cannot reach you before it turns you away; name a mailbox or an address"
+        );
+    }
     let adapter: Arc<dyn Source> = Arc::new(
         YahooSource::new(
             &YahooSettings {

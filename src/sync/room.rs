@@ -114,10 +114,11 @@ impl Room {
             Urgency::Check => settings.checks_at_once,
             _ => settings.changes_at_once,
         };
+        let batch_size = outlet.batch_size().max(1);
         Self {
             permits: each(|u| outlet.room(u, in_flight.ahead(u), turns_within(settings))),
-            listings: each(|u| limit(u).saturating_sub(in_flight.beside(u))),
-            batch_size: outlet.batch_size().max(1),
+            listings: each(|u| free(u, limit(u), in_flight.beside(u), batch_size)),
+            batch_size,
             open: (0, 0),
         }
     }
@@ -133,7 +134,8 @@ impl Room {
         let mut open = self.permits.iter().zip(&self.listings).rev();
         let ((urgency, permits), _) =
             open.find(|((_, permits), (_, listings))| *permits > 0 && *listings > 0)?;
-        let jobs = permits.saturating_mul(self.batch_size).min(LOOK);
+        let places = open_places(&self.listings, *urgency);
+        let jobs = permits.saturating_mul(self.batch_size).min(places).min(LOOK);
         Some((last(*urgency), u32::try_from(jobs).unwrap_or(u32::MAX)))
     }
 
@@ -173,6 +175,27 @@ impl Room {
     }
 }
 
+/// Places left for `urgency`, of `limit`, with `taken` of them. Few are none while answers are on their way: else each
+/// answer is followed by a look for the one job that fits, and what could go in one request goes in many. Zeros do not
+/// wait for company.
+fn free(urgency: Urgency, limit: usize, taken: usize, batch_size: usize) -> usize {
+    let left = limit.saturating_sub(taken);
+    let is_few = taken > 0 && left < batch_size.min(limit);
+    if urgency != Urgency::Zero && is_few {
+        0
+    } else {
+        left
+    }
+}
+
+/// How many jobs of `urgency` and of those before it have a place.
+fn open_places(listings: &ByUrgency<usize>, urgency: Urgency) -> usize {
+    let before = listings
+        .iter()
+        .filter(|(u, _)| *u == Urgency::Zero || *u == urgency);
+    before.map(|(_, left)| left).sum()
+}
+
 /// The span that turns are counted in: half of what a request may wait, so that one that is late by a slow statement or a
 /// slow answer before it still goes out.
 fn turns_within(settings: &SyncSettings) -> Duration {
@@ -182,6 +205,20 @@ fn turns_within(settings: &SyncSettings) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_places_are_none_while_answers_are_on_their_way_but_zeros_take_each() {
+        assert_eq!(free(Urgency::Change, 100, 0, 25), 100);
+        assert_eq!(free(Urgency::Change, 100, 75, 25), 25);
+        assert_eq!(free(Urgency::Change, 100, 76, 25), 0);
+        assert_eq!(
+            free(Urgency::Check, 10, 0, 25),
+            10,
+            "a limit below a batch is one"
+        );
+        assert_eq!(free(Urgency::Check, 10, 1, 25), 0);
+        assert_eq!(free(Urgency::Zero, 100, 99, 25), 1);
+    }
 
     fn room(permits: usize, listings: usize) -> Room {
         Room {

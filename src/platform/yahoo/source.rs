@@ -64,7 +64,7 @@ impl YahooSource {
     pub fn new(settings: &YahooSettings, clock: Clock) -> Result<Self, BadClient> {
         let client = Client::new(&ClientSettings {
             origins: vec![Origin::parse(settings.endpoint.as_str())?],
-            user_agent: format!("zaikoban/{} (+{})", env!("CARGO_PKG_VERSION"), settings.contact),
+            user_agent: user_agent(&settings.contact),
             ca_file: settings.ca_file.clone(),
             gzip: settings.gzip,
             limits: Limits {
@@ -287,6 +287,16 @@ impl Source for YahooSource {
         if let Some(known) = self.known.lock().get_mut(&key(id)) {
             known.print = None;
         }
+    }
+}
+
+/// Who asks, and how Yahoo! can reach the operator, who may not have said.
+fn user_agent(contact: &str) -> String {
+    let program = concat!("zaikoban/", env!("CARGO_PKG_VERSION"));
+    if contact.is_empty() {
+        program.to_owned()
+    } else {
+        format!("{program} (+{contact})")
     }
 }
 

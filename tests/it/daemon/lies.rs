@@ -17,7 +17,7 @@ const LOOKED_AT: Duration = Duration::from_secs(240);
 async fn whatever_five_thousand_pages_lie_nothing_is_pushed() {
     let mut world = World::new("lies", 201, PRODUCTS).await;
     world.set(&[
-        ("PLATFORMS__YAHOO_AUCTION__REQUESTS_PER_SECOND", "600"),
+        ("PLATFORMS__YAHOO_AUCTION__REQUESTS_PER_SECOND", "250"),
         ("WATCH__MAX_INTERVAL_S", "60"),
     ]);
     world.launch().await;
