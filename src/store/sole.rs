@@ -11,7 +11,7 @@
 //! was faster, this one is the second, and [`Sole::lost`] says so. A pooler that lends sessions by the transaction cannot
 //! hold such a lock, nor listen for jobs: the daemon wants a direct connection.
 //!
-//! Several nodes on one database would take [`KEY`] shared, or one lock for each part of the work.
+//! Several nodes on one database would take its key shared, or one lock for each part of the work.
 
 use super::error::StoreError;
 use super::looping::{self, pause};

@@ -158,7 +158,7 @@ async fn run(
     let mut failures = 0_u32;
     let mut reworking: Option<LocalBoxFuture<'static, Result<Repriced, StoreError>>> = None;
     loop {
-        let turn = Instant::now() + Duration::from_secs(60);
+        let turn = Instant::now() + shared.settings.sweep() + Duration::from_secs(10);
         life.beat();
         life.waiting_until(turn);
         tokio::select! {

@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tally::Tally;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// How a source is patrolled.
 #[derive(Clone, Debug)]
@@ -123,8 +124,11 @@ struct Round {
     /// Those that enrolled, until all are there: the planner takes them in by age.
     waiting: Vec<(WatchId, PlannedItem)>,
     enrolled: bool,
+    rests_until: Option<Instant>,
 }
 
+/// How long nothing is picked after a check that nobody took: a full mailbox has room again by then.
+const REST: Duration = Duration::from_millis(50);
 /// How often the numbers are refreshed, failures written, and the tree told that the loop lives.
 const TICK: Duration = Duration::from_secs(1);
 /// How soon a roster that is restarting is asked again.
@@ -146,6 +150,7 @@ impl Round {
             writing: None,
             waiting: Vec::new(),
             enrolled: false,
+            rests_until: None,
         }
     }
 
@@ -160,7 +165,11 @@ impl Round {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let may_pick = !stopping.is_cancelled() && *can_commit.borrow_and_update() && self.has_room();
+            let rest = self.rest();
+            let may_pick = !stopping.is_cancelled()
+                && *can_commit.borrow_and_update()
+                && self.has_room()
+                && rest.is_none();
             let due = if may_pick {
                 self.planner.next_due(self.env.clock.now())
             } else {
@@ -175,7 +184,9 @@ impl Round {
                 let reserve = async move { guard.reserve(Priority::Normal).await };
                 (permit, reserving) = (Some(reserve.boxed()).into(), true);
             }
-            let idle = due.filter(|d| !d.is_zero() && !reserving).unwrap_or(TICK);
+            let idle = rest
+                .or(due.filter(|d| !d.is_zero() && !reserving))
+                .unwrap_or(TICK);
             if stopping.is_cancelled() && self.open.is_empty() {
                 return;
             }
@@ -198,6 +209,12 @@ impl Round {
                 }
             }
         }
+    }
+
+    /// How long nothing is picked because nobody took what was picked before.
+    fn rest(&self) -> Option<Duration> {
+        let left = self.rests_until?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
     }
 
     fn has_room(&self) -> bool {
@@ -329,6 +346,8 @@ impl Round {
             match outcome {
                 Outcome::GivenBack => {
                     add(&self.env.counters.given_back, 1);
+                    // Its permit came back with it: picking again at once would go round and round.
+                    self.rests_until = Instant::now().checked_add(REST);
                     self.planner.give_back(id, now);
                 }
                 Outcome::Failed(error) => {

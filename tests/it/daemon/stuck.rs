@@ -6,8 +6,9 @@ use super::world::{SETTLE_AFTER_OUTAGE, World, ends_within};
 use std::time::Duration;
 
 const CHANGES_PER_S: f64 = 15.0;
-/// An actor in which nothing has moved for a minute is replaced.
-const REPLACED: Duration = Duration::from_secs(100);
+/// An actor in which nothing has moved for a minute is replaced; one that nobody asks because who would ask it hangs too,
+/// a minute after that one.
+const REPLACED: Duration = Duration::from_secs(180);
 /// A mailbox that is full by order is free again after two seconds.
 const FREE_AGAIN: Duration = Duration::from_secs(20);
 /// What is promised for a blocked thread.
