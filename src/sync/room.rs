@@ -131,11 +131,12 @@ impl Room {
             Urgency::Change => PRIORITY_CHECK - 1,
             Urgency::Check => PRIORITY_LAST,
         };
-        let mut open = self.permits.iter().zip(&self.listings).rev();
-        let ((urgency, permits), _) =
-            open.find(|((_, permits), (_, listings))| *permits > 0 && *listings > 0)?;
-        let places = open_places(&self.listings, *urgency);
-        let jobs = permits.saturating_mul(self.batch_size).min(places).min(LOOK);
+        // The queue answers the most urgent first: behind a kind that is full nothing else would be found, only its rows
+        // be read in vain.
+        let open = self.permits.iter().zip(&self.listings);
+        let open = open.take_while(|((_, permits), (_, places))| *permits > 0 && *places > 0);
+        let ((urgency, permits), (_, places)) = open.last()?;
+        let jobs = permits.saturating_mul(self.batch_size).min(*places).min(LOOK);
         Some((last(*urgency), u32::try_from(jobs).unwrap_or(u32::MAX)))
     }
 
@@ -180,20 +181,12 @@ impl Room {
 /// wait for company.
 fn free(urgency: Urgency, limit: usize, taken: usize, batch_size: usize) -> usize {
     let left = limit.saturating_sub(taken);
-    let is_few = taken > 0 && left < batch_size.min(limit);
+    let is_few = taken > 0 && left < batch_size.min(limit.div_ceil(4));
     if urgency != Urgency::Zero && is_few {
         0
     } else {
         left
     }
-}
-
-/// How many jobs of `urgency` and of those before it have a place.
-fn open_places(listings: &ByUrgency<usize>, urgency: Urgency) -> usize {
-    let before = listings
-        .iter()
-        .filter(|(u, _)| *u == Urgency::Zero || *u == urgency);
-    before.map(|(_, left)| left).sum()
 }
 
 /// The span that turns are counted in: half of what a request may wait, so that one that is late by a slow statement or a
@@ -211,12 +204,8 @@ mod tests {
         assert_eq!(free(Urgency::Change, 100, 0, 25), 100);
         assert_eq!(free(Urgency::Change, 100, 75, 25), 25);
         assert_eq!(free(Urgency::Change, 100, 76, 25), 0);
-        assert_eq!(
-            free(Urgency::Check, 10, 0, 25),
-            10,
-            "a limit below a batch is one"
-        );
-        assert_eq!(free(Urgency::Check, 10, 1, 25), 0);
+        assert_eq!(free(Urgency::Check, 20, 15, 25), 5, "a quarter of few is not few");
+        assert_eq!(free(Urgency::Check, 20, 16, 25), 0);
         assert_eq!(free(Urgency::Zero, 100, 99, 25), 1);
     }
 
@@ -256,6 +245,24 @@ mod tests {
             assert!(room.takes(Urgency::Zero, Need::Alone(1)));
         }
         assert_eq!(room.up_to(), None);
+    }
+
+    #[test]
+    fn behind_a_kind_that_is_full_nothing_is_looked_for() {
+        let full = |urgency, places| {
+            let mut room = room(100, 40);
+            let left = room.listings.iter_mut().filter(|(u, _)| class(*u) == urgency);
+            left.for_each(|(_, left)| *left = places);
+            room.up_to()
+        };
+        assert_eq!(
+            full(Urgency::Check, 10),
+            Some((PRIORITY_LAST, 10)),
+            "no more than have places"
+        );
+        assert_eq!(full(Urgency::Check, 0), Some((PRIORITY_CHECK - 1, 40)));
+        assert_eq!(full(Urgency::Change, 0), Some((PRIORITY_ZERO, 40)));
+        assert_eq!(full(Urgency::Zero, 0), None);
     }
 
     #[test]
