@@ -194,7 +194,9 @@ async fn migrate_alone(db: &Db, pool: &PoolSettings, dry_run: bool) -> anyhow::R
     if dry_run {
         return Ok(migrate::status(db).await?.pending);
     }
-    let sole = Sole::take(db, "zaikoban migrate", sole::PATIENCE).await?;
+    // A name of its own: whoever bears the same ends our session and takes the lock.
+    let name = format!("zaikoban migrate {}", uuid::Uuid::new_v4());
+    let sole = Sole::take(db, &name, sole::PATIENCE).await?;
     let _sole = sole.ok_or_else(|| Busy::with(pool))?;
     Ok(migrate::up(db).await?)
 }
