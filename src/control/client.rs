@@ -37,6 +37,11 @@ pub enum ControlError {
     },
 }
 
+/// How long an order is waited for.
+const ORDER_LIMIT: Duration = Duration::from_secs(120);
+/// How long an import is: each listing that it links is read first, at the rate of its destination.
+const IMPORT_LIMIT: Duration = Duration::from_secs(24 * 3_600);
+
 /// A client of one socket.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -55,7 +60,7 @@ impl Client {
             .tls_certs_only([])
             .no_proxy()
             .unix_socket(socket.to_path_buf())
-            .timeout(Duration::from_secs(120))
+            .timeout(ORDER_LIMIT)
             .build()
             .map_err(|e| ControlError::Away {
                 socket: socket.to_path_buf(),
@@ -89,6 +94,7 @@ impl Client {
     /// See [`ControlError`].
     pub async fn post_text(&self, path: &str, kind: &str, body: Vec<u8>) -> Result<Value, ControlError> {
         let request = self.http.post(url(path)).header("content-type", kind).body(body);
+        let request = request.timeout(IMPORT_LIMIT);
         self.answer(request).await
     }
 

@@ -200,10 +200,11 @@ impl Ops {
                 Added::Duplicate { .. } => None,
             })
             .collect();
-        let links = self.link_all(&rows, &added).await?;
+        // Watched at once: reading the listings takes as long as the destination's rate says, an hour for many.
         for chunk in fresh.chunks(CHUNK) {
             self.refresh(chunk.to_vec()).await?;
         }
+        let links = self.link_all(&rows, &added).await?;
         tracing::info!(
             by,
             products = fresh.len(),
