@@ -2,6 +2,8 @@
 //!
 //! It is the same program with the same settings file that production uses; only the endpoints point at a simulator.
 
+pub mod compare;
+
 use crate::control::client::{Client, ControlError};
 use crate::simulator::{Catalogue, Running};
 use anyhow::{Context, bail};

@@ -4,12 +4,12 @@
 //! simulator, which lives in this process. At the end faults and changes stop, the daemon gets at most 30 seconds to
 //! settle, and every listing is compared with what the last page served for its product calls for.
 
-mod compare;
 mod live;
 mod summary;
 
 use super::args::DemoArgs;
 use super::output::{self, Exit};
+use crate::app::rehearsal::compare::{Comparison, compare};
 use crate::app::rehearsal::{self, Rehearsal, RehearsalSettings};
 use crate::config::Settings;
 use crate::pricing::PriceBook;
@@ -17,7 +17,6 @@ use crate::simulator::{
     AuctionSettings, CallFault, FaultPlan, Order, Running, Simulator, SimulatorSettings, Storm,
 };
 use anyhow::Context;
-use compare::Comparison;
 use live::Live;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
@@ -205,7 +204,7 @@ async fn settle(book: &PriceBook, simulator: &Running, live: &mut Live) -> anyho
     let deadline = Instant::now().checked_add(SETTLE_LIMIT);
     loop {
         live.look().await?;
-        let comparison = compare::compare(book, simulator, live.client()).await?;
+        let comparison = compare(book, simulator, live.client()).await?;
         if comparison.is_settled() || deadline.is_some_and(|d| Instant::now() > d) {
             return Ok(comparison);
         }

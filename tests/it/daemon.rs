@@ -4,14 +4,13 @@
 //! and because the tests' shared cluster forgets what it acknowledged (`fsync` is off there) and the daemon refuses such
 //! a one. The server outlives a killed daemon, so that only the first start of a test is slow.
 //!
-//! What must hold is worked out beside the daemon, from the simulator's own books: see [`model`].
+//! What must hold is worked out beside the daemon, from the simulator's own books: see `rehearsal::compare`.
 
 mod cli;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod kills;
 mod lies;
-mod model;
 mod orders;
 mod proof;
 mod refusals;

@@ -1,8 +1,8 @@
 //! The summary at the end, and whether it holds up.
 
 use super::super::output;
-use super::compare::Comparison;
 use super::live::Live;
+use crate::app::rehearsal::compare::Comparison;
 use crate::simulator::Running;
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ impl Summary {
                 "products": self.products, "checks": self.checks, "changes": self.changes,
                 "pushes": self.pushes, "failed_pushes": self.failed_pushes, "holds": self.holds,
                 "delay_ms": { "p50": p50, "p95": p95, "p99": p99 },
-                "unseen": self.comparison.unseen, "held": self.comparison.held, "sold": self.comparison.sold,
+                "unseen": self.comparison.unseen.len(), "held": self.comparison.held, "sold": self.comparison.sold,
                 "differing": self.comparison.differing, "daemon_ended": self.daemon_ended,
             }));
             return;
@@ -78,7 +78,7 @@ impl Summary {
                 "page read → eBay's answer",
                 format!("p50 {}, p95 {}, p99 {}", ms(p50), ms(p95), ms(p99)),
             ),
-            ("changes not seen yet", self.comparison.unseen.to_string()),
+            ("changes not seen yet", self.comparison.unseen.len().to_string()),
             (
                 "listings that wait for a person",
                 self.comparison.held.to_string(),

@@ -1,10 +1,10 @@
 //! Pages that are no item pages, or other ones than agreed: nothing is sold, emptied or priced by them.
 
-use super::model;
 use super::world::World;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::time::Duration;
+use zaikoban::app::rehearsal::compare::rows;
 use zaikoban::simulator::{Order, SetItem, Status};
 
 const PRODUCTS: u32 = 5_000;
@@ -51,8 +51,8 @@ fn trips(status: &Value) -> u64 {
 async fn nothing_is_pushed(world: &mut World, yahoo: Value, enough: impl Fn(&Value, &Value) -> bool) {
     let client = world.client();
     let (asked, before) = (world.asked(), client.get("/v1/status").await.unwrap());
-    let errors = ids(&model::rows(&client, "/v1/errors?").await.unwrap());
-    let holds = ids(&model::rows(&client, "/v1/holds?").await.unwrap());
+    let errors = ids(&rows(&client, "/v1/errors?").await.unwrap());
+    let holds = ids(&rows(&client, "/v1/holds?").await.unwrap());
 
     world.faults(json!({ "yahoo": yahoo }));
     let all_lie = |status: &Value| enough(&before, status).then_some(());
@@ -76,14 +76,14 @@ async fn nothing_is_pushed(world: &mut World, yahoo: Value, enough: impl Fn(&Val
         writes.len(),
         writes[0]
     );
-    let rows = model::rows(&client, "/v1/errors?").await.unwrap();
-    let troubles = new(&rows, &errors);
+    let troubled = rows(&client, "/v1/errors?").await.unwrap();
+    let troubles = new(&troubled, &errors);
     assert!(
         (1..=3).contains(&troubles.len()),
         "one trouble is one row: {troubles:#?}"
     );
-    let rows = model::rows(&client, "/v1/holds?").await.unwrap();
-    let emptying = new(&rows, &holds)
+    let held = rows(&client, "/v1/holds?").await.unwrap();
+    let emptying = new(&held, &holds)
         .into_iter()
         .find(|hold| hold["meanwhile"] == "zero" || hold["proposed_stock"] == 0);
     assert_eq!(emptying, None, "no hold empties anything");

@@ -1,44 +1,46 @@
 //! Whether the listings are what the last pages call for, worked out beside the daemon from the simulator's own books.
 
-use serde_json::Value;
-use std::collections::{HashMap, HashSet};
-use zaikoban::control::client::{Client, ControlError};
-use zaikoban::domain::{
+use crate::control::client::{Client, ControlError};
+use crate::domain::{
     CostRule, Currency, DestinationPlatform, ListingBasis, ListingId, ListingRef, ListingState,
     ListingStatus, Money, ProductId, Quantity, SourcePlatform, SourceState, UrlStatus, Version, WatchId,
     WatchState,
 };
-use zaikoban::pricing::{self, PriceBook};
-use zaikoban::simulator::{ItemView, RegisterEntry, Running, Status};
+use crate::pricing::{self, PriceBook};
+use crate::simulator::{ItemView, RegisterEntry, Running, Status};
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
 
 /// How the listings stand.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
     /// Listings that show something else than the last page calls for, and nobody was asked about it.
     pub differing: Vec<String>,
-    /// Listings that wait for a person, themselves or with their product.
+    /// Listings whose product or which themselves wait for a person.
     pub held: usize,
-    /// Products whose last good page does not show what they are now.
+    /// Listings of which a buyer took pieces since our last write: a sale is not undone.
+    pub sold: usize,
+    /// Items whose last good page does not show what they are now.
     pub unseen: Vec<Box<str>>,
 }
 
 impl Comparison {
     /// Nothing is left to do by itself.
+    #[must_use]
     pub fn is_settled(&self) -> bool {
         self.differing.is_empty() && self.unseen.is_empty()
     }
 }
 
-/// Compares every listing of the catalogue. Nothing may be sold meanwhile: a sale is not undone.
-pub async fn compare(
-    book: &PriceBook,
-    simulator: &Running,
-    client: &Client,
-) -> Result<Comparison, ControlError> {
+/// Compares every listing of the catalogue.
+///
+/// # Errors
+/// When the daemon does not answer, or the simulator's books hold what is no quantity or price.
+pub async fn compare(book: &PriceBook, simulator: &Running, client: &Client) -> anyhow::Result<Comparison> {
     let held_items = column(client, "/v1/products?state=held", "source_product_id").await?;
     let held_skus = column(client, "/v1/listings?state=held", "sku").await?;
-    let served: HashMap<Box<str>, ItemView> = by_id(simulator.served());
-    let truth: HashMap<Box<str>, ItemView> = by_id(simulator.truth());
+    let served = by_id(simulator.served());
+    let truth = by_id(simulator.truth());
     let register: HashMap<Box<str>, RegisterEntry> = simulator
         .register()
         .into_iter()
@@ -54,26 +56,36 @@ pub async fn compare(
         let Some(seen) = seen else { continue };
         for listing in &product.listings {
             if held_items.contains(&*product.item_id) || held_skus.contains(&*listing.sku) {
-                comparison.held += 1;
+                comparison.held = comparison.held.saturating_add(1);
                 continue;
             }
-            let entry = &register[&listing.sku];
-            comparison
-                .differing
-                .extend(difference(book, product.cost_rule, seen, entry));
+            let Some(entry) = register.get(&listing.sku) else {
+                comparison
+                    .differing
+                    .push(format!("{}: is not at the destination any more", listing.sku));
+                continue;
+            };
+            match difference(book, product.cost_rule, seen, entry)? {
+                Some(Differs::Sold) => comparison.sold = comparison.sold.saturating_add(1),
+                Some(Differs::Otherwise(how)) => comparison.differing.push(how),
+                None => {}
+            }
         }
     }
     Ok(comparison)
 }
 
-/// Every row of a list, page by page. `path` has a query already.
+/// Every row of a list, page by page. `path` has a query already, which may be empty.
+///
+/// # Errors
+/// When the daemon does not answer.
 pub async fn rows(client: &Client, path: &str) -> Result<Vec<Value>, ControlError> {
-    let mut found = Vec::new();
-    let mut after = 0;
+    let (mut found, mut after) = (Vec::new(), 0);
     loop {
-        let page = client.get(&format!("{path}&limit=1000&after={after}")).await?;
-        found.extend(page["items"].as_array().cloned().unwrap_or_default());
-        match page["next"].as_i64() {
+        let mut page = client.get(&format!("{path}&limit=1000&after={after}")).await?;
+        let items = page.get_mut("items").and_then(Value::as_array_mut);
+        found.append(items.unwrap_or(&mut Vec::new()));
+        match page.get("next").and_then(Value::as_i64) {
             Some(next) => after = next,
             None => return Ok(found),
         }
@@ -83,7 +95,7 @@ pub async fn rows(client: &Client, path: &str) -> Result<Vec<Value>, ControlErro
 /// One field of every row of a list.
 async fn column(client: &Client, path: &str, field: &str) -> Result<HashSet<String>, ControlError> {
     let rows = rows(client, path).await?;
-    let texts = rows.iter().filter_map(|row| row[field].as_str());
+    let texts = rows.iter().filter_map(|row| row.get(field)?.as_str());
     Ok(texts.map(str::to_owned).collect())
 }
 
@@ -91,43 +103,63 @@ fn by_id(views: Vec<ItemView>) -> HashMap<Box<str>, ItemView> {
     views.into_iter().map(|view| (view.id.clone(), view)).collect()
 }
 
+/// How a listing differs from what its page calls for.
+enum Differs {
+    /// By no more pieces than buyers took.
+    Sold,
+    /// In another way, in words.
+    Otherwise(String),
+}
+
 /// What `entry` lacks to be what `seen` calls for.
-fn difference(book: &PriceBook, rule: CostRule, seen: &ItemView, entry: &RegisterEntry) -> Option<String> {
-    let shows = shown(entry);
-    let decision = pricing::wanted(&[watch(rule, seen)], &basis(entry, shows), book, seen.at)?;
+fn difference(
+    book: &PriceBook,
+    rule: CostRule,
+    seen: &ItemView,
+    entry: &RegisterEntry,
+) -> anyhow::Result<Option<Differs>> {
+    let shows = shown(entry)?;
+    let Some(decision) = pricing::wanted(&[watch(rule, seen)?], &basis(entry, shows), book, seen.at) else {
+        return Ok(None);
+    };
     let wants = decision.wanted();
+    let missing = wants.quantity.get().saturating_sub(shows.quantity.get());
     let quantity_differs = wants.quantity != shows.quantity;
     let price_differs = !wants.quantity.is_zero() && wants.price.is_some() && wants.price != shows.price;
-    let price = |price: Option<Money>| price.map_or_else(|| "no price".to_owned(), |m| m.to_string());
-    (quantity_differs || price_differs).then(|| {
-        format!(
-            "{}: shows {} at {}, page of {} (version {}) calls for {} at {}",
-            entry.sku,
-            shows.quantity,
-            price(shows.price),
-            seen.id,
-            seen.version,
-            wants.quantity,
-            price(wants.price)
-        )
-    })
+    if !quantity_differs && !price_differs {
+        return Ok(None);
+    }
+    if !price_differs && missing > 0 && missing <= entry.sold {
+        return Ok(Some(Differs::Sold));
+    }
+    let price = |p: Option<Money>| p.map_or_else(|| "no price".to_owned(), |m| m.to_string());
+    Ok(Some(Differs::Otherwise(format!(
+        "{}: shows {} at {}, page of {} (version {}) calls for {} at {}",
+        entry.sku,
+        shows.quantity,
+        price(shows.price),
+        seen.id,
+        seen.version,
+        wants.quantity,
+        price(wants.price)
+    ))))
 }
 
 /// What the page says under the product's rule.
-fn watch(rule: CostRule, seen: &ItemView) -> WatchState {
+fn watch(rule: CostRule, seen: &ItemView) -> anyhow::Result<WatchState> {
     let price_jpy = match rule {
         CostRule::BuyNow => seen.buy_now_jpy,
         CostRule::CurrentBid => Some(seen.price_jpy),
     };
     let buyable = seen.status == Status::Open && price_jpy.is_some();
-    WatchState {
+    Ok(WatchState {
         watch_id: WatchId(1),
         product_id: ProductId(1),
         source: SourcePlatform::Yahoo,
         version: Version(1),
         state: Some(SourceState {
-            stock: quantity(if buyable { seen.stock } else { 0 }),
-            price: price_jpy.map(|yen| Money::yen(yen.into()).unwrap()),
+            stock: Quantity::new(if buyable { seen.stock } else { 0 }.into())?,
+            price: price_jpy.map(|yen| Money::yen(yen.into())).transpose()?,
             url_status: if seen.status == Status::Removed {
                 UrlStatus::Dead
             } else {
@@ -137,24 +169,20 @@ fn watch(rule: CostRule, seen: &ItemView) -> WatchState {
         enabled: true,
         held: None,
         fetched_at: Some(seen.at),
-    }
+    })
 }
 
-fn shown(entry: &RegisterEntry) -> ListingState {
+fn shown(entry: &RegisterEntry) -> anyhow::Result<ListingState> {
     let published = &*entry.status == "PUBLISHED";
-    ListingState {
+    Ok(ListingState {
         status: if published {
             ListingStatus::Active
         } else {
             ListingStatus::Ended
         },
-        quantity: quantity(if published { entry.quantity } else { 0 }),
+        quantity: Quantity::new(if published { entry.quantity } else { 0 }.into())?,
         price: entry.price,
-    }
-}
-
-fn quantity(pieces: u32) -> Quantity {
-    Quantity::new(pieces.into()).unwrap()
+    })
 }
 
 fn basis(entry: &RegisterEntry, shows: ListingState) -> ListingBasis {
