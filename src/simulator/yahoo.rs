@@ -109,17 +109,17 @@ fn answer(shared: &Arc<Shared>, asked: &Asked, plan: &YahooFaults, id: &str, gzi
         .fetch_add(count(page.len()), Ordering::Relaxed);
     let body = match asked.fault {
         Some(PageFault::Drift) => PageBody::whole(drifted(&page, plan.drift, asked.word >> 8).into()),
-        Some(PageFault::OtherItem) => PageBody::whole(page.into()),
+        Some(PageFault::OtherItem) => PageBody::whole(page),
         Some(PageFault::Truncated) => {
             let length = page.len();
             let at = usize::try_from(below(asked.word >> 8, count(length))).unwrap_or(0);
-            PageBody::whole(page.into()).cut_after(at)
+            PageBody::whole(page).cut_after(at)
         }
-        Some(PageFault::Reset) => PageBody::whole(page.into()).cut_after(0),
-        Some(PageFault::Drip) => PageBody::whole(page.into())
+        Some(PageFault::Reset) => PageBody::whole(page).cut_after(0),
+        Some(PageFault::Drip) => PageBody::whole(page)
             .dripping(plan.drip_bytes_per_s)
             .noting(served()),
-        _ => PageBody::whole(page.into()).noting(served()),
+        _ => PageBody::whole(page).noting(served()),
     };
     page_head(StatusCode::OK, gzip).body(body)
 }

@@ -1,8 +1,7 @@
 //! Pages that are no item pages.
 
-use super::template::{GZIP_HEAD, deflate, end_gzip};
 use super::words::html;
-use flate2::Crc;
+use flate2::{Compress, Compression, Crc, FlushCompress};
 
 /// What a marketplace shows instead of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +55,10 @@ impl OtherPage {
     }
 }
 
+const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// An empty final block with fixed codes.
+const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
+
 /// A gzip body of some hundred kilobytes at most that inflates to 64 MiB: one compressed block of blanks, again and
 /// again, so that making it costs no more than one of them.
 pub(in crate::simulator) fn bomb() -> Vec<u8> {
@@ -70,6 +73,17 @@ pub(in crate::simulator) fn bomb() -> Vec<u8> {
         out.extend_from_slice(&block);
         crc.combine(&once);
     }
-    end_gzip(&mut out, &crc);
+    out.extend_from_slice(&LAST_BLOCK);
+    out.extend_from_slice(&crc.sum().to_le_bytes());
+    out.extend_from_slice(&crc.amount().to_le_bytes());
     out
+}
+
+/// `text` as deflate blocks that end on a byte and can stand anywhere in a stream.
+fn deflate(text: &[u8]) -> Result<Vec<u8>, flate2::CompressError> {
+    let mut compress = Compress::new(Compression::new(6), false);
+    // A stored block costs five bytes per 64 KiB, so that this is always enough for one call.
+    let mut out = Vec::with_capacity(text.len() + text.len() / 1_000 + 256);
+    compress.compress_vec(text, &mut out, FlushCompress::Full)?;
+    Ok(out)
 }

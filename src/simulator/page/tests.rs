@@ -22,7 +22,7 @@ fn world(count: u32) -> World {
 fn page_of(pages: &Pages, world: &World, index: u32) -> String {
     let state = world.items[usize::try_from(index).unwrap()].now;
     let bytes = pages.render(index, &state, &world.title(index), NOW, false);
-    String::from_utf8(bytes).unwrap()
+    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
@@ -170,6 +170,20 @@ fn pages_are_as_long_and_as_compressible_as_real_ones() {
 }
 
 #[test]
+fn a_compressed_page_is_given_out_again_until_the_item_changes_or_a_minute_is_over() {
+    let (pages, world) = (Pages::new(1).unwrap(), world(1));
+    let title = world.title(0);
+    let mut state = world.items[0].now;
+    let first = pages.render(0, &state, &title, NOW, true);
+    assert_eq!(pages.render(0, &state, &title, NOW + 59_000_000, true), first);
+    assert_ne!(pages.render(0, &state, &title, NOW + 60_000_000, true), first);
+    assert_ne!(pages.render(0, &state, "another", NOW, true), first);
+    let second = pages.render(0, &state, &title, NOW, true);
+    state.price += 1;
+    assert_ne!(pages.render(0, &state, &title, NOW, true), second);
+}
+
+#[test]
 fn the_compressed_page_is_the_plain_page() {
     let (pages, world) = (Pages::new(3).unwrap(), world(8));
     for index in 0..8_u32 {
@@ -193,7 +207,7 @@ fn a_closed_page_says_so_everywhere() {
         assert!(open.contains("schema.org/InStock"));
         state.status = Status::Ended;
         state.ends_at = NOW - 83_900_000;
-        let text = String::from_utf8(pages.render(index, &state, "x", NOW, false)).unwrap();
+        let text = String::from_utf8(pages.render(index, &state, "x", NOW, false).to_vec()).unwrap();
         assert!(text.contains("このオークションは終了しています"));
         assert!(!text.contains("schema.org/InStock") && !text.contains("endStatus"));
         let data = next_data(&text);
@@ -209,7 +223,7 @@ fn a_hostile_title_stays_a_title() {
     let (pages, world) = (Pages::new(1).unwrap(), world(1));
     let title = "</script><script>alert(1)</script> \"引用\" & <b> \\ \u{2028} {{id}}";
     let state = world.items[0].now;
-    let text = String::from_utf8(pages.render(0, &state, title, NOW, false)).unwrap();
+    let text = String::from_utf8(pages.render(0, &state, title, NOW, false).to_vec()).unwrap();
     let data = next_data(&text);
     assert_eq!(
         data["props"]["pageProps"]["initialState"]["item"]["detail"]["item"]["title"],
@@ -234,7 +248,7 @@ proptest::proptest! {
         let ends_at = NOW + ends_in_s * 1_000_000;
         let status = if open { Status::Open } else { Status::Ended };
         state = ItemState { price, buy_now, quantity, bids, store, status, ends_at, ..state };
-        let text = String::from_utf8(pages.render(index, &state, &title, NOW, false)).unwrap();
+        let text = String::from_utf8(pages.render(index, &state, &title, NOW, false).to_vec()).unwrap();
         let data = next_data(&text);
         let item = &data["props"]["pageProps"]["initialState"]["item"]["detail"]["item"];
         assert_eq!(item["title"], title);
