@@ -81,6 +81,8 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Value> {
         "cpu_us_per_check_plain": plain.cpu_us,
         "checks_per_s_tls_gzip": tls.per_s,
         "cpu_us_per_check_tls_gzip": tls.cpu_us,
+        // What other machines on the same host took of our cores meanwhile: with much of it, no other figure says much.
+        "stolen_percent": { "plain": plain.stolen_percent, "tls_gzip": tls.stolen_percent },
         "delay_ms": delay,
         "bytes_per_product": start.bytes_per_product,
         "start_s_100k": start.seconds,
@@ -98,6 +100,7 @@ enum Door {
 struct Checks {
     per_s: f64,
     cpu_us: f64,
+    stolen_percent: f64,
 }
 
 /// Unchanged pages as fast as they go.
@@ -116,15 +119,18 @@ async fn checks(arguments: &Arguments, door: Door) -> anyhow::Result<Checks> {
             number(s, "/watch/yahoo/checks") >= f64::from(arguments.products) * 1.2
         })
         .await?;
-    let (before, used) = (world.status().await?, world.daemon.usage()?);
+    world.until_settled().await?;
+    let (before, used, stolen) = (world.status().await?, world.daemon.usage()?, stolen()?);
     let began = Instant::now();
     sleep(Duration::from_secs(arguments.seconds)).await;
     let (after, using) = (world.status().await?, world.daemon.usage()?);
+    let stolen = stolen_since(stolen)?;
     let done = number(&after, "/watch/yahoo/checks") - number(&before, "/watch/yahoo/checks");
     let cpu = using.cpu.saturating_sub(used.cpu).as_secs_f64();
     let figures = Checks {
         per_s: round(done / began.elapsed().as_secs_f64()),
         cpu_us: round(cpu * 1e6 / done.max(1.0)),
+        stolen_percent: stolen,
     };
     world.close().await?;
     Ok(figures)
@@ -140,12 +146,7 @@ async fn delay(arguments: &Arguments) -> anyhow::Result<Value> {
             number(s, "/watch/yahoo/checks") >= f64::from(arguments.products) * 1.2
         })
         .await?;
-    // The first sync of every listing is a backlog of our own making, not a change at the source.
-    world
-        .until("every listing has followed", Duration::from_secs(240), |s| {
-            number(s, "/database/counts/listings_behind") < 5.0 && number(s, "/sync/ebay/accepted") > 0.0
-        })
-        .await?;
+    world.until_settled().await?;
     let first = world.last_push().await?;
     sleep(Duration::from_secs(arguments.seconds.max(20))).await;
     let mut delays = world.delays(first).await?;
@@ -298,6 +299,14 @@ impl World {
         Ok(self.daemon.client()?.get("/v1/status").await?)
     }
 
+    /// Waits until every listing has followed: their first sync is a backlog of our own making, not the source's doing.
+    async fn until_settled(&self) -> anyhow::Result<()> {
+        self.until("every listing has followed", Duration::from_secs(240), |s| {
+            number(s, "/database/counts/listings_behind") < 5.0 && number(s, "/sync/ebay/accepted") > 0.0
+        })
+        .await
+    }
+
     /// Waits for a level of the status.
     async fn until(&self, what: &str, limit: Duration, holds: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
         let began = Instant::now();
@@ -385,6 +394,23 @@ fn beside_the_bench() -> anyhow::Result<PathBuf> {
     } else {
         bail!("build first: cargo build --release")
     }
+}
+
+/// The cores' time so far, in ticks: all of it, and what the host gave to others while we had work.
+fn stolen() -> anyhow::Result<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/stat")?;
+    let line = text.lines().next().context("/proc/stat is empty")?;
+    let ticks: Vec<u64> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    Ok((ticks.iter().take(8).sum(), ticks.get(7).copied().unwrap_or(0)))
+}
+
+/// The share of the cores that was stolen since `before`, in percent.
+fn stolen_since(before: (u64, u64)) -> anyhow::Result<f64> {
+    let now = stolen()?;
+    let share = |n: u64| u32::try_from(n).map_or(0.0, f64::from);
+    Ok(round(
+        share(now.1.saturating_sub(before.1)) * 100.0 / share(now.0.saturating_sub(before.0)).max(1.0),
+    ))
 }
 
 fn number(status: &Value, path: &str) -> f64 {

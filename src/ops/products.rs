@@ -277,8 +277,12 @@ impl Ops {
                 json!({ "checked": of(&watched), "paused": of(&paused) })
             }
             "remove" => {
-                watches::remove_products(&mut conn, &products).await?;
                 drop(conn);
+                let db = &self.parts()?.db;
+                db.transaction(move |conn| {
+                    async move { watches::remove_products(conn, &products).await }.boxed()
+                })
+                .await?;
                 self.refresh(all).await?;
                 json!({ "removed": ids })
             }

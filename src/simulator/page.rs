@@ -3,7 +3,7 @@
 //! A page is about 130 KB and a benchmark asks for thousands a second on the cores that it shares with the daemon, so
 //! nothing is rendered that can be copied. One template per kind of goods is cut once into texts and holes. A plain
 //! page is its texts copied with the holes filled in. A compressed page is that page, compressed as a web server does
-//! it, and given out again for a minute while the item stays what it is.
+//! it, and given out again for some minutes while the item stays what it is.
 //!
 //! The item object stands twice in `__NEXT_DATA__`, byte for byte the same, as on the real page; `pageData`, the JSON-LD
 //! and the text say the same again. Carousels show other items' prices before and after the item's own.

@@ -309,15 +309,23 @@ pub async fn of_products(
     Ok(rows.into_iter().map(owned).collect())
 }
 
-/// Forgets products with their watches and listings; their history stays.
+/// Forgets products with their watches and listings; their history stays. Call it inside a transaction.
 ///
 /// # Errors
 /// When the database is away or refuses.
 pub async fn remove_products(conn: &mut AsyncPgConnection, products: &[ProductId]) -> Result<(), StoreError> {
-    diesel::sql_query("DELETE FROM yahoo_scraped_products WHERE id = ANY($1)")
-        .bind::<Array<BigInt>, _>(products.iter().map(|p| p.0).collect::<Vec<_>>())
-        .execute(conn)
-        .await?;
+    // Watches, then listings, each by id, as the ledger takes them: a deletion alone takes them as it finds them, and
+    // would meet a change that is being committed head on.
+    for statement in [
+        "SELECT id FROM inventory_management WHERE product_id = ANY($1) ORDER BY id FOR UPDATE",
+        "SELECT id FROM listing_platforms WHERE product_id = ANY($1) ORDER BY id FOR UPDATE",
+        "DELETE FROM yahoo_scraped_products WHERE id = ANY($1)",
+    ] {
+        diesel::sql_query(statement)
+            .bind::<Array<BigInt>, _>(products.iter().map(|p| p.0).collect::<Vec<_>>())
+            .execute(conn)
+            .await?;
+    }
     Ok(())
 }
 

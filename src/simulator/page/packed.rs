@@ -1,4 +1,4 @@
-//! Compressed pages, each kept for a minute.
+//! Compressed pages, each kept for some minutes.
 
 use crate::simulator::world::{ItemState, Micros};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use std::io::Write;
 /// What Apache and most others take by default.
 const LEVEL: u32 = 6;
 /// How long a page that has not changed is given out again, in microseconds: only its clock stands still meanwhile.
-const KEPT_US: Micros = 60_000_000;
+const KEPT_US: Micros = 300_000_000;
 /// The most pages kept, of some 33 kB each.
 const KEPT_MOST: usize = 8_192;
 

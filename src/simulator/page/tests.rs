@@ -170,13 +170,13 @@ fn pages_are_as_long_and_as_compressible_as_real_ones() {
 }
 
 #[test]
-fn a_compressed_page_is_given_out_again_until_the_item_changes_or_a_minute_is_over() {
+fn a_compressed_page_is_given_out_again_until_the_item_changes_or_it_is_old() {
     let (pages, world) = (Pages::new(1).unwrap(), world(1));
     let title = world.title(0);
     let mut state = world.items[0].now;
     let first = pages.render(0, &state, &title, NOW, true);
-    assert_eq!(pages.render(0, &state, &title, NOW + 59_000_000, true), first);
-    assert_ne!(pages.render(0, &state, &title, NOW + 60_000_000, true), first);
+    assert_eq!(pages.render(0, &state, &title, NOW + 299_000_000, true), first);
+    assert_ne!(pages.render(0, &state, &title, NOW + 300_000_000, true), first);
     assert_ne!(pages.render(0, &state, "another", NOW, true), first);
     let second = pages.render(0, &state, &title, NOW, true);
     state.price += 1;
