@@ -64,13 +64,49 @@ pub(super) fn tail(path: &Path) -> String {
     )
 }
 
-/// What a person wants to see of a long complaint.
+/// How many lines of a complaint are shown.
+const SHOWN: usize = 6;
+/// What the server says to those who knock while it starts or stops: it fills the log's end and explains nothing.
+const TO_CALLERS: [&str; 5] = [
+    "the database system is starting up",
+    "the database system is not yet accepting connections",
+    "Consistent recovery state has not been yet reached",
+    "the database system is in recovery mode",
+    "the database system is shutting down",
+];
+
+/// What a person wants to see of a long complaint: its end, after the panic that led to it.
 pub(super) fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty())
+        .filter(|line| !line.is_empty() && !TO_CALLERS.iter().any(|words| line.contains(words)))
         .collect();
-    let from = lines.len().saturating_sub(6);
-    lines.get(from..).unwrap_or_default().join(" / ")
+    let (before, end) = lines.split_at(lines.len().saturating_sub(SHOWN));
+    let has_panic = |line: &&&str| line.contains("PANIC:");
+    let cause = match end.iter().find(has_panic) {
+        Some(_) => None,
+        None => before.iter().rfind(has_panic),
+    };
+    let shown: Vec<&str> = cause.into_iter().chain(end).copied().collect();
+    shown.join(" / ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_to_callers_and_at_the_end_does_not_hide_the_cause() {
+        let cause = "PANIC:  could not write to file: No space left on device";
+        let end = "LOG:  database system is shut down";
+        let knocking = "FATAL:  the database system is not yet accepting connections\n\
+                        DETAIL:  Consistent recovery state has not been yet reached.\n";
+        let log = format!("LOG:  redo starts\n{cause}\n{}{end}\n", knocking.repeat(5));
+        assert_eq!(last_lines(&log), format!("LOG:  redo starts / {cause} / {end}"));
+        let long = format!("{cause}\n{}{end}\n", "LOG:  terminating\n".repeat(9));
+        let said = last_lines(&long);
+        assert!(said.starts_with(cause) && said.ends_with(end), "{said}");
+        assert_eq!(said.matches(" / ").count(), SHOWN, "{said}");
+    }
 }
