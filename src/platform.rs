@@ -31,6 +31,8 @@ pub struct PlatformError {
     pub missing: Vec<Box<str>>,
     /// The platform's own error body, whole up to 16 KiB, where it sent one.
     pub body: Option<Box<str>>,
+    /// How long the platform said that it is away (`Retry-After` of a 503), within our bounds.
+    pub away_for: Option<Duration>,
 }
 
 /// The code of an address that leads to another item than the one asked for. Seen once it proves nothing.
@@ -43,6 +45,10 @@ impl Classified for PlatformError {
 
     fn unavailable(&self) -> bool {
         &*self.code == "http_503"
+    }
+
+    fn away_for(&self) -> Option<Duration> {
+        self.away_for
     }
 }
 

@@ -61,4 +61,9 @@ pub trait Classified {
     fn unavailable(&self) -> bool {
         false
     }
+
+    /// How long the service said that it is away (`Retry-After` of a 503), already clamped.
+    fn away_for(&self) -> Option<Duration> {
+        None
+    }
 }

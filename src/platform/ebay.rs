@@ -457,6 +457,7 @@ fn check_key(what: &str, key: &str, longest: usize) -> Result<(), PlatformError>
         .into(),
         missing: Vec::new(),
         body: None,
+        away_for: None,
     })
 }
 
@@ -472,6 +473,7 @@ fn named_twice(revision: &Revision) -> EntryOutcome {
             .into(),
             missing: Vec::new(),
             body: None,
+            away_for: None,
         },
         unknown: false,
     }

@@ -73,6 +73,7 @@ fn from_guard<E>(service: &str, doing: &str, error: &CallError<E>) -> PlatformEr
         message: format!("could not {doing} at `{service}`: {error}").into(),
         missing: Vec::new(),
         body: None,
+        away_for: None,
     }
 }
 
@@ -109,5 +110,6 @@ fn unanswered(service: &str) -> PlatformError {
         message: format!("the adapter of `{service}` gave fewer answers than it was asked").into(),
         missing: Vec::new(),
         body: None,
+        away_for: None,
     }
 }

@@ -518,6 +518,7 @@ impl Endpoint {
             .into(),
             missing: Vec::new(),
             body: None,
+            away_for: None,
         }
     }
 
@@ -542,6 +543,7 @@ impl Endpoint {
             message: format!("no access token for `{platform}`: {why} ({said}){next}").into(),
             missing: Vec::new(),
             body: None,
+            away_for: None,
         }
     }
 }

@@ -247,5 +247,6 @@ fn by_status(page: &PageBytes<'_>) -> Option<PlatformError> {
         .into(),
         missing: Vec::new(),
         body: None,
+        away_for: None,
     })
 }

@@ -281,10 +281,10 @@ impl Guard {
                 Ok(value)
             }
             Ok(Ok(Err(error))) => {
-                let (class, unavailable) = (error.class(), error.unavailable());
                 call.ended(&Outcome::Failed {
-                    class,
-                    unavailable,
+                    class: error.class(),
+                    unavailable: error.unavailable(),
+                    away_for: error.away_for(),
                     error: &error,
                 });
                 Err(CallError::Failed(error))

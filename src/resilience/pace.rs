@@ -179,10 +179,7 @@ impl Pace {
 
     /// A 429 came for a call that was sent at `sent`.
     pub(super) fn slow_down(&mut self, now: Instant, sent: Instant, told: Option<Duration>) -> Slowed {
-        let wait = told
-            .unwrap_or_default()
-            .clamp(self.slow.wait_min, self.slow.wait_max);
-        self.told_until = self.told_until.max(Some(now + wait));
+        self.wait(now, told.unwrap_or_default());
         let share = self.recovered(now);
         if sent < self.share_since && share < 1.0 {
             return Slowed::Yes;
@@ -198,6 +195,12 @@ impl Pace {
             return Slowed::Persists;
         }
         Slowed::Yes
+    }
+
+    /// The service is away for so long by its own word; that says nothing about the rate.
+    pub(super) fn wait(&mut self, now: Instant, told: Duration) {
+        let wait = told.clamp(self.slow.wait_min, self.slow.wait_max);
+        self.told_until = self.told_until.max(Some(now + wait));
     }
 
     /// The gate opened: begin at the foot of the ramp.

@@ -83,6 +83,7 @@ pub(super) fn failure(class: ErrorClass) -> PlatformError {
         message: "test".into(),
         missing: Vec::new(),
         body: None,
+        away_for: None,
     }
 }
 

@@ -44,7 +44,14 @@ impl Reply {
     pub(super) fn refusal(&self, doing: &str) -> PlatformError {
         let body = super::json::parse(&self.body).unwrap_or_default();
         let verdict = fault::judge(self.status, &fault::faults_in(&body, "errors"), self.retry_after);
-        fault::error(doing, self.status, &verdict, fault::kept(&self.body))
+        let mut error = fault::error(doing, self.status, &verdict, fault::kept(&self.body));
+        error.away_for = self.away_for();
+        error
+    }
+
+    /// How long eBay said that it is away.
+    pub(super) fn away_for(&self) -> Option<Duration> {
+        self.retry_after.filter(|_| self.status == 503)
     }
 
     /// The same, for `doing` something that changes what is there.
@@ -169,6 +176,7 @@ fn lost(doing: &str, error: &HttpError, ask: &Ask) -> Lost {
             message: format!("could not {doing}: {error}{but}").into(),
             missing: Vec::new(),
             body: None,
+            away_for: None,
         },
         maybe_applied,
     }

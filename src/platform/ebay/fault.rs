@@ -161,6 +161,7 @@ pub(super) fn error(doing: &str, status: u16, verdict: &Verdict, body: Option<Bo
         message: format!("eBay did not {doing}: {said} ({status}, {code}){advice}").into(),
         missing: Vec::new(),
         body,
+        away_for: None,
     }
 }
 
@@ -172,6 +173,7 @@ pub(super) fn contract(doing: &str, drift: &Drift, body: Option<Box<str>>) -> Pl
         message: format!("eBay's answer does not {doing}: {drift}; nothing is taken from it").into(),
         missing: vec![drift.path.as_str().into()],
         body,
+        away_for: None,
     }
 }
 

@@ -284,6 +284,7 @@ fn as_a_whole(sent: &[&Revision], reply: &Reply, body: &Value) -> Read {
             return unknown(&doing, &Drift { path, what }, body);
         }
         let mut error = fault::error(&doing, status, &verdict, fault::kept(&reply.body));
+        error.away_for = reply.away_for();
         if refused && sent.len() > 1 {
             error.code = BATCH_REFUSED.into();
         }

@@ -3,6 +3,7 @@
 use crate::domain::{Classified, ErrorClass};
 use crate::platform::{EntryOutcome, PlatformError};
 use std::fmt;
+use std::time::Duration;
 
 /// One entry of an answer, as the guard sees it.
 pub(super) trait Entry {
@@ -31,6 +32,7 @@ pub(super) struct Batch<T> {
     pub(super) entries: Vec<T>,
     class: ErrorClass,
     unavailable: bool,
+    away_for: Option<Duration>,
     message: Box<str>,
 }
 
@@ -47,6 +49,10 @@ impl<T> Classified for Batch<T> {
 
     fn unavailable(&self) -> bool {
         self.unavailable
+    }
+
+    fn away_for(&self) -> Option<Duration> {
+        self.away_for
     }
 }
 
@@ -77,12 +83,13 @@ pub(super) fn judge<T: Entry>(entries: Vec<T>) -> Result<Vec<T>, Batch<T>> {
     if !all && !turned_away {
         return Ok(entries);
     }
-    let (class, unavailable) = (gravest.class, gravest.unavailable());
+    let (class, unavailable, away_for) = (gravest.class, gravest.unavailable(), gravest.away_for);
     let message = gravest.message.clone();
     Err(Batch {
         entries,
         class,
         unavailable,
+        away_for,
         message,
     })
 }
@@ -98,6 +105,7 @@ mod tests {
             message: "x".into(),
             missing: Vec::new(),
             body: None,
+            away_for: None,
         })
     }
 

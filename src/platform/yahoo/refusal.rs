@@ -141,6 +141,7 @@ impl Refusal {
             message: format!("reading the Yahoo! Auctions page {address}: {what}{names}").into(),
             missing,
             body: None,
+            away_for: None,
         }
     }
 }

@@ -87,6 +87,7 @@ pub fn report(
             message: error.to_string().into(),
             missing: vec!["url".into()],
             body: None,
+            away_for: None,
         }),
         (Err(error), Ok(id)) if &*error.code == "removed" => Ok(ExtractReport {
             source_product_id: id,

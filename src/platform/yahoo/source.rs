@@ -106,6 +106,7 @@ impl YahooSource {
                 let limited = (answer.status == 429)
                     .then(|| answer.status_class(fetched_at))
                     .flatten();
+                let away_for = answer.retry_after(fetched_at).filter(|_| answer.status == 503);
                 let read = self.blocking(answer, id, move |page| {
                     extract_by_document(page, fetched_at, refusal, item)
                 });
@@ -113,6 +114,7 @@ impl YahooSource {
                     if let Some(class) = limited {
                         error.class = class;
                     }
+                    error.away_for = away_for;
                     error
                 })?
             }
@@ -220,6 +222,7 @@ impl YahooSource {
                     .into(),
                 missing: Vec::new(),
                 body: None,
+                away_for: None,
             }),
         }
     }
@@ -331,6 +334,7 @@ fn unreached(id: &SourceProductId, error: &HttpError) -> PlatformError {
         message: format!("asking Yahoo! Auctions for `{id}`: {error}").into(),
         missing: Vec::new(),
         body: None,
+        away_for: None,
     }
 }
 
@@ -341,5 +345,6 @@ fn refused(id: &SourceProductId, what: &str, status: u16, class: ErrorClass) -> 
         message: format!("asking Yahoo! Auctions for `{id}`: {what}").into(),
         missing: Vec::new(),
         body: None,
+        away_for: None,
     }
 }

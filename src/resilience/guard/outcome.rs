@@ -18,6 +18,7 @@ pub(super) enum Outcome<'a> {
     Failed {
         class: ErrorClass,
         unavailable: bool,
+        away_for: Option<Duration>,
         error: &'a dyn Display,
     },
     TimedOut,
@@ -30,8 +31,13 @@ pub(super) enum Outcome<'a> {
 /// What an outcome says of the service.
 enum Verdict {
     Well,
-    Failure { at_once: bool },
-    RateLimited { retry_after: Option<Duration> },
+    Failure {
+        at_once: bool,
+        away_for: Option<Duration>,
+    },
+    RateLimited {
+        retry_after: Option<Duration>,
+    },
     Nothing,
     Cancelled,
 }
@@ -50,11 +56,15 @@ impl Core {
             (true, true) => self.record_probe(&mut state, now, &verdict),
             (false, true) => self.record_call(&mut state, now, sent, &verdict),
             // A straggler of an older epoch: only a server's word to wait is heard.
-            (_, false) => {
-                if let Verdict::RateLimited { retry_after } = verdict {
+            (_, false) => match verdict {
+                Verdict::RateLimited { retry_after } => {
                     state.pace.slow_down(now, sent, retry_after);
                 }
-            }
+                Verdict::Failure {
+                    away_for: Some(told), ..
+                } => state.pace.wait(now, told),
+                _ => {}
+            },
         }
         state.line.wake_head();
     }
@@ -65,10 +75,13 @@ impl Core {
                 self.breaker.succeeded();
                 state.pace.went_well();
             }
-            Verdict::Failure { at_once } => {
+            Verdict::Failure { at_once, away_for } => {
                 let at_once = at_once && self.policy.trip.at_once_when_unavailable;
                 if self.breaker.failed(at_once) {
-                    self.trip(state, now, None);
+                    self.trip(state, now, away_for);
+                } else if let Some(told) = away_for {
+                    state.pace.wait(now, told);
+                    self.keep(state, now);
                 }
             }
             Verdict::RateLimited { retry_after } => {
@@ -104,7 +117,8 @@ impl Core {
                 }
                 state.line.wake_all();
             }
-            Verdict::Failure { .. } | Verdict::Nothing => self.trip(state, now, None),
+            Verdict::Failure { away_for, .. } => self.trip(state, now, away_for),
+            Verdict::Nothing => self.trip(state, now, None),
             Verdict::RateLimited { retry_after } => self.trip(state, now, retry_after),
             Verdict::Cancelled => state.gate.probe_returned(),
         }
@@ -183,14 +197,21 @@ impl Core {
 fn verdict(outcome: &Outcome<'_>) -> Verdict {
     match outcome {
         Outcome::Ok => Verdict::Well,
-        Outcome::TimedOut | Outcome::Panicked { .. } => Verdict::Failure { at_once: false },
+        Outcome::TimedOut | Outcome::Panicked { .. } => Verdict::Failure {
+            at_once: false,
+            away_for: None,
+        },
         Outcome::Cancelled => Verdict::Cancelled,
         Outcome::Failed {
-            class, unavailable, ..
+            class,
+            unavailable,
+            away_for,
+            ..
         } => match *class {
             ErrorClass::NotFound | ErrorClass::Rejected | ErrorClass::Unauthorized => Verdict::Well,
             ErrorClass::Transient | ErrorClass::Blocked => Verdict::Failure {
                 at_once: *unavailable,
+                away_for: *away_for,
             },
             ErrorClass::RateLimited { retry_after } => Verdict::RateLimited { retry_after },
             ErrorClass::Protocol => Verdict::Nothing,

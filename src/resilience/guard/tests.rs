@@ -430,6 +430,57 @@ async fn a_503_opens_it_at_once_where_configured() {
     assert!(ok(&patient).await.is_ok());
 }
 
+/// A 503 with `Retry-After`.
+#[derive(Debug)]
+struct Away(Duration);
+
+impl Display for Away {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it is away")
+    }
+}
+impl Classified for Away {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Transient
+    }
+    fn away_for(&self) -> Option<Duration> {
+        Some(self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_before_a_503_said_and_no_word_counts_for_more_than_the_longest_wait() {
+    let guard = guard(policy());
+    let away = |told| guard.call(Priority::Normal, move || async move { Err::<(), _>(Away(told)) });
+    let begun = Instant::now();
+    away(secs(7)).await.unwrap_err();
+    assert!(ok(&guard).await.is_ok());
+    assert!(
+        (secs(7)..secs(8)).contains(&begun.elapsed()),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(guard.status().rate_per_second, 100.0, "the rate stands");
+
+    let until = loop {
+        match away(secs(100)).await.unwrap_err() {
+            CallError::Shut { until } => break until,
+            _ => assert!(guard.status().trips <= 1),
+        }
+    };
+    assert!(
+        until - Instant::now() > secs(90),
+        "the fifth trips it for as long as it said"
+    );
+
+    let clock = clock();
+    let patient = Guard::new("ebay", policy(), clock.clone(), None).unwrap();
+    let endless = || async { Err::<(), _>(Away(secs(1_000_000))) };
+    patient.call(Priority::Normal, endless).await.unwrap_err();
+    let longest = clock.now() + policy().slow_down.wait_max;
+    assert_eq!(patient.status().told_to_wait_until, Some(longest));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_straggler_of_the_outage_neither_opens_the_gate_nor_doubles_the_wait() {
     let guard = guard(policy());

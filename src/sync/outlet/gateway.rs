@@ -93,6 +93,7 @@ fn from_send(error: SendError) -> Written {
             message: format!("the destination's gateway: {error}").into(),
             missing: Vec::new(),
             body: None,
+            away_for: None,
         }),
     }
 }

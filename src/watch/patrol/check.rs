@@ -80,6 +80,7 @@ fn gateway_lost(error: SendError) -> PlatformError {
         message: format!("the gateway did not answer: {error}").into(),
         missing: Vec::new(),
         body: None,
+        away_for: None,
     }
 }
 
@@ -166,5 +167,6 @@ fn other_item(asked: &SourceProductId, got: &SourceProductId) -> PlatformError {
         message: format!("asked for item `{asked}`, the answer is about `{got}`").into(),
         missing: Vec::new(),
         body: None,
+        away_for: None,
     }
 }

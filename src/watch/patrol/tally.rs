@@ -96,6 +96,7 @@ mod tests {
             message: "the page lacks what is needed".into(),
             missing: missing.iter().map(|m| Box::from(*m)).collect(),
             body: None,
+            away_for: None,
         }
     }
 

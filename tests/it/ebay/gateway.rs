@@ -33,6 +33,7 @@ fn error(class: ErrorClass, code: &str) -> PlatformError {
         message: "told so".into(),
         missing: Vec::new(),
         body: None,
+        away_for: None,
     }
 }
 

@@ -216,6 +216,7 @@ fn error(class: ErrorClass) -> PlatformError {
         message: "scripted by the test".into(),
         missing: Vec::new(),
         body: None,
+        away_for: None,
     }
 }
 

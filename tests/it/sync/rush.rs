@@ -55,6 +55,7 @@ impl Shop {
             message: "too many requests".into(),
             missing: Vec::new(),
             body: None,
+            away_for: None,
         })
     }
 }

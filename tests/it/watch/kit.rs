@@ -262,6 +262,7 @@ fn error(class: ErrorClass, code: &str, missing: &[&str]) -> PlatformError {
         message: format!("the page is no good: {code}").into(),
         missing: missing.iter().map(|m| Box::from(*m)).collect(),
         body: None,
+        away_for: None,
     }
 }
 
