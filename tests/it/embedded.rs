@@ -582,7 +582,7 @@ async fn what_was_acknowledged_survives_a_server_that_is_killed_again_and_again(
     };
     tokio::select! {
         () = embedded.keep_running(&life) => panic!("the keeper gave up"),
-        () = writing => unreachable!(),
+        () = writing => panic!("the writer gave up"),
         done = tokio::time::timeout(Duration::from_secs(180), killing) => done.unwrap(),
     }
     let all = written.into_inner();

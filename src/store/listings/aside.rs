@@ -146,15 +146,7 @@ pub async fn release(
     .bind::<Text, _>(by)
     .execute(conn)
     .await?;
-    diesel::sql_query(
-        "UPDATE holds SET status = 'accepted', decided_at = now(), decided_by = $2, note = $3 \
-         WHERE listing_id = $1 AND status = 'open'",
-    )
-    .bind::<BigInt, _>(id.0)
-    .bind::<Text, _>(by)
-    .bind::<Nullable<Text>, _>(note)
-    .execute(conn)
-    .await?;
+    decide(conn, id, "accepted", by, note).await?;
     enqueue_behind(conn, &[id]).await?;
     Ok(())
 }
@@ -170,19 +162,29 @@ pub async fn reject_hold(
     by: &str,
     note: Option<&str>,
 ) -> Result<(), StoreError> {
-    let decided = diesel::sql_query(
-        "UPDATE holds SET status = 'rejected', decided_at = now(), decided_by = $2, note = $3 \
-         WHERE listing_id = $1 AND status = 'open'",
-    )
-    .bind::<BigInt, _>(id.0)
-    .bind::<Text, _>(by)
-    .bind::<Nullable<Text>, _>(note)
-    .execute(conn)
-    .await?;
-    if decided == 0 {
+    if decide(conn, id, "rejected", by, note).await? == 0 {
         return Err(StoreError::conflict(format!(
             "nothing of listing `{id}` waits for a person"
         )));
     }
     Ok(())
+}
+
+/// Writes down what a person decided of a listing's open hold; answers how many there were.
+async fn decide(
+    conn: &mut AsyncPgConnection,
+    id: ListingId,
+    status: &str,
+    by: &str,
+    note: Option<&str>,
+) -> Result<usize, StoreError> {
+    let decided = diesel::sql_query(
+        "UPDATE holds SET status = $2, decided_at = now(), decided_by = $3, note = $4 \
+         WHERE listing_id = $1 AND status = 'open'",
+    )
+    .bind::<BigInt, _>(id.0)
+    .bind::<Text, _>(status)
+    .bind::<Text, _>(by)
+    .bind::<Nullable<Text>, _>(note);
+    Ok(decided.execute(conn).await?)
 }

@@ -3,6 +3,7 @@
 use super::kit::{Market, Page, SOURCE, Shop, ended, page, state};
 use crate::support::wait::until;
 use chrono::TimeDelta;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 use zaikoban::domain::{HoldReason, UrlStatus, Version, WatchId};
@@ -195,12 +196,18 @@ async fn while_the_ledger_cannot_commit_nothing_new_is_asked() {
         .unwrap()
         .unwrap();
     // What was under way may still be asked; beyond that nothing is.
-    let asked = until("the patrol is still", || async {
-        let one = market.asked();
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        (market.asked() == one).then_some(one - before)
+    let (asked, looks_alike) = (Cell::new(before), Cell::new(0));
+    until("the patrol is still", || async {
+        let now = market.asked();
+        looks_alike.set(if asked.replace(now) == now {
+            looks_alike.get() + 1
+        } else {
+            0
+        });
+        (looks_alike.get() == 20).then_some(())
     })
     .await;
+    let asked = asked.get() - before;
     assert!(asked <= 128, "{asked} pages were read that could not be recorded");
     let back = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", shop.t.name());
     diesel_async::SimpleAsyncConnection::batch_execute(&mut admin, &back)
