@@ -8,6 +8,7 @@ mod config;
 mod daemon;
 mod demo;
 mod extract;
+mod manual;
 mod output;
 mod remote;
 mod simulate;
@@ -34,6 +35,8 @@ fn run(arguments: Arguments) -> Exit {
         Command::Demo(demo) => demo::run(&demo, global.json),
         Command::Simulate(simulate) => simulate::run(&simulate),
         Command::Extract(extract) => extract::run(&extract, global.json),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { folder } => manual::pages(&folder, global.json),
         Command::Config(order) => config::run(&global, &order),
         Command::Migrate(migrate) => config::migrate(&global, &migrate),
         remote => remote::run(&global, remote),

@@ -5,8 +5,10 @@
 //! daemon starts, [`Ops::status`] answers what it waits for, and everything else says that it is not ready.
 
 mod error;
+mod errors;
 mod holds;
 mod import;
+mod importing;
 mod listings;
 mod platforms;
 mod products;
@@ -14,6 +16,7 @@ mod queue;
 mod status;
 
 pub use error::{InputProblem, OpsError};
+pub use errors::{ErrorsAsked, ErrorsResolution};
 pub use holds::{HoldEdit, HoldsDecision};
 pub use listings::{LinkOrder, ListingFilter, ListingsSwitch};
 pub use products::{NewProductOrder, ProductFilter};
@@ -49,6 +52,8 @@ struct Inner {
     tree: OnceLock<Tree>,
     /// Held while a platform or everything is paused or resumed, so that table and guards end up saying the same.
     switching: tokio::sync::Mutex<()>,
+    /// Where lists are imported.
+    desk: importing::Desk,
 }
 
 /// What a started daemon consists of.
@@ -140,6 +145,7 @@ impl Ops {
             parts: OnceLock::new(),
             tree: OnceLock::new(),
             switching: tokio::sync::Mutex::default(),
+            desk: importing::Desk::default(),
         }))
     }
 

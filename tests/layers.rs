@@ -137,6 +137,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("reqwest", &["http", "control"]),
     ("actix_web", &["api", "web", "control", "simulator"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("select", &["platform"]),
     ("html5ever", &["platform"]),
     ("governor", &["resilience"]),

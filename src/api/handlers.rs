@@ -8,6 +8,10 @@ use crate::ops::{self, OpsError};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
+use std::time::Duration;
+
+/// The longest time that delays are told over: a month.
+const LONGEST_WINDOW_S: i64 = 31 * 86_400;
 
 /// Which rows are meant.
 #[derive(Debug, Deserialize)]
@@ -42,6 +46,9 @@ impl Shape for ops::ListingsSwitch {
 impl Shape for ops::HoldsDecision {
     const EXAMPLE: &'static str = r#"{"ids": [1, 2], "note": "why"}, the last being optional"#;
 }
+impl Shape for ops::ErrorsResolution {
+    const EXAMPLE: &'static str = r#"{"ids": [1, 2], "note": "what was done"}, the last being optional"#;
+}
 impl Shape for ops::HoldEdit {
     const EXAMPLE: &'static str =
         r#"{"id": 1, "stock": 3, "price": "4980", "note": "why"}, with a stock or a price"#;
@@ -60,6 +67,17 @@ pub(super) async fn status(state: Data<State>) -> Answer {
 
 pub(super) async fn tree(state: Data<State>) -> Answer {
     data(state.ops.tree().map_err(ApiError)?)
+}
+
+pub(super) async fn delay(state: Data<State>, mut query: Query) -> Answer {
+    let window_s = query.number("window_s", 1, LONGEST_WINDOW_S).unwrap_or(3_600);
+    query.end()?;
+    let window = Duration::from_secs(window_s.unsigned_abs());
+    data(
+        state
+            .ask(move |ops| async move { ops.delay(window).await })
+            .await?,
+    )
 }
 
 pub(super) async fn syncs(state: Data<State>, mut query: Query) -> Answer {
@@ -100,12 +118,21 @@ pub(super) async fn add_product(
     )
 }
 
-pub(super) async fn import(state: Data<State>, caller: Caller, body: Csv) -> Answer {
-    data(
-        state
-            .ask(move |ops| async move { ops.import(body.0, &caller.0).await })
-            .await?,
-    )
+pub(super) async fn import(state: Data<State>, caller: Caller, mut query: Query, body: Csv) -> Answer {
+    let only_tried = query.flag("dry_run");
+    query.end()?;
+    let imported = state.ask(move |ops| async move {
+        if only_tried {
+            ops.try_import(body.0).await
+        } else {
+            ops.import(body.0, &caller.0).await
+        }
+    });
+    data(imported.await?)
+}
+
+pub(super) async fn import_progress(state: Data<State>) -> Answer {
+    data(state.ops.import_progress())
 }
 
 pub(super) async fn act_on_products(
@@ -284,10 +311,33 @@ pub(super) async fn job(state: Data<State>, id: Path<i64>) -> Answer {
 
 pub(super) async fn errors(state: Data<State>, mut query: Query) -> Answer {
     let page = query.page();
+    let asked = ops::ErrorsAsked {
+        all: query.flag("all"),
+        severity: query.text("severity"),
+        product_id: query.number("product_id", 1, i64::MAX),
+    };
+    query.also(asked.problems());
     query.end()?;
     data(
         state
-            .ask(move |ops| async move { ops.errors(page).await })
+            .ask(move |ops| async move { ops.errors(page, asked).await })
+            .await?,
+    )
+}
+
+pub(super) async fn error(state: Data<State>, id: Path<i64>) -> Answer {
+    data(state.ask(move |ops| async move { ops.error(*id).await }).await?)
+}
+
+pub(super) async fn resolve_errors(
+    state: Data<State>,
+    caller: Caller,
+    body: Given<ops::ErrorsResolution>,
+) -> Answer {
+    let order = body.0;
+    data(
+        state
+            .ask(move |ops| async move { ops.resolve_errors(order, &caller.0).await })
             .await?,
     )
 }

@@ -62,6 +62,20 @@ impl Query {
         number
     }
 
+    /// `true` or `false`; false when it is not there.
+    pub(super) fn flag(&mut self, name: &'static str) -> bool {
+        let text = self.text(name);
+        match text.as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => {
+                self.problems
+                    .push(InputProblem::new(name, "true or false", other));
+                false
+            }
+        }
+    }
+
     /// Which rows of a list.
     pub(super) fn page(&mut self) -> Page {
         let limit = self.number("limit", 1, 1000).and_then(|n| u16::try_from(n).ok());

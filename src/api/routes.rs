@@ -21,10 +21,12 @@ pub fn configure(config: &mut ServiceConfig) {
             web::scope("/v1")
                 .route("/status", web::get().to(of::status))
                 .route("/tree", web::get().to(of::tree))
+                .route("/delay", web::get().to(of::delay))
                 .route("/syncs", web::get().to(of::syncs))
                 .route("/products", web::get().to(of::products))
                 .route("/products", web::post().to(of::add_product))
                 .route("/products/import", web::post().to(of::import))
+                .route("/products/import", web::get().to(of::import_progress))
                 .route(
                     "/products/{verb:pause|resume|check|remove}",
                     web::post().to(of::act_on_products),
@@ -52,6 +54,8 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route("/queue/{verb:retry|discard}", web::post().to(of::mend_jobs))
                 .route("/queue/{id}", web::get().to(of::job))
                 .route("/errors", web::get().to(of::errors))
+                .route("/errors/resolve", web::post().to(of::resolve_errors))
+                .route("/errors/{id}", web::get().to(of::error))
                 .route("/{verb:stop-all|resume-all}", web::post().to(of::stop_all))
                 .route("/fault", web::post().to(of::fault)),
         )

@@ -52,11 +52,11 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  zaikoban run --config /etc/zaikoban/zaikoban.toml")]
     Run(RunArgs),
     /// Show the daemon's state: database, platforms, counts, what needs a person
-    #[command(after_help = "Example:\n  zaikoban status\n  zaikoban status --json")]
-    Status,
+    #[command(after_help = "Example:\n  zaikoban status\n  zaikoban status --watch")]
+    Status(WatchArgs),
     /// Show the live supervision tree: state, restarts, last exit, mailbox, uptime
-    #[command(after_help = "Example:\n  zaikoban tree")]
-    Tree,
+    #[command(after_help = "Example:\n  zaikoban tree\n  zaikoban tree --watch 5")]
+    Tree(WatchArgs),
     /// Register, list, pause and check products
     #[command(subcommand)]
     Products(Products),
@@ -72,9 +72,16 @@ pub(crate) enum Command {
     /// Show and mend the work that waits
     #[command(subcommand)]
     Queue(Queue),
-    /// Show what zaikoban recorded as going wrong, one trouble a line
-    #[command(after_help = "Example:\n  zaikoban errors --limit 20")]
-    Errors(PageArgs),
+    /// Show what zaikoban recorded as going wrong, and say what was done about it
+    #[command(subcommand)]
+    Errors(Errors),
+    /// Show how long it takes from a page being read to its listing being accepted: p50, p95, p99
+    #[command(after_help = "Example:\n  zaikoban delay --window 24h")]
+    Delay {
+        /// Over how long, for example 30m or 24h
+        #[arg(long, default_value = "1h", value_parser = parse_time)]
+        window: std::time::Duration,
+    },
     /// Emergency stop: send nothing to any destination (watching goes on)
     #[command(
         after_help = "Requests that are on their way already end by themselves. The stop is kept over a restart.\n\nExample:\n  zaikoban stop-all"
@@ -97,6 +104,20 @@ pub(crate) enum Command {
     /// Start simulator, database and daemon together and show the chain at work
     #[command(after_help = "Example:\n  zaikoban demo --for 60s")]
     Demo(DemoArgs),
+    /// Print a script that completes commands in a shell
+    #[command(
+        after_help = "Example:\n  zaikoban completions bash\n\nbash looks for what this prints in /etc/bash_completion.d/zaikoban."
+    )]
+    Completions {
+        #[arg(value_parser = clap::value_parser!(clap_complete::Shell))]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual's pages, one for each command
+    #[command(after_help = "Example:\n  zaikoban man /usr/local/share/man/man1")]
+    Man {
+        /// The folder, made when it is not there
+        folder: PathBuf,
+    },
     /// Print what zaikoban reads from a saved page (exit 3: the page cannot be read)
     #[command(
         after_help = "Example:\n  zaikoban extract page.html --url https://auctions.yahoo.co.jp/jp/auction/s1238539612"
@@ -119,6 +140,14 @@ pub(crate) struct RunArgs {
     /// Write the log as one JSON object a line
     #[arg(long)]
     pub(crate) log_json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Show it again and again, every so many seconds [2], until Ctrl-C; with --json one object a line
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+          value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) watch: Option<u64>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -153,11 +182,14 @@ pub(crate) enum Products {
     /// Register many from a CSV file (columns: `source_url`, `title`, `cost_rule`, `value_at_risk`,
     /// `destination`, `sku`, `auto_sync`); all problems are named by line, and nothing is changed when there are any
     #[command(
-        after_help = "Example:\n  zaikoban products import list.csv\n\nA list:\n  source_url,sku,auto_sync\n  https://auctions.yahoo.co.jp/jp/auction/s1238539612,MY-SKU,false"
+        after_help = "Example:\n  zaikoban products import list.csv --dry-run\n  zaikoban products import list.csv\n\nA list:\n  source_url,sku,auto_sync\n  https://auctions.yahoo.co.jp/jp/auction/s1238539612,MY-SKU,false"
     )]
     Import {
-        /// The file; `-` is standard input
+        /// The file, in UTF-8 or CP932; `-` is standard input
         file: PathBuf,
+        /// Only say what would be done; offers are not read
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List products
     #[command(
@@ -318,6 +350,37 @@ pub(crate) enum Holds {
         #[arg(long)]
         price: Option<String>,
         /// Why; kept with the decision
+        #[arg(long)]
+        note: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Errors {
+    /// List troubles, each once with its count
+    #[command(after_help = "Example:\n  zaikoban errors list --severity critical")]
+    List {
+        #[command(flatten)]
+        page: PageArgs,
+        /// Those that were resolved, too
+        #[arg(long)]
+        all: bool,
+        /// Only these: low, medium, high, critical
+        #[arg(long)]
+        severity: Option<String>,
+        /// Only of this product
+        #[arg(long)]
+        product: Option<i64>,
+    },
+    /// Show one trouble with all that was kept of it
+    #[command(after_help = "Example:\n  zaikoban errors show 7")]
+    Show { id: i64 },
+    /// Mark troubles as dealt with; the same trouble afterwards is a new one
+    #[command(after_help = "Example:\n  zaikoban errors resolve 7 8 --note signed-in-again")]
+    Resolve {
+        #[arg(required = true)]
+        ids: Vec<i64>,
+        /// What was done; kept with the error
         #[arg(long)]
         note: Option<String>,
     },

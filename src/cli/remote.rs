@@ -4,11 +4,13 @@
 //! real types: [`tables`], [`tree`], [`cards`] for what was asked for, [`said`] for what was done.
 
 mod cards;
+mod importing;
 mod orders;
 mod said;
 mod status;
 mod tables;
 mod tree;
+mod watching;
 
 pub use tables::listed;
 
@@ -18,6 +20,7 @@ use crate::control::client::{Client, ControlError};
 use said::Told;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How an answer is shown without `--json`.
 enum Show {
@@ -33,10 +36,15 @@ enum Show {
 enum Ask {
     Get(String),
     Post(String, Value),
-    Upload(String, PathBuf),
+    /// A list, with word of how far it is.
+    Import(String, PathBuf),
 }
 
 pub(super) fn run(global: &Global, command: Command) -> Exit {
+    let every = match &command {
+        Command::Status(args) | Command::Tree(args) => args.watch.map(Duration::from_secs),
+        _ => None,
+    };
     let (ask, show) = orders::order(command);
     let socket = match super::config::socket(global) {
         Ok(socket) => socket,
@@ -49,9 +57,12 @@ pub(super) fn run(global: &Global, command: Command) -> Exit {
             return Exit::Failed;
         }
     };
+    if let (Some(every), Ask::Get(path), Show::Text(text)) = (every, &ask, &show) {
+        return runtime.block_on(watching::shown(&socket, path, *text, every, global.json));
+    }
     let answer = runtime.block_on(async {
         let client = Client::new(&socket)?;
-        perform(&client, ask).await
+        perform(&client, ask, global.json).await
     });
     match answer {
         Ok(value) => present(&value, &show, global.json),
@@ -75,13 +86,14 @@ impl From<ControlError> for Trouble {
     }
 }
 
-async fn perform(client: &Client, ask: Ask) -> Result<Value, Trouble> {
+async fn perform(client: &Client, ask: Ask, quiet: bool) -> Result<Value, Trouble> {
     match ask {
         Ask::Get(path) => Ok(client.get(&path).await?),
         Ask::Post(path, body) => Ok(client.post(&path, &body).await?),
-        Ask::Upload(path, file) => {
+        Ask::Import(path, file) => {
             let body = read(&file).map_err(|e| Trouble::File(file, e))?;
-            Ok(client.post_text(&path, "text/csv", body).await?)
+            let imported = client.post_text(&path, "text/csv", body);
+            Ok(importing::shown(client, imported, quiet).await?)
         }
     }
 }

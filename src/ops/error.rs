@@ -151,6 +151,7 @@ impl OpsError {
                 Thing::Listing => "`zaikoban listings list` shows what there is",
                 Thing::Hold => "`zaikoban holds list` shows what waits",
                 Thing::Job => "`zaikoban queue list` shows what there is",
+                Thing::Error => "`zaikoban errors list --all` shows what there is",
             }),
         }
     }

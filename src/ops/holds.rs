@@ -200,7 +200,7 @@ fn edited(order: &HoldEdit, currency: Currency) -> Result<(Option<Quantity>, Opt
     Ok((stock.ok().flatten(), price.ok().flatten()))
 }
 
-fn note_problem(note: Option<&str>) -> Option<InputProblem> {
+pub(super) fn note_problem(note: Option<&str>) -> Option<InputProblem> {
     text_problem("note", note?, 1_000)
 }
 

@@ -1,6 +1,6 @@
 //! A product list as CSV, read whole before anything is written; all problems are named by line and column.
 //!
-//! UTF-8, with or without a BOM; the first line names the columns. `source_url` is needed, the rest may be left out. A
+//! UTF-8, with or without a BOM, or CP932; the first line names the columns. `source_url` is needed, the rest may be left out. A
 //! `sku` links a listing to the product: it is read at its destination first, and its auto-sync stays off unless the
 //! row says `auto_sync` = `true`.
 
@@ -8,6 +8,8 @@ use super::listings::sku_problem;
 use super::products::{TITLE_CHARACTERS, source_of};
 use super::{InputProblem, text_problem};
 use crate::domain::{CostRule, DestinationPlatform, SourcePlatform, SourceProductId};
+use encoding_rs::SHIFT_JIS;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Every column that is understood.
@@ -85,17 +87,11 @@ impl From<Vec<InputProblem>> for BadFile {
 /// # Errors
 /// Every problem.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<ImportRow>, BadFile> {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    if let Err(error) = std::str::from_utf8(body) {
-        let before = body.get(..error.valid_up_to()).unwrap_or_default();
-        let line = before.iter().filter(|b| **b == b'\n').count().saturating_add(1);
-        let problem = InputProblem::new(format!("line {line}"), "UTF-8 text", "other bytes");
-        return Err(vec![problem.hint("convert it first: `iconv -f CP932 -t UTF-8 FILE`")].into());
-    }
+    let body = decoded(body)?;
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .flexible(true)
-        .from_reader(body);
+        .from_reader(body.as_bytes());
     let columns = header(&mut reader)?;
     let mut rows = Vec::new();
     let mut bad = BadFile::default();
@@ -127,6 +123,23 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<ImportRow>, BadFile> {
         bad.push(InputProblem::new("line 2", "at least one product", "nothing"));
     }
     if bad.count == 0 { Ok(rows) } else { Err(bad) }
+}
+
+/// The text of a file: UTF-8, or else CP932, which Excel writes in Japan. No CP932 text of more than a few signs happens
+/// to be UTF-8 as well.
+fn decoded(body: &[u8]) -> Result<Cow<'_, str>, BadFile> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let error = match std::str::from_utf8(body) {
+        Ok(text) => return Ok(text.into()),
+        Err(error) => error,
+    };
+    if let Some(text) = SHIFT_JIS.decode_without_bom_handling_and_without_replacement(body) {
+        return Ok(text);
+    }
+    let before = body.get(..error.valid_up_to()).unwrap_or_default();
+    let line = before.iter().filter(|b| **b == b'\n').count().saturating_add(1);
+    let problem = InputProblem::new(format!("line {line}"), "text in UTF-8 or CP932", "other bytes");
+    Err(vec![problem.hint("save the list as \"CSV UTF-8\" and import it again")].into())
 }
 
 /// On which line an item or an offer stood first.
@@ -306,7 +319,11 @@ mod tests {
     }
 
     fn places(text: &str) -> Vec<String> {
-        let bad = parse(text.as_bytes()).unwrap_err();
+        places_of(text.as_bytes())
+    }
+
+    fn places_of(body: &[u8]) -> Vec<String> {
+        let bad = parse(body).unwrap_err();
         bad.shown.into_iter().map(|p| p.place).collect()
     }
 
@@ -346,9 +363,17 @@ mod tests {
     #[test]
     fn wrong_columns_and_wrong_bytes_are_refused_whole() {
         assert_eq!(parse(b"url,title\nx,y\n").unwrap_err().count, 2);
-        assert!(parse(b"source_url,title\n\x83\x65\x83\x58\x83\x67,x\n").is_err());
+        assert_eq!(places_of(b"source_url,title\nx,ok\n\xff\xfe,x\n"), ["line 3"]);
         assert!(parse(b"").is_err());
         assert!(parse(b"source_url\n").is_err());
+    }
+
+    #[test]
+    fn what_excel_writes_in_japan_is_read() {
+        let text = format!("source_url,title\n{URL},表示ソ①㈱髙\n");
+        let (cp932, _, lost) = SHIFT_JIS.encode(&text);
+        assert!(!lost);
+        assert_eq!(parse(&cp932).unwrap()[0].title, "表示ソ①㈱髙");
     }
 
     #[test]

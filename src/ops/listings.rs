@@ -1,6 +1,7 @@
 //! Offers at the destinations: link, look at, plan, push, explain, switch.
 
 use super::import::ImportRow;
+use super::importing::Progress;
 use super::{InputProblem, Ops, OpsError, Page, Rows, word_problem};
 use crate::domain::{DestinationPlatform, ListingId, ProductId};
 use crate::store::listings::{self, Filter, Listing};
@@ -234,6 +235,7 @@ impl Ops {
         &self,
         rows: &[ImportRow],
         added: &[Added],
+        progress: &Progress,
     ) -> Result<(usize, Vec<Value>), OpsError> {
         let mut pairs = Vec::new();
         for (row, added) in rows.iter().zip(added) {
@@ -252,6 +254,7 @@ impl Ops {
                         listing.auto_sync,
                     )
                     .await;
+                progress.offer_read();
                 (line, listing.sku, linked)
             })
             .buffered(LINKED_AT_ONCE)

@@ -1,6 +1,5 @@
 //! Products: register, look at, switch.
 
-use super::import::{self, ImportRow};
 use super::{InputProblem, Ops, OpsError, Page, Rows, text_problem, unsent, word_problem};
 use crate::domain::{CostRule, ProductId, SourcePlatform, SourceProductId, UnknownName, WatchId};
 use crate::platform::yahoo;
@@ -11,8 +10,6 @@ use futures_util::FutureExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Rows that one statement of an import inserts.
-const CHUNK: usize = 2_000;
 /// What the tables hold.
 pub(super) const TITLE_CHARACTERS: usize = 500;
 
@@ -152,7 +149,7 @@ impl Ops {
             cost_rule,
             value_at_risk_jpy_per_hour: value_at_risk,
         };
-        match self.insert(vec![new]).await?.first() {
+        match self.insert(vec![new], None).await?.first() {
             Some(Added::New { watch_id, product_id }) => {
                 self.refresh(vec![*watch_id]).await?;
                 tracing::info!(product.id = %product_id, by, "Product `{product_id}` was registered");
@@ -166,89 +163,6 @@ impl Ops {
             }),
             None => Err(OpsError::conflict("the product was not inserted")),
         }
-    }
-
-    /// Registers a list; nothing is changed when a line has a problem. Items that are watched already are counted and
-    /// left alone; listings to link are read one by one, and those that fail are told at the end.
-    ///
-    /// # Errors
-    /// [`OpsError::Invalid`] with every problem by line and column.
-    pub async fn import(&self, body: bytes::Bytes, by: &str) -> Result<Value, OpsError> {
-        let rows = tokio::task::spawn_blocking(move || import::parse(&body)).await;
-        let rows = match rows {
-            Ok(Ok(rows)) => rows,
-            Ok(Err(bad)) => {
-                return Err(OpsError::Invalid {
-                    more: bad.count.saturating_sub(bad.shown.len()),
-                    problems: bad.shown,
-                });
-            }
-            Err(panicked) => {
-                return Err(OpsError::NotReady {
-                    what: "the import",
-                    why: panicked.to_string(),
-                });
-            }
-        };
-        OpsError::unless_none(self.disabled(&rows))?;
-        let new = rows.iter().map(as_watch).collect();
-        let added = self.insert(new).await?;
-        let fresh: Vec<WatchId> = added
-            .iter()
-            .filter_map(|a| match a {
-                Added::New { watch_id, .. } => Some(*watch_id),
-                Added::Duplicate { .. } => None,
-            })
-            .collect();
-        // Watched at once: reading the listings takes as long as the destination's rate says, an hour for many.
-        for chunk in fresh.chunks(CHUNK) {
-            self.refresh(chunk.to_vec()).await?;
-        }
-        let links = self.link_all(&rows, &added).await?;
-        tracing::info!(
-            by,
-            products = fresh.len(),
-            "A list of {} products was imported",
-            rows.len()
-        );
-        Ok(json!({
-            "rows": rows.len(),
-            "added": fresh.len(),
-            "watched_already": added.len().saturating_sub(fresh.len()),
-            "linked": links.0,
-            "not_linked": links.1,
-        }))
-    }
-
-    /// Adds watches in one transaction.
-    async fn insert(&self, new: Vec<NewWatch>) -> Result<Vec<Added>, OpsError> {
-        let db = &self.parts()?.db;
-        let added = db
-            .transaction(move |conn| {
-                async move {
-                    let mut added = Vec::with_capacity(new.len());
-                    for chunk in new.chunks(CHUNK) {
-                        added.extend(watches::add(conn, chunk).await?);
-                    }
-                    Ok(added)
-                }
-                .boxed()
-            })
-            .await?;
-        Ok(added)
-    }
-
-    /// Lines whose offer is at a destination that does not run here.
-    fn disabled(&self, rows: &[ImportRow]) -> Vec<InputProblem> {
-        let problem = |row: &ImportRow| {
-            let at = row.listing.as_ref()?.destination;
-            let place = format!("line {}, column destination", row.line);
-            self.is_enabled(at, &place).err()
-        };
-        rows.iter()
-            .filter_map(problem)
-            .take(import::MAX_PROBLEMS)
-            .collect()
     }
 
     /// `pause`, `resume`, `check` or `remove` products.
@@ -300,7 +214,7 @@ impl Ops {
     }
 
     /// Makes the roster see what the tables say of these watches now.
-    async fn refresh(&self, watches: Vec<WatchId>) -> Result<(), OpsError> {
+    pub(super) async fn refresh(&self, watches: Vec<WatchId>) -> Result<(), OpsError> {
         let roster = &self.parts()?.roster;
         Ok(roster
             .send(Refresh { watches })
@@ -314,16 +228,4 @@ fn of(watches: &[Owned]) -> Vec<ProductId> {
     let mut products: Vec<ProductId> = watches.iter().map(|w| w.product_id).collect();
     products.dedup();
     products
-}
-
-fn as_watch(row: &ImportRow) -> NewWatch {
-    NewWatch {
-        product_id: None,
-        title: row.title.clone(),
-        source: row.source,
-        source_url: row.source_url.clone(),
-        source_product_id: row.source_product_id.clone(),
-        cost_rule: row.cost_rule,
-        value_at_risk_jpy_per_hour: row.value_at_risk,
-    }
 }

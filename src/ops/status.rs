@@ -5,9 +5,12 @@ use crate::store::platform_state::{self, Scope};
 use crate::store::views;
 use crate::sync::GetStatus;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The delay is told over the last hour.
 const DELAY_WINDOW_S: i64 = 3_600;
+/// How long a syncer is waited for: at three in the morning the rest of the picture is worth more than its answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 impl Ops {
     /// State, platforms, counts, delays, what needs a person. Answers at every moment of the daemon's life.
@@ -26,7 +29,7 @@ impl Ops {
         };
         let mut sync = serde_json::Map::new();
         for (destination, selling) in &parts.destinations {
-            let state = match selling.syncer.send(GetStatus).await {
+            let state = match selling.syncer.send_within(ANSWER_WITHIN, GetStatus).await {
                 Ok(state) => serde_json::to_value(state).unwrap_or_default(),
                 Err(error) => json!({ "why": error.to_string() }),
             };
@@ -59,11 +62,23 @@ impl Ops {
         let board = self.parts()?.database.watch();
         let mut conn = self.conn().await?;
         let counts = views::counts(&mut conn).await?;
-        let delay = views::delays(&mut conn, DELAY_WINDOW_S).await?;
+        let delays = views::delays(&mut conn, DELAY_WINDOW_S).await?;
+        let delay = delays.into_iter().next().unwrap_or_default();
         let stopped = platform_state::is_paused(&mut conn, Scope::Everything).await?;
         Ok(json!({
             "status": *board.borrow(), "counts": counts, "delay_ms_last_hour": delay, "emergency_stop": stopped,
         }))
+    }
+
+    /// How long it took from a page being read to its listing being accepted, over the last `window`.
+    ///
+    /// # Errors
+    /// See [`OpsError`].
+    pub async fn delay(&self, window: Duration) -> Result<Value, OpsError> {
+        let window_s = i64::try_from(window.as_secs()).unwrap_or(i64::MAX);
+        let mut conn = self.conn().await?;
+        let items = views::delays(&mut conn, window_s).await?;
+        Ok(json!({ "window_s": window_s, "items": items }))
     }
 
     /// The live supervision tree.
@@ -85,15 +100,6 @@ impl Ops {
     pub async fn recent_syncs(&self, page: Page) -> Result<Rows, OpsError> {
         let mut conn = self.conn().await?;
         Ok(page.rows(views::pushes(&mut conn, page.window()).await?))
-    }
-
-    /// Unresolved errors.
-    ///
-    /// # Errors
-    /// See [`OpsError`].
-    pub async fn errors(&self, page: Page) -> Result<Rows, OpsError> {
-        let mut conn = self.conn().await?;
-        Ok(page.rows(views::errors(&mut conn, page.window()).await?))
     }
 
     /// Breaks a child on purpose; only builds with failpoints do.

@@ -8,11 +8,8 @@ use super::hot;
 use super::schema::inventory_errors as e;
 use super::text;
 use crate::domain::{Platform, ProductId, UnknownName, names};
-use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Jsonb, Nullable, Text};
-use diesel::{
-    ExpressionMethods as _, QueryDsl as _, Queryable, QueryableByName, Selectable, SelectableHelper as _,
-};
+use diesel::{ExpressionMethods as _, QueryableByName};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -135,79 +132,8 @@ pub struct ErrorFilter {
     pub with_resolved: bool,
     /// Only this bad.
     pub severity: Option<Severity>,
-    /// Only of this kind.
-    pub error_type: Option<ErrorType>,
     /// Only of this product.
     pub product_id: Option<ProductId>,
-}
-
-/// A trouble as a person sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Queryable, Selectable)]
-#[diesel(table_name = e)]
-pub struct ErrorRow {
-    /// The row.
-    pub id: i64,
-    /// Its kind.
-    pub error_type: String,
-    /// Short and stable.
-    pub error_code: Option<String>,
-    /// What happened last.
-    pub error_message: String,
-    /// The product.
-    pub product_id: Option<i64>,
-    /// Its title when it was first seen.
-    pub product_title: Option<String>,
-    /// Its page.
-    pub source_url: Option<String>,
-    /// The platform.
-    pub platform: Option<String>,
-    /// How bad it is.
-    pub severity: String,
-    /// How often it was seen.
-    pub count: i64,
-    /// When first.
-    pub created_at: DateTime<Utc>,
-    /// When last.
-    pub last_seen_at: DateTime<Utc>,
-    /// Everything else.
-    pub details: Option<serde_json::Value>,
-    /// Whether a person has dealt with it.
-    pub resolved: bool,
-    /// Who.
-    pub resolved_by: Option<String>,
-    /// When.
-    pub resolved_at: Option<DateTime<Utc>>,
-    /// How.
-    pub resolution_notes: Option<String>,
-}
-
-/// Up to `limit` troubles below `before` (for the next page: the last id seen), newest first.
-///
-/// # Errors
-/// Those of the database.
-pub async fn list(
-    conn: &mut AsyncPgConnection,
-    filter: &ErrorFilter,
-    before: Option<i64>,
-    limit: i64,
-) -> Result<Vec<ErrorRow>, StoreError> {
-    let mut query = e::table.select(ErrorRow::as_select()).into_boxed();
-    if !filter.with_resolved {
-        query = query.filter(e::resolved.eq(false));
-    }
-    if let Some(severity) = filter.severity {
-        query = query.filter(e::severity.eq(severity.as_str()));
-    }
-    if let Some(kind) = filter.error_type {
-        query = query.filter(e::error_type.eq(kind.as_str()));
-    }
-    if let Some(product) = filter.product_id {
-        query = query.filter(e::product_id.eq(product.0));
-    }
-    if let Some(before) = before {
-        query = query.filter(e::id.lt(before));
-    }
-    Ok(query.order(e::id.desc()).limit(limit).load(conn).await?)
 }
 
 /// Marks open troubles as dealt with; answers those that were open.
@@ -219,7 +145,6 @@ pub async fn resolve(
     ids: &[i64],
     by: &str,
     note: Option<&str>,
-    now: DateTime<Utc>,
 ) -> Result<Vec<i64>, StoreError> {
     let resolved = diesel::update(e::table)
         .filter(e::id.eq_any(ids))
@@ -227,7 +152,7 @@ pub async fn resolve(
         .set((
             e::resolved.eq(true),
             e::resolved_by.eq(by),
-            e::resolved_at.eq(now),
+            e::resolved_at.eq(diesel::dsl::now),
             e::resolution_notes.eq(note),
         ))
         .returning(e::id)

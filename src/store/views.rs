@@ -9,9 +9,10 @@ mod thing;
 pub use thing::{Thing, missing};
 
 use super::StoreError;
+use super::errors::ErrorFilter;
 use diesel::QueryableByName;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Jsonb, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Jsonb, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use serde_json::Value;
 
@@ -55,12 +56,15 @@ SELECT to_jsonb(v) AS view FROM (
     FROM listing_platforms l
 ";
 
+/// Nothing happens to a listing by itself at a deadline, so that its hold shows none.
 const HOLD: &str = "
 SELECT to_jsonb(v) AS view FROM (
     SELECT h.id, h.product_id, h.watch_id, h.listing_id, h.reason, h.detail, h.proposed_stock,
            CASE WHEN h.proposed_price IS NOT NULL THEN jsonb_build_object(
                'amount', trim_scale(h.proposed_price)::text, 'currency', h.currency) END AS proposed_price,
-           h.meanwhile, h.status, h.default_action, h.deadline, h.decided_by, h.decided_at, h.note, h.created_at
+           h.meanwhile, h.status, CASE WHEN h.watch_id IS NOT NULL THEN h.default_action END AS default_action,
+           CASE WHEN h.watch_id IS NOT NULL THEN h.deadline END AS deadline,
+           h.decided_by, h.decided_at, h.note, h.created_at
     FROM holds h
 ";
 
@@ -84,7 +88,8 @@ SELECT to_jsonb(v) AS view FROM (
 const ERROR: &str = "
 SELECT to_jsonb(v) AS view FROM (
     SELECT e.id, e.error_type, e.error_code AS code, e.error_message AS message, e.product_id, e.product_title,
-           e.source_url, e.platform, e.severity, e.count, e.resolved, e.details, e.created_at, e.last_seen_at
+           e.source_url, e.platform, e.severity, e.count, e.resolved, e.details, e.created_at, e.last_seen_at,
+           e.resolved_by, e.resolved_at, e.resolution_notes AS note, e.fingerprint
     FROM inventory_errors e
 ";
 
@@ -238,18 +243,36 @@ pub async fn pushes(conn: &mut AsyncPgConnection, window: Window) -> Result<Vec<
     paged(conn, PUSH, "s.id > $1 ORDER BY s.id LIMIT $2", window).await
 }
 
-/// Unresolved errors, one trouble a row.
+/// Errors in the order of their ids, one trouble a row.
 ///
 /// # Errors
 /// When the database is away or refuses.
-pub async fn errors(conn: &mut AsyncPgConnection, window: Window) -> Result<Vec<Value>, StoreError> {
-    paged(
-        conn,
-        ERROR,
-        "e.id > $1 AND NOT e.resolved ORDER BY e.id LIMIT $2",
-        window,
-    )
-    .await
+pub async fn errors(
+    conn: &mut AsyncPgConnection,
+    window: Window,
+    filter: &ErrorFilter,
+) -> Result<Vec<Value>, StoreError> {
+    let statement = format!(
+        "{ERROR} WHERE e.id > $1 AND ($3 OR NOT e.resolved) AND ($4 IS NULL OR e.severity = $4)
+           AND ($5 IS NULL OR e.product_id = $5) ORDER BY e.id LIMIT $2) v ORDER BY v.id"
+    );
+    let rows = sql_query(statement)
+        .bind::<BigInt, _>(window.after)
+        .bind::<BigInt, _>(window.limit)
+        .bind::<Bool, _>(filter.with_resolved)
+        .bind::<Nullable<Text>, _>(filter.severity.map(|s| s.as_str()))
+        .bind::<Nullable<BigInt>, _>(filter.product_id.map(|id| id.0))
+        .load::<Row>(conn)
+        .await?;
+    Ok(unwrap(rows))
+}
+
+/// One error.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn error(conn: &mut AsyncPgConnection, id: i64) -> Result<Option<Value>, StoreError> {
+    Ok(by_key(conn, ERROR, "e.id = $1", id).await?.into_iter().next())
 }
 
 /// The counts of `status`: products, listings behind, holds, jobs by status, errors by severity.
@@ -280,24 +303,28 @@ pub async fn counts(conn: &mut AsyncPgConnection) -> Result<Value, StoreError> {
     Ok(unwrap(rows).into_iter().next().unwrap_or_default())
 }
 
-/// The delay from page read to the destination's answer, in milliseconds, over accepted pushes sent in the last
-/// `window_s` seconds: count, p50, p95, p99, largest.
+/// The delay from page read to the destination's answer, in milliseconds: count, p50, p95, p99, largest.
+///
+/// Over accepted pushes sent in the last `window_s` seconds; one row for `all`, first, and one for each destination that
+/// had any.
 ///
 /// # Errors
 /// When the database is away or refuses.
-pub async fn delays(conn: &mut AsyncPgConnection, window_s: i64) -> Result<Value, StoreError> {
+pub async fn delays(conn: &mut AsyncPgConnection, window_s: i64) -> Result<Vec<Value>, StoreError> {
     let rows = sql_query(
-        "SELECT jsonb_build_object('count', count(*), 'p50', percentile_cont(0.5) WITHIN GROUP (ORDER BY d),
+        "SELECT jsonb_build_object('destination', COALESCE(platform, 'all'), 'count', count(*),
+                'p50', percentile_cont(0.5) WITHIN GROUP (ORDER BY d),
                 'p95', percentile_cont(0.95) WITHIN GROUP (ORDER BY d),
                 'p99', percentile_cont(0.99) WITHIN GROUP (ORDER BY d), 'max', max(d)) AS view
-         FROM (SELECT (extract(epoch FROM answered_at - fetched_at) * 1000)::float8 AS d FROM sync_log
+         FROM (SELECT platform, (extract(epoch FROM answered_at - fetched_at) * 1000)::float8 AS d FROM sync_log
                WHERE outcome = 'accepted' AND kind <> 'read' AND fetched_at IS NOT NULL
-                 AND sent_at > now() - make_interval(secs => $1)) s",
+                 AND sent_at > now() - make_interval(secs => $1)) s
+         GROUP BY GROUPING SETS ((), (platform)) ORDER BY GROUPING(platform) DESC, platform",
     )
     .bind::<BigInt, _>(window_s)
     .load::<Row>(conn)
     .await?;
-    Ok(unwrap(rows).into_iter().next().unwrap_or_default())
+    Ok(unwrap(rows))
 }
 
 async fn paged(

@@ -6,7 +6,7 @@
 
 mod add;
 
-pub use add::{Added, NewWatch, add};
+pub use add::{Added, NewWatch, add, known};
 
 use super::{StoreError, hot};
 use crate::domain::{

@@ -1,20 +1,24 @@
 //! What each command asks of the daemon.
 
-use super::tables::{ERRORS, HOLDS, LISTINGS, PLAN, PLATFORMS, PRODUCTS, QUEUE};
+use super::tables::{DELAYS, ERRORS, HOLDS, LISTINGS, PLAN, PLATFORMS, PRODUCTS, QUEUE};
 use super::{Ask, Show, cards, said, status, tree};
-use crate::cli::args::{Command, Holds, Listings, PageArgs, Platforms, Products, Queue};
+use crate::cli::args::{Command, Errors, Holds, Listings, PageArgs, Platforms, Products, Queue};
 use crate::cli::output;
 use serde_json::{Value, json};
 
 pub(super) fn order(command: Command) -> (Ask, Show) {
     match command {
-        Command::Tree => (get("/v1/tree"), Show::Text(tree::tree)),
+        Command::Tree(_) => (get("/v1/tree"), Show::Text(tree::tree)),
         Command::Products(order) => products(order),
         Command::Listings(order) => listings(order),
         Command::Holds(order) => holds(order),
         Command::Platforms(order) => platforms(&order),
         Command::Queue(order) => queue(order),
-        Command::Errors(page) => (paged("/v1/errors", &page, &[]), Show::Table(ERRORS)),
+        Command::Errors(order) => errors(order),
+        Command::Delay { window } => (
+            get(&format!("/v1/delay?window_s={}", window.as_secs())),
+            Show::Table(DELAYS),
+        ),
         Command::StopAll => (post("/v1/stop-all", json!({})), Show::Said(said::stopped)),
         Command::ResumeAll => (post("/v1/resume-all", json!({})), Show::Said(said::resumed)),
         #[cfg(feature = "failpoints")]
@@ -23,12 +27,14 @@ pub(super) fn order(command: Command) -> (Ask, Show) {
             Show::Text(output::plain),
         ),
         // The commands that need no daemon were taken out before.
-        Command::Status
+        Command::Status(_)
         | Command::Run(_)
         | Command::Config(_)
         | Command::Migrate(_)
         | Command::Simulate(_)
         | Command::Demo(_)
+        | Command::Completions { .. }
+        | Command::Man { .. }
         | Command::Extract(_) => (get("/v1/status"), Show::Text(status::status)),
     }
 }
@@ -49,10 +55,10 @@ fn products(order: Products) -> (Ask, Show) {
             ),
             Show::Text(output::card),
         ),
-        Products::Import { file } => (
-            Ask::Upload("/v1/products/import".into(), file),
-            Show::Said(said::imported),
-        ),
+        Products::Import { file, dry_run } => {
+            let path = format!("/v1/products/import?dry_run={dry_run}");
+            (Ask::Import(path, file), Show::Said(said::imported))
+        }
         Products::List { page, state, search } => (
             paged(
                 "/v1/products",
@@ -186,6 +192,30 @@ fn queue(order: Queue) -> (Ask, Show) {
         Queue::Discard { ids } => (
             post("/v1/queue/discard", json!({ "ids": ids })),
             Show::Said(said::jobs_discarded),
+        ),
+    }
+}
+
+fn errors(order: Errors) -> (Ask, Show) {
+    match order {
+        Errors::List {
+            page,
+            all,
+            severity,
+            product,
+        } => {
+            let product = product.map(|id| id.to_string());
+            let filters = [
+                ("all", all.then_some("true")),
+                ("severity", severity.as_deref()),
+                ("product_id", product.as_deref()),
+            ];
+            (paged("/v1/errors", &page, &filters), Show::Table(ERRORS))
+        }
+        Errors::Show { id } => (get(&format!("/v1/errors/{id}")), Show::Text(output::card)),
+        Errors::Resolve { ids, note } => (
+            post("/v1/errors/resolve", json!({ "ids": ids, "note": note })),
+            Show::Said(said::errors_resolved),
         ),
     }
 }

@@ -82,6 +82,17 @@ pub(super) fn products_removed(answer: &Value) -> Told {
 
 pub(super) fn imported(answer: &Value) -> Told {
     let n = |key: &str| count(at(answer, key));
+    if answer.get("dry_run").is_some() {
+        let line = format!(
+            "{} lines: {} products would be added, {} are watched already, {} offers would be read and linked; nothing \
+             was changed",
+            n("rows"),
+            n("added"),
+            n("watched_already"),
+            n("offers")
+        );
+        return Told::new().line(line);
+    }
     let line = format!(
         "{} lines: {} products added, {} watched already, {} offers linked",
         n("rows"),
@@ -139,6 +150,12 @@ pub(super) fn holds_decided(answer: &Value) -> Told {
     Told::new()
         .of(&words, at(answer, "decided"))
         .each_left(what, at(answer, "not_decided"))
+}
+
+pub(super) fn errors_resolved(answer: &Value) -> Told {
+    Told::new()
+        .of("resolved: error", at(answer, "resolved"))
+        .of("resolved before: error", at(answer, "unchanged"))
 }
 
 pub(super) fn hold_edited(answer: &Value) -> Told {

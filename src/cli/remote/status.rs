@@ -174,7 +174,10 @@ fn for_a_person(database: &Value, platforms: &[Value]) -> Vec<String> {
     let errors = entries(at(counts, "errors_open")).map(|(severity, n)| format!("{} {severity}", plain(n)));
     let errors: Vec<String> = errors.collect();
     if !errors.is_empty() {
-        todo.push(format!("open errors ({}): `zaikoban errors`", errors.join(", ")));
+        todo.push(format!(
+            "open errors ({}): `zaikoban errors list`",
+            errors.join(", ")
+        ));
     }
     if todo.is_empty() {
         return vec!["nothing waits for a person".to_owned()];
@@ -242,7 +245,7 @@ for a person:
   - ebay is paused: `zaikoban platforms resume ebay`
   - 3 changes wait for a decision: `zaikoban holds list`
   - 1 jobs were given up: `zaikoban queue list --status dead`
-  - open errors (1 critical, 2 medium): `zaikoban errors`";
+  - open errors (1 critical, 2 medium): `zaikoban errors list`";
         assert_eq!(status(&running(database, platforms)), expected);
     }
 

@@ -75,6 +75,14 @@ pub(super) const QUEUE: &[Column] = &[
     times("scheduled_at", "DUE"),
     column("error", "ERROR"),
 ];
+pub(super) const DELAYS: &[Column] = &[
+    column("destination", "AT"),
+    column("count", "PUSHES"),
+    column("p50", "P50 MS"),
+    column("p95", "P95 MS"),
+    column("p99", "P99 MS"),
+    column("max", "LONGEST MS"),
+];
 pub(super) const ERRORS: &[Column] = &[
     column("id", "ID"),
     column("severity", "SEVERITY"),
@@ -122,6 +130,7 @@ pub fn listed() -> Vec<(&'static str, Vec<&'static str>)> {
         ("/v1/platforms", PLATFORMS),
         ("/v1/queue", QUEUE),
         ("/v1/errors", ERRORS),
+        ("/v1/delay", DELAYS),
         ("/v1/syncs", PUSHES),
         ("/v1/products/{id} history", HISTORY),
     ]

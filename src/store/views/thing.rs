@@ -17,6 +17,8 @@ pub enum Thing {
     Hold,
     /// A job of the queue.
     Job,
+    /// A recorded error, resolved or not.
+    Error,
 }
 
 impl fmt::Display for Thing {
@@ -26,6 +28,7 @@ impl fmt::Display for Thing {
             Self::Listing => "listing",
             Self::Hold => "hold",
             Self::Job => "job",
+            Self::Error => "error",
         })
     }
 }
@@ -49,6 +52,7 @@ pub async fn missing(
         Thing::Listing => ("listing_platforms", "id"),
         Thing::Hold => ("holds", "id"),
         Thing::Job => ("processing_queue", "id"),
+        Thing::Error => ("inventory_errors", "id"),
     };
     let rows: Vec<Missing> = diesel::sql_query(format!(
         "SELECT n.id FROM unnest($1::bigint[]) WITH ORDINALITY AS n (id, place) \

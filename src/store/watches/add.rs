@@ -57,6 +57,14 @@ struct Row {
     source_product_id: String,
 }
 
+/// How many of these are watched already.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn known(conn: &mut AsyncPgConnection, watches: &[NewWatch]) -> Result<usize, StoreError> {
+    Ok(find(conn, watches).await?.len())
+}
+
 /// Adds watches and, where they name none, their products; one answer for each, in order.
 ///
 /// Call it inside a transaction, with some thousands at a time.

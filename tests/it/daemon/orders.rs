@@ -32,6 +32,7 @@ async fn orders_are_carried_out_or_refused_whole() {
     jobs_are_shown_and_mended(&mut world, &goods).await;
     a_reset_signs_in_again(&mut world, &goods).await;
     every_column_is_in_the_answers(&mut world, &goods).await;
+    errors_are_shown_and_resolved(&world).await;
     refusals::nothing_is_changed_by_what_is_refused(&world).await;
     products_are_switched_and_removed(&mut world, &goods).await;
     world.finish().await;
@@ -176,8 +177,18 @@ async fn products_are_registered(world: &mut World) {
     );
     assert!(again.contains("hint: `zaikoban products show "), "{again}");
 
-    let said = world.said(&format!("products import {}", good.display())).await;
+    let said = world
+        .said(&format!("products import {} --dry-run", good.display()))
+        .await;
     let n = catalogue.products.len();
+    let tried = format!(
+        "{n} lines: {} products would be added, 1 are watched already, {n} offers",
+        n - 1
+    );
+    assert!(said.starts_with(&tried), "{said}");
+    let listed = world.json("products list").await;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1, "it was only tried");
+    let said = world.said(&format!("products import {}", good.display())).await;
     let expected = format!(
         "{n} lines: {} products added, 1 watched already, {n} offers linked\n",
         n - 1
@@ -548,6 +559,45 @@ async fn every_column_is_in_the_answers(world: &mut World, goods: &Goods) {
         })
         .await;
     world.settle(SETTLE).await;
+}
+
+async fn errors_are_shown_and_resolved(world: &World) {
+    let of = |list: Value| list["items"].as_array().unwrap().clone();
+    let open = of(world.json("errors list --limit 1000").await);
+    let id = open.iter().find(|row| row["code"] == "needs_reauth").unwrap()["id"].clone();
+    let card = world.shown(&format!("errors show {id}")).await;
+    assert!(
+        card.contains("needs_reauth") && card.contains("fingerprint"),
+        "{card}"
+    );
+    let refused = world.refused(&format!("errors resolve {id} 999999")).await;
+    assert!(refused.contains("there is no error `999999`"), "{refused}");
+    let refused = world.refused("errors list --severity awful").await;
+    assert!(
+        refused.contains("severity: expected one of low, medium, high, critical, got `awful`"),
+        "{refused}"
+    );
+
+    let resolve = format!("errors resolve {id} --note signed-in");
+    assert_eq!(world.said(&resolve).await, format!("resolved: error: {id}\n"));
+    assert_eq!(
+        world.said(&resolve).await,
+        format!("resolved before: error: {id}\n")
+    );
+    let left = of(world.json("errors list --limit 1000").await);
+    assert_eq!(left.len() + 1, open.len());
+    assert!(left.iter().all(|row| row["id"] != id));
+    let all = of(world.json("errors list --limit 1000 --all").await);
+    let row = all.iter().find(|row| row["id"] == id).unwrap();
+    assert_eq!(
+        (&row["resolved"], &row["note"]),
+        (&json!(true), &json!("signed-in"))
+    );
+    assert!(row["resolved_by"].as_str().unwrap().starts_with("uid "), "{row}");
+    assert_eq!(
+        world.json("errors list --product 999999").await["items"],
+        json!([])
+    );
 }
 
 async fn products_are_switched_and_removed(world: &mut World, goods: &Goods) {

@@ -190,9 +190,9 @@ fn orders() -> Vec<Case> {
         ),
         raw(
             "/v1/products/import",
-            b"source_url\n\x83\x65\n".to_vec(),
+            b"source_url\n\xff\xfe\n".to_vec(),
             422,
-            &["line 2", "UTF-8 text", "iconv"],
+            &["line 2", "text in UTF-8 or CP932", "CSV UTF-8"],
         ),
         case("/v1/nowhere", &json!({}), 404, &["no address `POST /v1/nowhere`"]),
         case("/v1/status", &json!({}), 404, &["no address `POST /v1/status`"]),
