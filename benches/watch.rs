@@ -103,6 +103,11 @@ struct Checks {
     stolen_percent: f64,
 }
 
+/// A window is measured again while the host gives more than this share of our cores to others, but not for ever; the
+/// calmest one counts.
+const CALM_PERCENT: f64 = 1.0;
+const MOST_WINDOWS: usize = 6;
+
 /// Unchanged pages as fast as they go.
 async fn checks(arguments: &Arguments, door: Door) -> anyhow::Result<Checks> {
     let name = if door == Door::Plain {
@@ -120,20 +125,21 @@ async fn checks(arguments: &Arguments, door: Door) -> anyhow::Result<Checks> {
         })
         .await?;
     world.until_settled().await?;
-    let (before, used, stolen) = (world.status().await?, world.daemon.usage()?, stolen()?);
-    let began = Instant::now();
-    sleep(Duration::from_secs(arguments.seconds)).await;
-    let (after, using) = (world.status().await?, world.daemon.usage()?);
-    let stolen = stolen_since(stolen)?;
-    let done = number(&after, "/watch/yahoo/checks") - number(&before, "/watch/yahoo/checks");
-    let cpu = using.cpu.saturating_sub(used.cpu).as_secs_f64();
-    let figures = Checks {
-        per_s: round(done / began.elapsed().as_secs_f64()),
-        cpu_us: round(cpu * 1e6 / done.max(1.0)),
-        stolen_percent: stolen,
-    };
+    let mut calmest: Option<Checks> = None;
+    for _ in 0..MOST_WINDOWS {
+        let window = world.checks_for(arguments.seconds).await?;
+        if calmest
+            .as_ref()
+            .is_none_or(|c| window.stolen_percent < c.stolen_percent)
+        {
+            calmest = Some(window);
+        }
+        if calmest.as_ref().is_some_and(|c| c.stolen_percent <= CALM_PERCENT) {
+            break;
+        }
+    }
     world.close().await?;
-    Ok(figures)
+    calmest.context("nothing was measured")
 }
 
 /// From page read to eBay's answer at 500 checks a second.
@@ -147,9 +153,18 @@ async fn delay(arguments: &Arguments) -> anyhow::Result<Value> {
         })
         .await?;
     world.until_settled().await?;
-    let first = world.last_push().await?;
-    sleep(Duration::from_secs(arguments.seconds.max(20))).await;
-    let mut delays = world.delays(first).await?;
+    let (mut calmest, mut delays) = (f64::INFINITY, Vec::new());
+    for _ in 0..MOST_WINDOWS {
+        let (first, before) = (world.last_push().await?, stolen()?);
+        sleep(Duration::from_secs(arguments.seconds.max(20))).await;
+        let stolen = stolen_since(before)?;
+        if stolen < calmest {
+            (calmest, delays) = (stolen, world.delays(first).await?);
+        }
+        if calmest <= CALM_PERCENT {
+            break;
+        }
+    }
     world.close().await?;
     delays.sort_by(f64::total_cmp);
     let at = |percent: usize| {
@@ -159,7 +174,9 @@ async fn delay(arguments: &Arguments) -> anyhow::Result<Value> {
             .copied()
             .map(round)
     };
-    Ok(json!({ "p50": at(50), "p95": at(95), "p99": at(99), "count": delays.len() }))
+    Ok(json!({
+        "p50": at(50), "p95": at(95), "p99": at(99), "count": delays.len(), "stolen_percent": calmest,
+    }))
 }
 
 struct Start {
@@ -297,6 +314,21 @@ impl World {
 
     async fn status(&self) -> anyhow::Result<Value> {
         Ok(self.daemon.client()?.get("/v1/status").await?)
+    }
+
+    /// What is done in so many seconds, and what it costs.
+    async fn checks_for(&self, seconds: u64) -> anyhow::Result<Checks> {
+        let (before, used, stolen) = (self.status().await?, self.daemon.usage()?, stolen()?);
+        let began = Instant::now();
+        sleep(Duration::from_secs(seconds)).await;
+        let (after, using) = (self.status().await?, self.daemon.usage()?);
+        let done = number(&after, "/watch/yahoo/checks") - number(&before, "/watch/yahoo/checks");
+        let cpu = using.cpu.saturating_sub(used.cpu).as_secs_f64();
+        Ok(Checks {
+            per_s: round(done / began.elapsed().as_secs_f64()),
+            cpu_us: round(cpu * 1e6 / done.max(1.0)),
+            stolen_percent: stolen_since(stolen)?,
+        })
     }
 
     /// Waits until every listing has followed: their first sync is a backlog of our own making, not the source's doing.
