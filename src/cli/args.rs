@@ -144,7 +144,7 @@ pub(crate) struct RunArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct WatchArgs {
-    /// Show it again and again, every so many seconds [2], until Ctrl-C; with --json one object a line
+    /// Show it again and again, every so many seconds (2 unless said), until Ctrl-C; with --json one object a line
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
           value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) watch: Option<u64>,
