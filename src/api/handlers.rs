@@ -118,17 +118,23 @@ pub(super) async fn add_product(
     )
 }
 
-pub(super) async fn import(state: Data<State>, caller: Caller, mut query: Query, body: Csv) -> Answer {
-    let only_tried = query.flag("dry_run");
+pub(super) async fn import(state: Data<State>, caller: Caller, query: Query, body: Csv) -> Answer {
     query.end()?;
-    let imported = state.ask(move |ops| async move {
-        if only_tried {
-            ops.try_import(body.0).await
-        } else {
-            ops.import(body.0, &caller.0).await
-        }
-    });
-    data(imported.await?)
+    data(
+        state
+            .ask(move |ops| async move { ops.import(body.0, &caller.0).await })
+            .await?,
+    )
+}
+
+/// A path of its own, so that a daemon which does not know it does not import instead.
+pub(super) async fn try_import(state: Data<State>, query: Query, body: Csv) -> Answer {
+    query.end()?;
+    data(
+        state
+            .ask(move |ops| async move { ops.try_import(body.0).await })
+            .await?,
+    )
 }
 
 pub(super) async fn import_progress(state: Data<State>) -> Answer {

@@ -26,6 +26,7 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route("/products", web::get().to(of::products))
                 .route("/products", web::post().to(of::add_product))
                 .route("/products/import", web::post().to(of::import))
+                .route("/products/import/try", web::post().to(of::try_import))
                 .route("/products/import", web::get().to(of::import_progress))
                 .route(
                     "/products/{verb:pause|resume|check|remove}",

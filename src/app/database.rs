@@ -40,7 +40,7 @@ pub struct Busy(String);
 impl Busy {
     fn with(pool: &PoolSettings) -> Self {
         Self(format!(
-            "another daemon uses the {}: stop it, or name another one in `database.url`",
+            "another daemon or migration uses the {}: stop it, or name another one in `database.url`",
             pool.shown()
         ))
     }

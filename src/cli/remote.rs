@@ -36,6 +36,7 @@ enum Show {
 enum Ask {
     Get(String),
     Post(String, Value),
+    Upload(String, PathBuf),
     /// A list, with word of how far it is.
     Import(String, PathBuf),
 }
@@ -90,6 +91,10 @@ async fn perform(client: &Client, ask: Ask, quiet: bool) -> Result<Value, Troubl
     match ask {
         Ask::Get(path) => Ok(client.get(&path).await?),
         Ask::Post(path, body) => Ok(client.post(&path, &body).await?),
+        Ask::Upload(path, file) => {
+            let body = read(&file).map_err(|e| Trouble::File(file, e))?;
+            Ok(client.post_text(&path, "text/csv", body).await?)
+        }
         Ask::Import(path, file) => {
             let body = read(&file).map_err(|e| Trouble::File(file, e))?;
             let imported = client.post_text(&path, "text/csv", body);

@@ -5,6 +5,7 @@ use super::{InputProblem, Ops, OpsError, Page, Rows};
 use crate::domain::{ProductId, UnknownName};
 use crate::store::errors::{self, ErrorFilter, Severity};
 use crate::store::views::{self, Thing};
+use futures_util::FutureExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -84,8 +85,13 @@ impl Ops {
     pub async fn resolve_errors(&self, order: ErrorsResolution, by: &str) -> Result<Value, OpsError> {
         OpsError::unless_none(note_problem(order.note.as_deref()).into_iter().collect())?;
         let ids = self.all_there(Thing::Error, &order.ids).await?;
-        let mut conn = self.conn().await?;
-        let resolved = errors::resolve(&mut conn, &ids, by, order.note.as_deref()).await?;
+        let (chosen, who, note) = (ids.clone(), by.to_owned(), order.note);
+        // What goes wrong at this moment is counted in the same rows, in another order.
+        let resolved = self.parts()?.db.transaction_retried(3, move |conn| {
+            let (chosen, who, note) = (chosen.clone(), who.clone(), note.clone());
+            async move { errors::resolve(conn, &chosen, &who, note.as_deref()).await }.boxed()
+        });
+        let resolved = resolved.await?;
         let unchanged: Vec<i64> = ids.into_iter().filter(|id| !resolved.contains(id)).collect();
         tracing::info!(by, "A person resolved {} error(s)", resolved.len());
         Ok(json!({ "resolved": resolved, "unchanged": unchanged }))

@@ -128,16 +128,31 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<ImportRow>, BadFile> {
 /// The text of a file: UTF-8, or else CP932, which Excel writes in Japan. No CP932 text of more than a few signs happens
 /// to be UTF-8 as well.
 fn decoded(body: &[u8]) -> Result<Cow<'_, str>, BadFile> {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let (body, is_marked) = match body.strip_prefix(b"\xef\xbb\xbf") {
+        Some(rest) => (rest, true),
+        None => (body, false),
+    };
     let error = match std::str::from_utf8(body) {
         Ok(text) => return Ok(text.into()),
         Err(error) => error,
     };
-    if let Some(text) = SHIFT_JIS.decode_without_bom_handling_and_without_replacement(body) {
-        return Ok(text);
-    }
     let before = body.get(..error.valid_up_to()).unwrap_or_default();
-    let line = before.iter().filter(|b| **b == b'\n').count().saturating_add(1);
+    let line_of = |before: &[u8]| before.iter().filter(|b| **b == b'\n').count().saturating_add(1);
+    // Signs that are whole in UTF-8 say what it was meant to be; read as CP932, it would be other words.
+    let is_utf8 = is_marked || !before.is_ascii();
+    let line = if is_utf8 {
+        line_of(before)
+    } else {
+        let decode = |text| SHIFT_JIS.decode_without_bom_handling_and_without_replacement(text);
+        if let Some(text) = decode(body) {
+            return Ok(text);
+        }
+        let mut lines = body.split(|b| *b == b'\n');
+        lines
+            .position(|line| decode(line).is_none())
+            .unwrap_or(0)
+            .saturating_add(1)
+    };
     let problem = InputProblem::new(format!("line {line}"), "text in UTF-8 or CP932", "other bytes");
     Err(vec![problem.hint("save the list as \"CSV UTF-8\" and import it again")].into())
 }
@@ -374,6 +389,24 @@ mod tests {
         let (cp932, _, lost) = SHIFT_JIS.encode(&text);
         assert!(!lost);
         assert_eq!(parse(&cp932).unwrap()[0].title, "表示ソ①㈱髙");
+        let damaged = [&cp932[..], b"x,\xff\n"].concat();
+        assert_eq!(
+            places_of(&damaged),
+            ["line 3"],
+            "the line that is damaged, not the first one in Japanese"
+        );
+    }
+
+    #[test]
+    fn damaged_utf_8_is_not_taken_for_cp932() {
+        let text = format!("source_url,title\n{URL},スニーカー\n");
+        for at in text.find('ス').unwrap() + 3..text.len() - 2 {
+            let mut body = text.clone().into_bytes();
+            body.remove(at);
+            assert_eq!(places_of(&body), ["line 2"], "without byte {at}");
+        }
+        let marked = [b"\xef\xbb\xbf", &SHIFT_JIS.encode(&text).0[..]].concat();
+        assert_eq!(places_of(&marked), ["line 2"]);
     }
 
     #[test]

@@ -117,23 +117,32 @@ impl Ops {
             })
             .collect();
         // Watched at once: reading the listings takes as long as the destination's rate says, an hour for many.
-        for chunk in fresh.chunks(CHUNK) {
-            self.refresh(chunk.to_vec()).await?;
-        }
+        let unwatched = self.watch_all(&added).await.err();
         let links = self.link_all(&rows, &added, progress).await?;
+        // Whoever asked may have gone away meanwhile.
         tracing::info!(
             by,
             products = fresh.len(),
+            linked = links.0,
+            not_linked = links.1.len(),
             "A list of {} products was imported",
             rows.len()
         );
-        Ok(json!({
+        for left in links.1.iter().take(import::MAX_PROBLEMS) {
+            tracing::warn!("An offer of the list was not linked: {left}");
+        }
+        let mut answer = json!({
             "rows": rows.len(),
             "added": fresh.len(),
             "watched_already": added.len().saturating_sub(fresh.len()),
             "linked": links.0,
             "not_linked": links.1,
-        }))
+        });
+        if let (Some(error), Some(fields)) = (unwatched, answer.as_object_mut()) {
+            tracing::error!(error = %error, "Imported products are not watched yet");
+            fields.insert("not_watched_yet".to_owned(), json!(error.to_string()));
+        }
+        Ok(answer)
     }
 
     /// What importing this list would do, as far as that can be told without asking a destination. Changes nothing.
@@ -155,6 +164,18 @@ impl Ops {
             "watched_already": known,
             "offers": rows.iter().filter(|row| row.listing.is_some()).count(),
         }))
+    }
+
+    /// Makes the roster see all of them, those that were there before as well: one import may have ended before this.
+    async fn watch_all(&self, added: &[Added]) -> Result<(), OpsError> {
+        let watch_id = |a: &Added| {
+            let (Added::New { watch_id, .. } | Added::Duplicate { watch_id, .. }) = *a;
+            watch_id
+        };
+        for chunk in added.chunks(CHUNK) {
+            self.refresh(chunk.iter().map(watch_id).collect()).await?;
+        }
+        Ok(())
     }
 
     /// The lines of a list that has no problem.

@@ -193,17 +193,21 @@ impl Ops {
             "remove" => {
                 drop(conn);
                 let db = &self.parts()?.db;
-                db.transaction(move |conn| {
+                // The ledger touches watches beside the ones it writes, in no order.
+                db.transaction_retried(3, move |conn| {
+                    let products = products.clone();
                     async move { watches::remove_products(conn, &products).await }.boxed()
                 })
                 .await?;
-                self.refresh(all).await?;
+                self.refresh(all)
+                    .await
+                    .map_err(after("the products are removed"))?;
                 json!({ "removed": ids })
             }
             _ => {
                 let moved = watches::set_enabled(&mut conn, &all, verb == "resume").await?;
                 drop(conn);
-                self.refresh(all).await?;
+                self.refresh(all).await.map_err(after("the tables are changed"))?;
                 let (changed, unchanged): (Vec<Owned>, Vec<Owned>) =
                     found.into_iter().partition(|w| moved.contains(&w.watch_id));
                 json!({ "changed": of(&changed), "unchanged": of(&unchanged) })
@@ -220,6 +224,14 @@ impl Ops {
             .send(Refresh { watches })
             .await
             .map_err(unsent("the roster"))??)
+    }
+}
+
+/// A failure after the tables have been changed, which must not say that nothing was.
+fn after(done: &'static str) -> impl Fn(OpsError) -> OpsError {
+    move |error| OpsError::NotReady {
+        what: "the roster",
+        why: format!("{done}, but the watchers do not know yet; give the order again ({error:#})"),
     }
 }
 

@@ -133,10 +133,17 @@ impl Room {
         };
         // The queue answers the most urgent first: behind a kind that is full nothing else would be found, only its rows
         // be read in vain.
-        let open = self.permits.iter().zip(&self.listings);
-        let open = open.take_while(|((_, permits), (_, places))| *permits > 0 && *places > 0);
-        let ((urgency, permits), (_, places)) = open.last()?;
-        let jobs = permits.saturating_mul(self.batch_size).min(*places).min(LOOK);
+        let kinds = self.permits.iter().zip(&self.listings);
+        let open: Vec<_> = kinds
+            .take_while(|((_, permits), (_, places))| *permits > 0 && *places > 0)
+            .collect();
+        let ((urgency, permits), _) = open.last()?;
+        // Raises and changes share theirs.
+        let own = open
+            .iter()
+            .filter(|((urgency, _), _)| *urgency != Urgency::Change);
+        let places: usize = own.map(|(_, (_, places))| *places).sum();
+        let jobs = permits.saturating_mul(self.batch_size).min(places).min(LOOK);
         Some((last(*urgency), u32::try_from(jobs).unwrap_or(u32::MAX)))
     }
 
@@ -255,13 +262,24 @@ mod tests {
             left.for_each(|(_, left)| *left = places);
             room.up_to()
         };
+        let zeros = room(100, 40)
+            .listings
+            .iter()
+            .find(|(u, _)| *u == Urgency::Zero)
+            .map_or(0, |(_, left)| *left);
         assert_eq!(
             full(Urgency::Check, 10),
-            Some((PRIORITY_LAST, 10)),
+            Some((PRIORITY_LAST, u32::try_from((zeros + 50).min(LOOK)).unwrap())),
             "no more than have places"
         );
-        assert_eq!(full(Urgency::Check, 0), Some((PRIORITY_CHECK - 1, 40)));
-        assert_eq!(full(Urgency::Change, 0), Some((PRIORITY_ZERO, 40)));
+        assert_eq!(
+            full(Urgency::Check, 0),
+            Some((PRIORITY_CHECK - 1, u32::try_from((zeros + 40).min(LOOK)).unwrap()))
+        );
+        assert_eq!(
+            full(Urgency::Change, 0),
+            Some((PRIORITY_ZERO, u32::try_from(zeros.min(LOOK)).unwrap()))
+        );
         assert_eq!(full(Urgency::Zero, 0), None);
     }
 

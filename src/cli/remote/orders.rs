@@ -56,8 +56,12 @@ fn products(order: Products) -> (Ask, Show) {
             Show::Text(output::card),
         ),
         Products::Import { file, dry_run } => {
-            let path = format!("/v1/products/import?dry_run={dry_run}");
-            (Ask::Import(path, file), Show::Said(said::imported))
+            let ask = if dry_run {
+                Ask::Upload("/v1/products/import/try".into(), file)
+            } else {
+                Ask::Import("/v1/products/import".into(), file)
+            };
+            (ask, Show::Said(said::imported))
         }
         Products::List { page, state, search } => (
             paged(

@@ -104,7 +104,12 @@ pub(super) fn imported(answer: &Value) -> Told {
         let (line, sku) = (plain(at(left, "line")), plain(at(left, "sku")));
         format!("not linked: line {line}, SKU `{sku}`")
     };
-    Told::new().line(line).each_left(what, at(answer, "not_linked"))
+    let mut told = Told::new().line(line);
+    if let Some(why) = at(answer, "not_watched_yet").as_str() {
+        told.whole = false;
+        told = told.line(format!("not watched yet: {why}; import the list again"));
+    }
+    told.each_left(what, at(answer, "not_linked"))
 }
 
 pub(super) fn listings_paused(answer: &Value) -> Told {

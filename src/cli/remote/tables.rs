@@ -91,6 +91,7 @@ pub(super) const ERRORS: &[Column] = &[
     column("platform", "PLATFORM"),
     column("product_id", "PRODUCT"),
     times("last_seen_at", "LAST"),
+    column("resolved", "RESOLVED"),
     column("message", "MESSAGE"),
 ];
 /// What was sent, in the card of a listing.
@@ -402,13 +403,13 @@ mod tests {
         );
         let error = json!({
             "id": 2, "severity": "critical", "count": 12, "code": "contract", "platform": "yahoo_auction",
-            "product_id": null, "last_seen_at": "2026-11-22T04:14:07+00:00", "message": "no price",
+            "product_id": null, "last_seen_at": "2026-11-22T04:14:07+00:00", "resolved": false, "message": "no price",
         });
         assert_eq!(
             table(&[error], ERRORS).lines().collect::<Vec<_>>(),
             [
-                " ID  SEVERITY  COUNT  CODE      PLATFORM       PRODUCT  LAST                     MESSAGE",
-                " 2   critical  12     contract  yahoo_auction  -        2026-11-22 13:14:07 JST  no price",
+                " ID  SEVERITY  COUNT  CODE      PLATFORM       PRODUCT  LAST                     RESOLVED  MESSAGE",
+                " 2   critical  12     contract  yahoo_auction  -        2026-11-22 13:14:07 JST  no        no price",
             ]
         );
     }

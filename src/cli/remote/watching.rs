@@ -2,7 +2,7 @@
 
 use crate::cli::output::{self, Exit};
 use crate::control::client::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::pin::pin;
@@ -24,13 +24,19 @@ pub(super) async fn shown(
     let in_place = !as_json && std::io::stdout().is_terminal();
     let mut ended = pin!(tokio::signal::ctrl_c());
     loop {
-        match client.get(path).await {
+        // Ctrl-C must end this while a frozen daemon lets it wait, too.
+        let answer = tokio::select! {
+            _ = &mut ended => return Exit::Done,
+            answer = client.get(path) => answer,
+        };
+        match answer {
             Ok(value) if as_json => output::data(&value.to_string()),
             Ok(value) => output::data(&frame(&text(&value), in_place)),
-            Err(error) if in_place => output::data(&frame(&error.to_string(), true)),
-            Err(error) => {
-                output::complain(&error, as_json);
+            Err(error) if as_json => {
+                output::data(&json!({ "error": { "message": error.to_string() } }).to_string())
             }
+            Err(error) if in_place => output::data(&frame(&error.to_string(), true)),
+            Err(error) => output::talk(&format!("error: {error}")),
         }
         tokio::select! {
             _ = &mut ended => return Exit::Done,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The log is begun anew beyond this size; one old one is kept.
 const MOST_BYTES: u64 = 8 * 1024 * 1024;
 /// So much of the log's end is told when the server does not start.
-const TAIL_BYTES: u64 = 2_000;
+const TAIL_BYTES: u64 = 65_536;
 
 /// Opens the log for a server that starts; one that has grown too large is begun anew.
 pub(super) fn open(path: &Path) -> io::Result<File> {
@@ -77,11 +77,19 @@ const TO_CALLERS: [&str; 5] = [
 
 /// What a person wants to see of a long complaint: its end, after the panic that led to it.
 pub(super) fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text
+    let all: Vec<&str> = text
         .lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty() && !TO_CALLERS.iter().any(|words| line.contains(words)))
+        .filter(|line| !line.is_empty())
         .collect();
+    // The log goes on over restarts; an earlier life's trouble is not this one's.
+    let born = all.iter().rposition(|line| line.contains("starting PostgreSQL"));
+    let life = all.get(born.unwrap_or(0)..).unwrap_or_default();
+    let explains = |line: &&str| !TO_CALLERS.iter().any(|words| line.contains(words));
+    let mut lines: Vec<&str> = life.iter().copied().filter(explains).collect();
+    if lines.is_empty() {
+        lines = life.to_vec();
+    }
     let (before, end) = lines.split_at(lines.len().saturating_sub(SHOWN));
     let has_panic = |line: &&&str| line.contains("PANIC:");
     let cause = match end.iter().find(has_panic) {
@@ -108,5 +116,11 @@ mod tests {
         let said = last_lines(&long);
         assert!(said.starts_with(cause) && said.ends_with(end), "{said}");
         assert_eq!(said.matches(" / ").count(), SHOWN, "{said}");
+        let next = format!("{long}LOG:  starting PostgreSQL 15\nLOG:  listening\n");
+        assert_eq!(
+            last_lines(&next),
+            "LOG:  starting PostgreSQL 15 / LOG:  listening"
+        );
+        assert!(!last_lines(knocking).is_empty());
     }
 }

@@ -124,7 +124,10 @@ async fn a_second_daemon_on_the_same_database_is_refused() {
         second.log_tail()
     );
     let log = second.log_tail();
-    assert!(log.contains("another daemon uses the database"), "{log}");
+    assert!(
+        log.contains("another daemon or migration uses the database"),
+        "{log}"
+    );
     world.finish().await;
     assert!(server.stop().await);
 }
