@@ -17,6 +17,9 @@ use std::borrow::Cow;
 const PIECE_BYTES: usize = 4_096;
 /// Steps that moving children about may take; a page that needs more was made for it.
 const MOST_STEPS: usize = 50_000_000;
+/// Nodes that a page may have (a real one has some 3,000): unclosed formatting is opened again in every block, by which
+/// four megabytes could become a hundred million of them.
+const MOST_NODES: usize = 200_000;
 
 /// Whether no element of `html` stands deeper than `limit`.
 pub(super) fn within(html: &str, limit: usize) -> bool {
@@ -49,6 +52,8 @@ struct Outline {
 struct Node {
     name: QualName,
     is_element: bool,
+    /// `<annotation-xml>` of a formula that holds HTML, where the rules of HTML hold again.
+    holds_html: bool,
     parent: Option<usize>,
 }
 
@@ -61,14 +66,15 @@ impl Outline {
             nodes: Vec::new(),
             steps: 0,
         };
-        outline.add(nameless(), false);
+        outline.add(nameless());
         outline
     }
 
-    fn add(&mut self, name: QualName, is_element: bool) -> usize {
+    fn add(&mut self, name: QualName) -> usize {
         self.nodes.push(Node {
             name,
-            is_element,
+            is_element: false,
+            holds_html: false,
             parent: None,
         });
         self.nodes.len().saturating_sub(1)
@@ -87,7 +93,7 @@ impl Outline {
     }
 
     fn is_within(&self, limit: usize) -> bool {
-        self.steps <= MOST_STEPS && self.deepest() <= limit
+        self.steps <= MOST_STEPS && self.nodes.len() <= MOST_NODES && self.deepest() <= limit
     }
 
     /// The depth of the deepest element; the outermost stands at 1.
@@ -146,16 +152,21 @@ impl TreeSink for Outline {
             .map_or_else(|| NAMELESS.expanded(), |n| n.name.expanded())
     }
 
-    fn create_element(&mut self, name: QualName, _: Vec<Attribute>, _: ElementFlags) -> usize {
-        self.add(name, true)
+    fn create_element(&mut self, name: QualName, _: Vec<Attribute>, flags: ElementFlags) -> usize {
+        let element = self.add(name);
+        if let Some(node) = self.nodes.get_mut(element) {
+            node.is_element = true;
+            node.holds_html = flags.mathml_annotation_xml_integration_point;
+        }
+        element
     }
 
     fn create_comment(&mut self, _: StrTendril) -> usize {
-        self.add(nameless(), false)
+        self.add(nameless())
     }
 
     fn create_pi(&mut self, _: StrTendril, _: StrTendril) -> usize {
-        self.add(nameless(), false)
+        self.add(nameless())
     }
 
     fn append(&mut self, parent: &usize, child: NodeOrText<usize>) {
@@ -201,8 +212,8 @@ impl TreeSink for Outline {
         }
     }
 
-    fn is_mathml_annotation_xml_integration_point(&self, _: &usize) -> bool {
-        false
+    fn is_mathml_annotation_xml_integration_point(&self, target: &usize) -> bool {
+        self.nodes.get(*target).is_some_and(|node| node.holds_html)
     }
 }
 
@@ -255,6 +266,10 @@ mod tests {
             ("<textarea><!--</textarea>", "-->"),
             ("<iframe><!--</iframe>", "-->"),
             ("<style><a b=\"</style>", "\">"),
+            (
+                "<math><annotation-xml encoding=\"text/html\"><script><!--</script>",
+                "-->",
+            ),
         ] {
             assert!(!within(&format!("{before}{divs}{behind}"), 500), "{before}");
         }
@@ -265,6 +280,13 @@ mod tests {
         let page = format!("{}x{}", "<div>".repeat(498), "</div>".repeat(498));
         assert!(within(&page, 500));
         assert!(Document::from(page.as_str()).nodes.len() > 498);
+    }
+
+    #[test]
+    fn formatting_that_is_opened_again_in_every_block_is_refused() {
+        let formats: String = (0..300).map(|n| format!("<b x={n}>")).collect();
+        let page = format!("<div>{formats}</div>{}", "<div>x</div>".repeat(20_000));
+        assert!(!within(&page, 500));
     }
 
     proptest! {
@@ -282,6 +304,7 @@ mod tests {
                     Just("<textarea>"), Just("</textarea>"), Just("<button>"), Just("<form>"), Just("</form>"),
                     Just("<g>"), Just("<foreignObject>"), Just("<title>"), Just("</title>"), Just("<math>"),
                     Just("</math>"), Just("<mi>"), Just("</foreignObject>"), Just("<![CDATA["), Just("]]>"),
+                    Just("<annotation-xml encoding='text/html'>"), Just("</annotation-xml>"),
                 ],
                 0..60,
             )
