@@ -62,7 +62,7 @@ pub(super) async fn unknown(request: HttpRequest) -> Answer {
 }
 
 pub(super) async fn status(state: Data<State>) -> Answer {
-    data(state.ask(|ops| async move { ops.status().await }).await?)
+    state.answer(|ops| async move { ops.status().await }).await
 }
 
 pub(super) async fn tree(state: Data<State>) -> Answer {
@@ -73,21 +73,17 @@ pub(super) async fn delay(state: Data<State>, mut query: Query) -> Answer {
     let window_s = query.number("window_s", 1, LONGEST_WINDOW_S).unwrap_or(3_600);
     query.end()?;
     let window = Duration::from_secs(window_s.unsigned_abs());
-    data(
-        state
-            .ask(move |ops| async move { ops.delay(window).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.delay(window).await })
+        .await
 }
 
 pub(super) async fn syncs(state: Data<State>, mut query: Query) -> Answer {
     let page = query.page();
     query.end()?;
-    data(
-        state
-            .ask(move |ops| async move { ops.recent_syncs(page).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.recent_syncs(page).await })
+        .await
 }
 
 pub(super) async fn products(state: Data<State>, mut query: Query) -> Answer {
@@ -98,11 +94,9 @@ pub(super) async fn products(state: Data<State>, mut query: Query) -> Answer {
     };
     query.also(filter.problems());
     query.end()?;
-    data(
-        state
-            .ask(move |ops| async move { ops.products(page, filter).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.products(page, filter).await })
+        .await
 }
 
 pub(super) async fn add_product(
@@ -111,30 +105,24 @@ pub(super) async fn add_product(
     body: Given<ops::NewProductOrder>,
 ) -> Answer {
     let order = body.0;
-    data(
-        state
-            .ask(move |ops| async move { ops.add_product(order, &caller.0).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.add_product(order, &caller.0).await })
+        .await
 }
 
 pub(super) async fn import(state: Data<State>, caller: Caller, query: Query, body: Csv) -> Answer {
     query.end()?;
-    data(
-        state
-            .ask(move |ops| async move { ops.import(body.0, &caller.0).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.import(body.0, &caller.0).await })
+        .await
 }
 
 /// A path of its own, so that a daemon which does not know it does not import instead.
 pub(super) async fn try_import(state: Data<State>, query: Query, body: Csv) -> Answer {
     query.end()?;
-    data(
-        state
-            .ask(move |ops| async move { ops.try_import(body.0).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.try_import(body.0).await })
+        .await
 }
 
 pub(super) async fn import_progress(state: Data<State>) -> Answer {
@@ -148,19 +136,15 @@ pub(super) async fn act_on_products(
     body: Given<Ids>,
 ) -> Answer {
     let (verb, ids) = (verb.into_inner(), body.0.ids);
-    data(
-        state
-            .ask(move |ops| async move { ops.act_on_products(&verb, &ids, &caller.0).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.act_on_products(&verb, &ids, &caller.0).await })
+        .await
 }
 
 pub(super) async fn product(state: Data<State>, id: Path<i64>) -> Answer {
-    data(
-        state
-            .ask(move |ops| async move { ops.product(*id).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.product(*id).await })
+        .await
 }
 
 pub(super) async fn listings(state: Data<State>, mut query: Query) -> Answer {
@@ -171,29 +155,23 @@ pub(super) async fn listings(state: Data<State>, mut query: Query) -> Answer {
     };
     query.also(filter.problems());
     query.end()?;
-    data(
-        state
-            .ask(move |ops| async move { ops.listings(page, filter).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.listings(page, filter).await })
+        .await
 }
 
 pub(super) async fn link(state: Data<State>, caller: Caller, body: Given<ops::LinkOrder>) -> Answer {
     let order = body.0;
-    data(
-        state
-            .ask(move |ops| async move { ops.link(order, &caller.0).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.link(order, &caller.0).await })
+        .await
 }
 
 pub(super) async fn push(state: Data<State>, caller: Caller, body: Given<Ids>) -> Answer {
     let ids = body.0.ids;
-    data(
-        state
-            .ask(move |ops| async move { ops.push(&ids, &caller.0).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.push(&ids, &caller.0).await })
+        .await
 }
 
 pub(super) async fn switch_listings(
@@ -203,43 +181,37 @@ pub(super) async fn switch_listings(
     body: Given<ops::ListingsSwitch>,
 ) -> Answer {
     let (verb, order) = (verb.into_inner(), body.0);
-    data(
-        state
-            .ask(move |ops| async move { ops.switch_listings(&verb, order, &caller.0).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.switch_listings(&verb, order, &caller.0).await })
+        .await
 }
 
 pub(super) async fn listing(state: Data<State>, id: Path<i64>) -> Answer {
-    data(
-        state
-            .ask(move |ops| async move { ops.listing(*id).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.listing(*id).await })
+        .await
 }
 
 pub(super) async fn explain(state: Data<State>, id: Path<i64>) -> Answer {
-    data(
-        state
-            .ask(move |ops| async move { ops.explain(*id).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.explain(*id).await })
+        .await
 }
 
 pub(super) async fn plan(state: Data<State>, mut query: Query) -> Answer {
     let (page, id) = (query.page(), query.number("id", 1, i64::MAX));
     query.end()?;
-    data(
-        state
-            .ask(move |ops| async move { ops.plan(page, id).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.plan(page, id).await })
+        .await
 }
 
 pub(super) async fn holds(state: Data<State>, mut query: Query) -> Answer {
     let page = query.page();
     query.end()?;
-    data(state.ask(move |ops| async move { ops.holds(page).await }).await?)
+    state
+        .answer(move |ops| async move { ops.holds(page).await })
+        .await
 }
 
 pub(super) async fn decide(
@@ -249,20 +221,16 @@ pub(super) async fn decide(
     body: Given<ops::HoldsDecision>,
 ) -> Answer {
     let (verb, order) = (verb.into_inner(), body.0);
-    data(
-        state
-            .ask(move |ops| async move { ops.decide_holds(&verb, order, &caller.0).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.decide_holds(&verb, order, &caller.0).await })
+        .await
 }
 
 pub(super) async fn edit_hold(state: Data<State>, caller: Caller, body: Given<ops::HoldEdit>) -> Answer {
     let order = body.0;
-    data(
-        state
-            .ask(move |ops| async move { ops.edit_hold(order, &caller.0).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.edit_hold(order, &caller.0).await })
+        .await
 }
 
 pub(super) async fn platforms(state: Data<State>) -> Answer {
@@ -275,11 +243,9 @@ pub(super) async fn switch_platform(
     path: Path<(String, String)>,
 ) -> Answer {
     let (name, verb) = path.into_inner();
-    data(
-        state
-            .ask(move |ops| async move { ops.switch_platform(&name, &verb, &caller.0).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.switch_platform(&name, &verb, &caller.0).await })
+        .await
 }
 
 pub(super) async fn queue(state: Data<State>, mut query: Query) -> Answer {
@@ -290,11 +256,9 @@ pub(super) async fn queue(state: Data<State>, mut query: Query) -> Answer {
     };
     query.also(filter.problems());
     query.end()?;
-    data(
-        state
-            .ask(move |ops| async move { ops.jobs(page, filter).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.jobs(page, filter).await })
+        .await
 }
 
 pub(super) async fn mend_jobs(
@@ -304,15 +268,13 @@ pub(super) async fn mend_jobs(
     body: Given<Ids>,
 ) -> Answer {
     let (verb, ids) = (verb.into_inner(), body.0.ids);
-    data(
-        state
-            .ask(move |ops| async move { ops.mend_jobs(&verb, &ids, &caller.0).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.mend_jobs(&verb, &ids, &caller.0).await })
+        .await
 }
 
 pub(super) async fn job(state: Data<State>, id: Path<i64>) -> Answer {
-    data(state.ask(move |ops| async move { ops.job(*id).await }).await?)
+    state.answer(move |ops| async move { ops.job(*id).await }).await
 }
 
 pub(super) async fn errors(state: Data<State>, mut query: Query) -> Answer {
@@ -324,15 +286,13 @@ pub(super) async fn errors(state: Data<State>, mut query: Query) -> Answer {
     };
     query.also(asked.problems());
     query.end()?;
-    data(
-        state
-            .ask(move |ops| async move { ops.errors(page, asked).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.errors(page, asked).await })
+        .await
 }
 
 pub(super) async fn error(state: Data<State>, id: Path<i64>) -> Answer {
-    data(state.ask(move |ops| async move { ops.error(*id).await }).await?)
+    state.answer(move |ops| async move { ops.error(*id).await }).await
 }
 
 pub(super) async fn resolve_errors(
@@ -341,20 +301,16 @@ pub(super) async fn resolve_errors(
     body: Given<ops::ErrorsResolution>,
 ) -> Answer {
     let order = body.0;
-    data(
-        state
-            .ask(move |ops| async move { ops.resolve_errors(order, &caller.0).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.resolve_errors(order, &caller.0).await })
+        .await
 }
 
 pub(super) async fn stop_all(state: Data<State>, caller: Caller, verb: Path<String>) -> Answer {
     let stop = verb.as_str() == "stop-all";
-    data(
-        state
-            .ask(move |ops| async move { ops.emergency_stop(stop, &caller.0).await })
-            .await?,
-    )
+    state
+        .answer(move |ops| async move { ops.emergency_stop(stop, &caller.0).await })
+        .await
 }
 
 pub(super) async fn fault(state: Data<State>, body: Given<FaultOrder>) -> Result<HttpResponse, ApiError> {

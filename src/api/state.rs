@@ -1,9 +1,10 @@
 //! What every handler has: the orders, the runtime that they are carried out on, and who asks.
 
-use super::envelope::ApiError;
+use super::envelope::{Answer, ApiError, data};
 use crate::ops::{Ops, OpsError};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use serde::Serialize;
 use std::future::{Future, Ready, ready};
 
 /// What the handlers share.
@@ -20,16 +21,16 @@ impl State {
         Self { ops, runtime }
     }
 
-    /// Carries an order out on the shared runtime.
-    pub(super) async fn ask<T, F, Fut>(&self, order: F) -> Result<T, ApiError>
+    /// Carries an order out on the shared runtime, and wraps what it answers. It runs to its end though the caller go away.
+    pub(super) async fn answer<T, F, Fut>(&self, order: F) -> Answer
     where
         F: FnOnce(Ops) -> Fut,
         Fut: Future<Output = Result<T, OpsError>> + Send + 'static,
-        T: Send + 'static,
+        T: Serialize + Send + 'static,
     {
         let task = self.runtime.spawn(order(self.ops.clone()));
         match task.await {
-            Ok(outcome) => outcome.map_err(ApiError),
+            Ok(outcome) => data(outcome.map_err(ApiError)?),
             Err(lost) => Err(ApiError(OpsError::NotReady {
                 what: "this order's worker",
                 why: lost.to_string(),

@@ -156,6 +156,21 @@ impl OpsError {
         }
     }
 
+    /// One row, which may not be there.
+    pub(super) fn found<T>(thing: Thing, id: i64, row: Option<T>) -> Result<T, Self> {
+        row.ok_or_else(|| Self::missing(thing, &[id]))
+    }
+
+    /// What happened, for a sentence about something that was done in part: it does not say that nothing was changed.
+    pub(super) fn cause(&self) -> String {
+        match self {
+            Self::Away { source } | Self::NotKept { source } | Self::Internal { source } => {
+                source.to_string()
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// A collision that explains itself.
     pub(super) fn conflict(message: impl Into<String>) -> Self {
         Self::Conflict {

@@ -72,9 +72,7 @@ impl Ops {
     /// [`OpsError::NotFound`] when there is none.
     pub async fn error(&self, id: i64) -> Result<Value, OpsError> {
         let mut conn = self.conn().await?;
-        views::error(&mut conn, id)
-            .await?
-            .ok_or_else(|| OpsError::missing(Thing::Error, &[id]))
+        OpsError::found(Thing::Error, id, views::error(&mut conn, id).await?)
     }
 
     /// Marks errors as dealt with, by a person's word. Those that were so before are left, and named. The same trouble

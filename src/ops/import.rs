@@ -1,8 +1,8 @@
 //! A product list as CSV, read whole before anything is written; all problems are named by line and column.
 //!
-//! UTF-8, with or without a BOM, or CP932; the first line names the columns. `source_url` is needed, the rest may be left out. A
-//! `sku` links a listing to the product: it is read at its destination first, and its auto-sync stays off unless the
-//! row says `auto_sync` = `true`.
+//! UTF-8, with or without a BOM, or CP932; the first line names the columns. `source_url` is needed, the rest may be
+//! left out. A `sku` links a listing to the product: it is read at its destination first, and its auto-sync stays off
+//! unless the row says `auto_sync` = `true`.
 
 use super::listings::sku_problem;
 use super::products::{TITLE_CHARACTERS, source_of};

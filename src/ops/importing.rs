@@ -10,10 +10,14 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Rows that one statement of an import inserts.
 const CHUNK: usize = 2_000;
+/// How long the database and the roster are waited for once the rows are there.
+const PATIENCE: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The import that runs, if one does.
 #[derive(Default)]
@@ -117,8 +121,8 @@ impl Ops {
             })
             .collect();
         // Watched at once: reading the listings takes as long as the destination's rate says, an hour for many.
-        let unwatched = self.watch_all(&added).await.err();
-        let links = self.link_all(&rows, &added, progress).await?;
+        let unwatched = self.watch_all(&fresh).await.err();
+        let links = self.link_all(&rows, &added, progress).await;
         // Whoever asked may have gone away meanwhile.
         tracing::info!(
             by,
@@ -140,7 +144,7 @@ impl Ops {
         });
         if let (Some(error), Some(fields)) = (unwatched, answer.as_object_mut()) {
             tracing::error!(error = %error, "Imported products are not watched yet");
-            fields.insert("not_watched_yet".to_owned(), json!(error.to_string()));
+            fields.insert("not_watched_yet".to_owned(), json!(error.cause()));
         }
         Ok(answer)
     }
@@ -166,14 +170,17 @@ impl Ops {
         }))
     }
 
-    /// Makes the roster see all of them, those that were there before as well: one import may have ended before this.
-    async fn watch_all(&self, added: &[Added]) -> Result<(), OpsError> {
-        let watch_id = |a: &Added| {
-            let (Added::New { watch_id, .. } | Added::Duplicate { watch_id, .. }) = *a;
-            watch_id
-        };
-        for chunk in added.chunks(CHUNK) {
-            self.refresh(chunk.iter().map(watch_id).collect()).await?;
+    /// Makes the roster see what was added, which stands in the tables already: whoever is away is waited for a while.
+    async fn watch_all(&self, fresh: &[WatchId]) -> Result<(), OpsError> {
+        let until = Instant::now() + PATIENCE;
+        for chunk in fresh.chunks(CHUNK) {
+            while let Err(error) = self.refresh(chunk.to_vec()).await {
+                if Instant::now() >= until {
+                    return Err(error);
+                }
+                tracing::warn!(error = %error, "Imported products are not watched yet; trying again");
+                tokio::time::sleep(AGAIN).await;
+            }
         }
         Ok(())
     }

@@ -115,9 +115,7 @@ impl Ops {
     /// [`OpsError::NotFound`] when there is none.
     pub async fn listing(&self, id: i64) -> Result<Value, OpsError> {
         let mut conn = self.conn().await?;
-        views::listing(&mut conn, id)
-            .await?
-            .ok_or_else(|| OpsError::missing(Thing::Listing, &[id]))
+        OpsError::found(Thing::Listing, id, views::listing(&mut conn, id).await?)
     }
 
     /// `pause` or `resume` listings, by number or all of a destination.
@@ -236,7 +234,7 @@ impl Ops {
         rows: &[ImportRow],
         added: &[Added],
         progress: &Progress,
-    ) -> Result<(usize, Vec<Value>), OpsError> {
+    ) -> (usize, Vec<Value>) {
         let mut pairs = Vec::new();
         for (row, added) in rows.iter().zip(added) {
             let (Added::New { product_id, .. } | Added::Duplicate { product_id, .. }) = *added;
@@ -267,7 +265,7 @@ impl Ops {
                 Err(error) => failed.push(json!({ "line": line, "sku": sku, "why": error.to_string() })),
             }
         }
-        Ok((linked, failed))
+        (linked, failed)
     }
 
     /// What would be sent now, and why, without sending it.

@@ -99,9 +99,7 @@ impl Ops {
     /// [`OpsError::NotFound`] when there is none.
     pub async fn product(&self, id: i64) -> Result<Value, OpsError> {
         let mut conn = self.conn().await?;
-        views::product(&mut conn, id)
-            .await?
-            .ok_or_else(|| OpsError::missing(Thing::Product, &[id]))
+        OpsError::found(Thing::Product, id, views::product(&mut conn, id).await?)
     }
 
     /// Registers one product and looks at it at once.
@@ -151,7 +149,9 @@ impl Ops {
         };
         match self.insert(vec![new], None).await?.first() {
             Some(Added::New { watch_id, product_id }) => {
-                self.refresh(vec![*watch_id]).await?;
+                self.refresh(vec![*watch_id])
+                    .await
+                    .map_err(after("the product is registered"))?;
                 tracing::info!(product.id = %product_id, by, "Product `{product_id}` was registered");
                 Ok(
                     json!({ "product_id": product_id, "watch_id": watch_id, "source_product_id": source_product_id }),
@@ -231,7 +231,10 @@ impl Ops {
 fn after(done: &'static str) -> impl Fn(OpsError) -> OpsError {
     move |error| OpsError::NotReady {
         what: "the roster",
-        why: format!("{done}, but the watchers do not know yet; give the order again ({error:#})"),
+        why: format!(
+            "{done}, but the watchers do not know yet; `zaikoban products resume` tells them ({})",
+            error.cause()
+        ),
     }
 }
 

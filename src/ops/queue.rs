@@ -85,8 +85,6 @@ impl Ops {
     /// [`OpsError::NotFound`] when there is none.
     pub async fn job(&self, id: i64) -> Result<Value, OpsError> {
         let mut conn = self.conn().await?;
-        views::job(&mut conn, id)
-            .await?
-            .ok_or_else(|| OpsError::missing(Thing::Job, &[id]))
+        OpsError::found(Thing::Job, id, views::job(&mut conn, id).await?)
     }
 }

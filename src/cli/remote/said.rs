@@ -107,7 +107,9 @@ pub(super) fn imported(answer: &Value) -> Told {
     let mut told = Told::new().line(line);
     if let Some(why) = at(answer, "not_watched_yet").as_str() {
         told.whole = false;
-        told = told.line(format!("not watched yet: {why}; import the list again"));
+        told = told.line(format!(
+            "registered, but not watched until the daemon is started again: {why}"
+        ));
     }
     told.each_left(what, at(answer, "not_linked"))
 }
