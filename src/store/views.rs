@@ -313,9 +313,9 @@ pub async fn counts(conn: &mut AsyncPgConnection) -> Result<Value, StoreError> {
 pub async fn delays(conn: &mut AsyncPgConnection, window_s: i64) -> Result<Vec<Value>, StoreError> {
     let rows = sql_query(
         "SELECT jsonb_build_object('destination', COALESCE(platform, 'all'), 'count', count(*),
-                'p50', percentile_cont(0.5) WITHIN GROUP (ORDER BY d),
-                'p95', percentile_cont(0.95) WITHIN GROUP (ORDER BY d),
-                'p99', percentile_cont(0.99) WITHIN GROUP (ORDER BY d), 'max', max(d)) AS view
+                'p50', round(percentile_cont(0.5) WITHIN GROUP (ORDER BY d)::numeric, 1),
+                'p95', round(percentile_cont(0.95) WITHIN GROUP (ORDER BY d)::numeric, 1),
+                'p99', round(percentile_cont(0.99) WITHIN GROUP (ORDER BY d)::numeric, 1), 'max', round(max(d)::numeric, 1)) AS view
          FROM (SELECT platform, (extract(epoch FROM answered_at - fetched_at) * 1000)::float8 AS d FROM sync_log
                WHERE outcome = 'accepted' AND kind <> 'read' AND fetched_at IS NOT NULL
                  AND sent_at > now() - make_interval(secs => $1)) s

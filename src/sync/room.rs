@@ -262,24 +262,13 @@ mod tests {
             left.for_each(|(_, left)| *left = places);
             room.up_to()
         };
-        let zeros = room(100, 40)
-            .listings
-            .iter()
-            .find(|(u, _)| *u == Urgency::Zero)
-            .map_or(0, |(_, left)| *left);
         assert_eq!(
             full(Urgency::Check, 10),
-            Some((PRIORITY_LAST, u32::try_from((zeros + 50).min(LOOK)).unwrap())),
+            Some((PRIORITY_LAST, 90)),
             "no more than have places"
         );
-        assert_eq!(
-            full(Urgency::Check, 0),
-            Some((PRIORITY_CHECK - 1, u32::try_from((zeros + 40).min(LOOK)).unwrap()))
-        );
-        assert_eq!(
-            full(Urgency::Change, 0),
-            Some((PRIORITY_ZERO, u32::try_from(zeros.min(LOOK)).unwrap()))
-        );
+        assert_eq!(full(Urgency::Check, 0), Some((PRIORITY_CHECK - 1, 80)));
+        assert_eq!(full(Urgency::Change, 0), Some((PRIORITY_ZERO, 40)));
         assert_eq!(full(Urgency::Zero, 0), None);
     }
 

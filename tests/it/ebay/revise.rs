@@ -240,6 +240,14 @@ async fn a_429_carries_its_wait() {
 }
 
 #[tokio::test]
+async fn a_503_says_how_long_it_is_away() {
+    let server = server(|_| Said::Answer(503, vec![("retry-after", "7".into())], vec![])).await;
+    let outcomes = revise(&server, &[quantity("a", "1", 0)]).await;
+    let (error, _) = failure(&outcomes[0]);
+    assert_eq!(error.away_for, Some(std::time::Duration::from_secs(7)));
+}
+
+#[tokio::test]
 async fn the_days_revisions_used_up_has_a_code_of_its_own() {
     let server = server(|_| {
         let message =

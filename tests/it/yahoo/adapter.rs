@@ -175,6 +175,12 @@ async fn failures_keep_their_class_and_retry_after() {
     let seven = Some(std::time::Duration::from_secs(7));
     assert_eq!(error.class, ErrorClass::RateLimited { retry_after: seven });
 
+    let server = Server::start(|_| answer("503 Busy", "retry-after: 7\r\n", "")).await;
+    let error = look(&server.source()).await.unwrap_err();
+    assert_eq!((error.class, error.away_for), (ErrorClass::Transient, seven));
+    let server = Server::start(|_| answer("500 Broken", "retry-after: 7\r\n", "")).await;
+    assert_eq!(look(&server.source()).await.unwrap_err().away_for, None);
+
     let server = Server::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n<html>".to_vec()).await;
     let error = look(&server.source()).await.unwrap_err();
     assert_eq!((&*error.code, error.class), ("cut", ErrorClass::Transient));
