@@ -10,6 +10,7 @@ mod handlers;
 mod query;
 mod routes;
 mod state;
+mod told;
 
 pub use routes::configure;
 pub use state::{Caller, State};

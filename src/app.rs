@@ -11,12 +11,14 @@ mod ending;
 pub mod failpoints;
 mod ports;
 pub mod rehearsal;
+mod telling;
 
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::control::door::{Door, DoorError, DoorSettings};
 use crate::ops::Ops;
-use crate::supervision::{Exit, Tree, TreeOptions, Watchdog};
+use crate::store::StatusBoard;
+use crate::supervision::{Exit, Tree, TreeOptions, Watchdog, spawn_owned};
 use crate::{api, telemetry};
 use anyhow::Context;
 pub use database::Busy;
@@ -24,6 +26,7 @@ use ending::{Signals, exit_within};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
+use telling::Telling;
 use tokio::runtime::Runtime;
 
 /// How long tasks of the shared runtime may take to end, once everything that matters is done.
@@ -151,14 +154,27 @@ async fn started(
     doors: build::Doors,
     end: &mut Signals,
 ) -> anyhow::Result<Ended> {
+    let telling = Telling::new(settings, &clock)?;
+    let board = StatusBoard::new(clock.clone());
+    // From the first moment on: a database that does not even start is told, too.
+    let _spool = {
+        let _on = runtime.enter();
+        let (spool, desk) = (telling.spool.clone(), telling.desk.clone());
+        spawn_owned("alert spool", spool.keep_watch(board.clone(), desk))
+    };
     let opened = {
         let _on = runtime.enter();
         tokio::select! {
-            opened = database::open(settings, ops, server) => opened?,
+            opened = database::open(settings, ops, server, board) => opened?,
             () = end.asked() => return Ok(Ended::Stopped),
         }
     };
-    let ended = serve(settings, runtime, clock, ops, &opened, doors, end).await;
+    let around = build::Around {
+        clock,
+        doors,
+        telling,
+    };
+    let ended = serve(settings, runtime, ops, &opened, around, end).await;
     opened.db.close();
     ended
 }
@@ -167,15 +183,14 @@ async fn started(
 async fn serve(
     settings: &Settings,
     runtime: &Arc<Runtime>,
-    clock: Clock,
     ops: &Ops,
     database: &database::Database,
-    doors: build::Doors,
+    around: build::Around,
     end: &mut Signals,
 ) -> anyhow::Result<Ended> {
     let (spec, parts, enrolled) = {
         let _on = runtime.enter();
-        build::build(settings, clock, database, doors).await?
+        build::build(settings, database, around, ops).await?
     };
     let mut watchdog = Watchdog::new(
         || {},

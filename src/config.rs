@@ -5,6 +5,7 @@
 //! everything in one go. `resolve` states every setting once, with its default, and turns them into the settings types
 //! of the rooms; `checks` is what a value must be beside its type. Nothing else in the house reads the environment or the file.
 
+mod alerts;
 mod checks;
 mod raw;
 mod reader;

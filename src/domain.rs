@@ -4,6 +4,7 @@
 //! vocabulary is that of the documents: *product*, *source*, *listing*, *destination*, *observation*, *change*,
 //! *hold*, *job*. Nothing in this room does I/O or asks the time.
 
+mod alert;
 mod change;
 mod error_class;
 mod hold;
@@ -15,6 +16,9 @@ mod platform;
 mod stock;
 mod wanted;
 
+pub use alert::{
+    Affected, AlertChannel, AlertEvent, AlertFacts, AlertKind, AlertLevel, AlertStatus, NAMED_PRODUCTS,
+};
 pub use change::{ChangeSource, ChangeType, Committed, CommittedSender};
 pub use error_class::{Classified, ErrorClass};
 pub use hold::{BY_DEADLINE, HoldDefault, HoldReason, HoldStatus, KnownHold, NewHold, Proposal};

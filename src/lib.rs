@@ -25,6 +25,7 @@ pub mod store;
 // engines
 pub mod queue;
 // purposes
+pub mod alert;
 pub mod pricing;
 pub mod sync;
 pub mod watch;

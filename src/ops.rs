@@ -4,6 +4,7 @@
 //! this room. Input is checked whole, and all its problems are told at once, before anything is changed. While the
 //! daemon starts, [`Ops::status`] answers what it waits for, and everything else says that it is not ready.
 
+mod alerts;
 mod error;
 mod errors;
 mod holds;
@@ -15,6 +16,7 @@ mod products;
 mod queue;
 mod status;
 
+pub use alerts::{AlertsDecision, SilenceOrder};
 pub use error::{InputProblem, OpsError};
 pub use errors::{ErrorsAsked, ErrorsResolution};
 pub use holds::{HoldEdit, HoldsDecision};
@@ -22,6 +24,7 @@ pub use listings::{LinkOrder, ListingFilter, ListingsSwitch};
 pub use products::{NewProductOrder, ProductFilter};
 pub use queue::JobFilter;
 
+use crate::alert::Desk;
 use crate::domain::{DestinationPlatform, SourcePlatform};
 use crate::pricing::PriceBook;
 use crate::resilience::Registry;
@@ -74,6 +77,8 @@ pub struct Parts {
     pub book: Arc<ArcSwap<PriceBook>>,
     /// How the database is.
     pub database: StatusBoard,
+    /// Who is told, and over what.
+    pub alerts: Desk,
     /// Names of services whose endpoint is this machine.
     pub simulated: Vec<String>,
 }

@@ -32,6 +32,7 @@ mod script;
 mod server;
 mod settings;
 mod shared;
+mod sinks;
 mod tls;
 mod views;
 mod world;
@@ -41,6 +42,7 @@ pub use faults::{CallFault, Drift, EbayFaults, FaultPlan, PageFault, Storm, Yaho
 pub use market::{CatalogueListing, LedgerEntry, RegisterEntry, SetListing};
 pub use settings::{AuctionSettings, BadSettings, EbaySettings, SimulatorSettings};
 pub use shared::{BadOrder, Order};
+pub use sinks::{Hooked, SinkMood, Sinks};
 pub use views::{Catalogue, CatalogueProduct, Credentials, Page, PageEntry, Platform, Stats};
 pub use world::{ItemView, SetItem, Status, TruthChange};
 

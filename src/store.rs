@@ -7,6 +7,7 @@
 //! PostgreSQL is the truth. It is either a server the operator names, or a private one that the daemon makes, runs and
 //! stops itself ([`embedded`]). Its being away is a value ([`StoreError::Unavailable`]), never a crash.
 
+pub mod alerts;
 pub mod embedded;
 pub mod error;
 pub mod errors;

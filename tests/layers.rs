@@ -143,6 +143,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("html5ever", &["platform"]),
     ("governor", &["resilience"]),
     ("failsafe", &["resilience"]),
+    ("lettre", &["alert"]),
 ];
 
 /// Files (with what lies below them) that decide and do nothing else: functions of values and `now`.
@@ -153,6 +154,12 @@ const PURE: &[&str] = &[
     "watch/anomaly",
     "pricing",
     "sync/plan",
+    "alert/rules",
+    "alert/dedupe",
+    "alert/routing",
+    "alert/condition",
+    "alert/inert",
+    "alert/text",
     "queue/job",
     "supervision/decide",
     "supervision/intensity",

@@ -17,7 +17,7 @@ const LONGEST_WINDOW_S: i64 = 31 * 86_400;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ids {
-    ids: Vec<i64>,
+    pub(super) ids: Vec<i64>,
 }
 
 /// What to break.

@@ -2,6 +2,7 @@
 
 use super::envelope::ApiError;
 use super::handlers as of;
+use super::told;
 use crate::ops::OpsError;
 use actix_web::web::{self, ServiceConfig};
 
@@ -54,6 +55,14 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route("/queue", web::get().to(of::queue))
                 .route("/queue/{verb:retry|discard}", web::post().to(of::mend_jobs))
                 .route("/queue/{id}", web::get().to(of::job))
+                .route("/alerts", web::get().to(told::alerts))
+                .route("/alerts/silences", web::get().to(told::silences))
+                .route("/alerts/channels", web::get().to(told::channels))
+                .route("/alerts/silence", web::post().to(told::silence))
+                .route("/alerts/unsilence", web::post().to(told::unsilence))
+                .route("/alerts/test", web::post().to(told::test))
+                .route("/alerts/{verb:ack|resolve}", web::post().to(told::decide))
+                .route("/alerts/{id}", web::get().to(told::alert))
                 .route("/errors", web::get().to(of::errors))
                 .route("/errors/resolve", web::post().to(of::resolve_errors))
                 .route("/errors/{id}", web::get().to(of::error))

@@ -6,13 +6,14 @@
 use super::DoorSlot;
 use super::database::Database;
 use super::ports::{self, Gates};
+use super::telling::Telling;
 use crate::api;
 use crate::clock::Clock;
 use crate::config::{PaceSettings, Settings};
 use crate::control::door::{Door, DoorSettings};
 use crate::domain::{BasisPoints, CommittedSender, DestinationPlatform, Platform, SourcePlatform};
 use crate::http;
-use crate::ops::{Parts, Selling};
+use crate::ops::{Ops, Parts, Selling};
 use crate::platform::ebay::{Ebay, EbaySettings};
 use crate::platform::gateway::{DestinationGateway, SourceGateway};
 use crate::platform::oauth::TokenFile;
@@ -69,6 +70,13 @@ pub(super) struct Doors {
     pub(super) slot: DoorSlot,
 }
 
+/// What was there before the database.
+pub(super) struct Around {
+    pub(super) clock: Clock,
+    pub(super) doors: Doors,
+    pub(super) telling: Telling,
+}
+
 /// What every part shares.
 struct Common {
     clock: Clock,
@@ -88,10 +96,15 @@ struct Common {
 /// When an endpoint, a certificate or a rate cannot be used.
 pub(super) async fn build(
     settings: &Settings,
-    clock: Clock,
     database: &Database,
-    doors: Doors,
+    around: Around,
+    ops: &Ops,
 ) -> anyhow::Result<(GroupSpec, Parts, Vec<watch::Receiver<bool>>)> {
+    let Around {
+        clock,
+        doors,
+        telling,
+    } = around;
     let db = &database.db;
     let (committed, _) = broadcast::channel(COMMITTED_KEPT);
     let common = Common {
@@ -208,6 +221,13 @@ pub(super) async fn build(
             GiveUp::Escalate,
             vec![ledger.capacity(10_000).placement(Placement::Named(WATCH_ARBITER))],
         ),
+        group(
+            "alert",
+            Strategy::OneForOne,
+            (5, 60),
+            GiveUp::Park,
+            telling.children((db, &database.board), (&common.guards, ops), &common.committed),
+        ),
         group("sync", Strategy::OneForOne, (5, 60), GiveUp::Park, syncers),
         group("watch", Strategy::RestForOne, (5, 60), GiveUp::Park, watching),
     ];
@@ -235,6 +255,7 @@ pub(super) async fn build(
         destinations,
         book: common.book,
         database: database.board.clone(),
+        alerts: telling.desk,
         simulated: simulated(settings),
     };
     Ok((root, parts, enrolled))

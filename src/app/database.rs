@@ -103,9 +103,13 @@ fn private(settings: &Settings) -> EmbeddedSettings {
 ///
 /// # Errors
 /// [`Busy`] when another daemon uses it; what waiting cannot heal.
-pub(super) async fn open(settings: &Settings, ops: &Ops, server: &Server) -> anyhow::Result<Database> {
+pub(super) async fn open(
+    settings: &Settings,
+    ops: &Ops,
+    server: &Server,
+    board: StatusBoard,
+) -> anyhow::Result<Database> {
     ops.set_phase("starting the database");
-    let board = StatusBoard::new(Clock::system());
     let pool = server.prepare(settings, &board)?;
     let life = Life::detached("database");
     let name = format!("zaikoban {}", uuid::Uuid::new_v4());

@@ -75,6 +75,9 @@ pub(crate) enum Command {
     /// Show what zaikoban recorded as going wrong, and say what was done about it
     #[command(subcommand)]
     Errors(Errors),
+    /// Show what a person was told, acknowledge, silence, and test the ways to tell
+    #[command(subcommand)]
+    Alerts(Alerts),
     /// Show how long it takes from a page being read to its listing being accepted: p50, p95, p99
     #[command(after_help = "Example:\n  zaikoban delay --window 24h")]
     Delay {
@@ -383,6 +386,80 @@ pub(crate) enum Errors {
         /// What was done; kept with the error
         #[arg(long)]
         note: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Alerts {
+    /// List alerts, each trouble once with its count
+    #[command(after_help = "Example:\n  zaikoban alerts list\n  zaikoban alerts list --all --limit 200")]
+    List {
+        #[command(flatten)]
+        page: PageArgs,
+        /// Those that are over, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one alert: what is wrong, what happens next, what to do, and over what it was told
+    #[command(after_help = "Example:\n  zaikoban alerts show 3")]
+    Show { id: i64 },
+    /// Say that you know: it is not told again unless it becomes worse
+    #[command(after_help = "Example:\n  zaikoban alerts ack 3 4 --note looking-into-it")]
+    Ack {
+        #[arg(required = true)]
+        ids: Vec<i64>,
+        /// Why; kept with the alert
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Say that it is over; met again, it is told again
+    #[command(after_help = "Example:\n  zaikoban alerts resolve 3 --note new-keys")]
+    Resolve {
+        #[arg(required = true)]
+        ids: Vec<i64>,
+        /// What was done; kept with the alert
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Tell nothing of a kind, a service or one alert for a while (it is recorded all the same)
+    #[command(
+        after_help = "What lasts longer than the silence is told at its end.\n\nExample:\n  zaikoban alerts silence --kind outage --platform ebay --for 2h --note maintenance\n  zaikoban alerts silence --id 3 --for 8h"
+    )]
+    Silence {
+        /// Only this alert
+        #[arg(long)]
+        id: Option<i64>,
+        /// Only this kind: `hold`, `error`, `dead_letter`, `outage`, `credentials`, `part_down`, `database`, `mass_out_of_stock`, `emergency_stop`, `channel`, `change`
+        #[arg(long)]
+        kind: Option<String>,
+        /// Only this service
+        #[arg(long)]
+        platform: Option<String>,
+        /// For how long, for example 30m or 8h
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_time)]
+        time: std::time::Duration,
+        /// Why
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// End silences
+    #[command(after_help = "Example:\n  zaikoban alerts unsilence 1")]
+    Unsilence {
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
+    /// List the silences that have not ended
+    #[command(after_help = "Example:\n  zaikoban alerts silences")]
+    Silences,
+    /// Show how mail, Slack and webhook do, and what waits for them
+    #[command(after_help = "Example:\n  zaikoban alerts channels")]
+    Channels,
+    /// Send a test over every channel that is set up (or one) and say what came back
+    #[command(after_help = "Example:\n  zaikoban alerts test\n  zaikoban alerts test --channel slack")]
+    Test {
+        /// Only this one: email, slack, webhook
+        #[arg(long)]
+        channel: Option<String>,
     },
 }
 

@@ -5,6 +5,7 @@
 //! settle, and every listing is compared with what the last page served for its product calls for.
 
 mod live;
+mod messages;
 mod summary;
 
 use super::args::DemoArgs;
@@ -18,6 +19,7 @@ use crate::simulator::{
 };
 use anyhow::Context;
 use live::Live;
+use messages::Messages;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -72,6 +74,8 @@ async fn demo(arguments: &DemoArgs, settings: &Settings) -> anyhow::Result<Summa
     };
     let simulator =
         Simulator::start(simulated(arguments, settings)).context("the simulator did not start")?;
+    let messages =
+        Messages::start(settings.demo.faults, arguments.duration).context("the sinks did not start")?;
     let mut daemon = Rehearsal::new(RehearsalSettings {
         program: rehearsal::program()?,
         state_dir: state_dir.clone(),
@@ -81,9 +85,17 @@ async fn demo(arguments: &DemoArgs, settings: &Settings) -> anyhow::Result<Summa
         keys: rehearsal::keys(&simulator),
         ca_file: None,
         database_url: None,
-        environment: Vec::new(),
+        environment: messages.settings(),
     })?;
-    let outcome = watch(arguments, settings, &simulator, &mut daemon, &mut signals).await;
+    let outcome = watch(
+        arguments,
+        settings,
+        &simulator,
+        &messages,
+        &mut daemon,
+        &mut signals,
+    )
+    .await;
     let ended = daemon.stop(Duration::from_secs(40)).await;
     simulator.stop();
     let mut summary = outcome.with_context(|| format!("the log is `{}`", daemon.log().display()))?;
@@ -152,11 +164,12 @@ async fn watch(
     arguments: &DemoArgs,
     settings: &Settings,
     simulator: &Running,
+    messages: &Messages,
     daemon: &mut Rehearsal,
     signals: &mut Signals,
 ) -> anyhow::Result<Summary> {
     output::talk(&format!(
-        "simulator: Yahoo! Auctions at {}, eBay at {}",
+        "simulator: Yahoo! Auctions at {}, eBay at {}; mail and Slack end in this process",
         simulator.urls.yahoo, simulator.urls.ebay
     ));
     tokio::select! {
@@ -176,10 +189,14 @@ async fn watch(
     })?;
     let ends_at = arguments.duration.and_then(|d| Instant::now().checked_add(d));
     let mut look = interval(LOOK);
+    let mut outage = messages.outage();
     loop {
         tokio::select! {
             () = signals.asked() => break,
-            _ = look.tick() => live.look().await?,
+            _ = look.tick() => {
+                live.look().await?;
+                outage.play(messages);
+            }
         }
         if ends_at.is_some_and(|end| Instant::now() >= end) {
             break;
@@ -195,8 +212,10 @@ async fn watch(
         sale_rate_per_s: Some(0.0),
         ..Order::default()
     })?;
+    outage.end(messages);
     let comparison = settle(&settings.pricing, simulator, &mut live).await?;
-    Summary::of(simulator, &live, comparison).await
+    messages.settle(live.client()).await?;
+    Summary::of(simulator, &live, messages, comparison).await
 }
 
 /// Waits until every listing is what it should be, or the limit has passed; the last comparison.

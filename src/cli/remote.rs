@@ -3,6 +3,7 @@
 //! What is shown is worked out by plain functions from the answer to text, so that it can be tested against the answers'
 //! real types: [`tables`], [`tree`], [`cards`] for what was asked for, [`said`] for what was done.
 
+mod alerts;
 mod cards;
 mod importing;
 mod orders;
@@ -26,6 +27,8 @@ use std::time::Duration;
 enum Show {
     /// Rows of `items`.
     Table(&'static [Column]),
+    /// Rows of `items`, and whether they say that all went well.
+    Checked(&'static [Column], fn(&Value) -> bool),
     /// What was asked for, in lines.
     Text(fn(&Value) -> String),
     /// What was done, in sentences that say no more than the answer does.
@@ -125,6 +128,12 @@ fn present(value: &Value, show: &Show, as_json: bool) -> Exit {
                 output::talk(line);
             }
             if told.whole { Exit::Done } else { Exit::Failed }
+        }
+        Show::Checked(columns, well) => {
+            if !as_json {
+                output::data(&output::table(tables::items(value), columns));
+            }
+            if well(value) { Exit::Done } else { Exit::Failed }
         }
         _ if as_json => Exit::Done,
         Show::Table(columns) => {

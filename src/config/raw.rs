@@ -29,6 +29,17 @@ pub(super) enum Typed {
 }
 
 impl Typed {
+    /// What it is, without showing it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) | Self::Untyped(_) => "a text",
+            Self::Number(_) => "a number",
+            Self::Bool(_) => "true or false",
+            Self::List(_) => "a list",
+            Self::Other(what) => what,
+        }
+    }
+
     /// The value as a room's own settings type reads it. Numbers keep their digits as far as JSON has them.
     pub(super) fn to_json(&self) -> serde_json::Value {
         use serde_json::Value;

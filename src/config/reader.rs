@@ -203,7 +203,7 @@ impl Reader {
             Some(Typed::Text(s) | Typed::Untyped(s)) => Some(s),
             // whatever it is, it was meant to be the secret: its kind is told, not its value
             Some(other) => {
-                self.complain(key, kind(&other), "a text in quotes", None);
+                self.complain(key, other.kind(), "a text in quotes", None);
                 None
             }
         };
@@ -235,6 +235,26 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// What was typed, whatever it is.
+    pub(super) fn typed(&mut self, key: &str) -> Option<Typed> {
+        Some(self.entry(key)?.value)
+    }
+
+    /// The names of the sections right below `section`.
+    pub(super) fn names_below(&self, section: &str) -> Vec<String> {
+        let prefix = format!("{section}.");
+        let below = self
+            .document
+            .entries
+            .keys()
+            .filter_map(|key| key.strip_prefix(&prefix));
+        let mut names: Vec<String> = below
+            .filter_map(|rest| Some(rest.split_once('.')?.0.to_owned()))
+            .collect();
+        names.dedup();
+        names
     }
 
     /// All that was typed below `section`, as a tree; its keys count as known, because their owner names what is wrong.
@@ -308,17 +328,6 @@ fn shown(value: &Typed) -> String {
         Typed::Bool(b) => format!("`{b}`"),
         Typed::List(_) => "a list".to_owned(),
         Typed::Other(what) => (*what).to_owned(),
-    }
-}
-
-/// What a value is, without showing it.
-fn kind(value: &Typed) -> &'static str {
-    match value {
-        Typed::Text(_) | Typed::Untyped(_) => "a text",
-        Typed::Number(_) => "a number",
-        Typed::Bool(_) => "true or false",
-        Typed::List(_) => "a list",
-        Typed::Other(what) => what,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `config/zaikoban.toml` explains each for a person; a test holds the two together.
 
+use super::alerts::alerts;
 use super::checks;
 use super::reader::Reader;
 use super::settings::{
@@ -45,6 +46,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         changes_per_s: r.share("demo.changes_per_s", 0.0..=1000.0, 3.0),
         faults: r.flag("demo.faults", true),
     };
+    let alerts = alerts(r);
     let pricing = pricing(r);
     Some(Settings {
         daemon,
@@ -54,6 +56,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         ebay: ebay?,
         watch,
         sync,
+        alerts,
         pricing: pricing?,
         demo,
     })

@@ -1,5 +1,6 @@
 //! What the daemon is told, as [`load`](super::load) gives it to the rooms.
 
+use crate::alert::AlertSettings;
 use crate::pricing::PriceBook;
 use secrecy::SecretString;
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ pub struct Settings {
     pub watch: WatchSettings,
     /// `[sync]`
     pub sync: SyncSettings,
+    /// `[alerts]`
+    pub alerts: AlertSettings,
     /// `[pricing]`
     pub pricing: PriceBook,
     /// `[demo]`

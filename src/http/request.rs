@@ -101,6 +101,12 @@ impl Request {
         self.content_type("application/json")
     }
 
+    /// Sends these very bytes, for a body that is signed.
+    pub fn raw(mut self, content_type: &'static str, body: Vec<u8>) -> Self {
+        self.body = Some(body.into());
+        self.content_type(content_type)
+    }
+
     /// Sends pairs as a form.
     pub fn form(mut self, pairs: &[(&str, &str)]) -> Self {
         let body = form_urlencoded::Serializer::new(String::new())

@@ -152,6 +152,7 @@ impl OpsError {
                 Thing::Hold => "`zaikoban holds list` shows what waits",
                 Thing::Job => "`zaikoban queue list` shows what there is",
                 Thing::Error => "`zaikoban errors list --all` shows what there is",
+                Thing::Alert => "`zaikoban alerts list --all` shows what there is",
             }),
         }
     }

@@ -81,6 +81,8 @@ pub struct Trouble {
     pub critical: bool,
     /// Whether it is about the destination as a whole, and one row is enough for all listings it hits.
     pub shared: bool,
+    /// Whether it heals by itself: the moment's fault, not the listing's or the account's.
+    pub passing: bool,
 }
 
 /// What to write, what to tell, and what to remember.
@@ -295,6 +297,7 @@ fn unknown(listing: &Listing, begun: &Begun, error: &PlatformError, now: DateTim
             message: error.message.to_string(),
             critical: false,
             shared: true,
+            passing: heals(error.class),
         }),
         ..Verdict::of(listing, PushOutcome::Unknown, again(wait, priority))
     }
@@ -313,6 +316,11 @@ fn not_sent(listing: &Listing, begun: &Begun, why: &NotSent) -> Verdict {
     }
 }
 
+/// Whether a failure is the moment's.
+fn heals(class: ErrorClass) -> bool {
+    matches!(class, ErrorClass::Transient | ErrorClass::RateLimited { .. })
+}
+
 fn failed(listing: &Listing, begun: &Begun, error: &PlatformError, waits: Waits) -> Verdict {
     let write = begun.step.is_write();
     let trouble = |critical: bool, message: String| Trouble {
@@ -320,6 +328,7 @@ fn failed(listing: &Listing, begun: &Begun, error: &PlatformError, waits: Waits)
         message,
         critical,
         shared: is_outage(error.class),
+        passing: heals(error.class),
     };
     let base = Verdict {
         over: write,
@@ -454,6 +463,7 @@ fn read(
                 ),
                 critical: false,
                 shared: false,
+                passing: false,
             }),
             hold: Some(hold),
             // Not what is wanted, even where it had been: whoever accepts the hold wants it raised.
@@ -506,6 +516,7 @@ fn on_hold(listing: &Listing) -> Trouble {
         ),
         critical: false,
         shared: false,
+        passing: false,
     }
 }
 
@@ -562,6 +573,7 @@ fn not_applied(
                 message: format!("{message}; it is held after {} tries", begun.retries + 1),
                 critical: unwanted,
                 shared: false,
+                passing: false,
             }),
             job: JobEnd::Dead { error: message },
             ..base

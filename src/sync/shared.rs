@@ -320,6 +320,8 @@ fn error_record(platform: Platform, listing: &Listing, trouble: &Trouble) -> Err
         platform: Some(platform),
         severity: if trouble.critical {
             Severity::Critical
+        } else if trouble.passing {
+            Severity::Low
         } else {
             Severity::Medium
         },

@@ -265,6 +265,7 @@ fn put_off(claimed: &Claimed, step: Step, after: Duration) -> Decision {
         ),
         critical: true,
         shared: false,
+        passing: false,
     });
     Decision::Settle(Box::new(plain(claimed, again(after, claimed))), trouble)
 }
@@ -372,6 +373,7 @@ fn held(claimed: &Claimed, step: Step, reached: Reached) -> Decision {
         message,
         critical: true,
         shared: true,
+        passing: false,
     };
     Decision::Settle(Box::new(settlement), Some(trouble))
 }

@@ -14,6 +14,7 @@
     reason = "helpers wait here for the tests of every room"
 )]
 
+mod alert;
 mod daemon;
 mod ebay;
 mod embedded;

@@ -2,6 +2,7 @@
 
 use super::super::output;
 use super::live::Live;
+use super::messages::{Messages, Told};
 use crate::app::rehearsal::compare::Comparison;
 use crate::simulator::Running;
 use serde_json::{Value, json};
@@ -18,13 +19,19 @@ pub(super) struct Summary {
     failed_pushes: usize,
     holds: u64,
     delay_ms: [Option<f64>; 3],
+    told: Told,
     comparison: Comparison,
     /// How the daemon ended when it was asked to.
     pub(super) daemon_ended: String,
 }
 
 impl Summary {
-    pub(super) async fn of(simulator: &Running, live: &Live, comparison: Comparison) -> anyhow::Result<Self> {
+    pub(super) async fn of(
+        simulator: &Running,
+        live: &Live,
+        messages: &Messages,
+        comparison: Comparison,
+    ) -> anyhow::Result<Self> {
         let status = live.client().get("/v1/status").await?;
         let at = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
         let mut delays = live.delays_ms.clone();
@@ -37,6 +44,7 @@ impl Summary {
             failed_pushes: live.failed,
             holds: at("/database/counts/holds_open"),
             delay_ms: [50, 95, 99].map(|p| percentile(&delays, p)),
+            told: messages.told(live.client()).await?,
             comparison,
             daemon_ended: String::new(),
         })
@@ -55,6 +63,7 @@ impl Summary {
             output::json(&json!({
                 "products": self.products, "checks": self.checks, "changes": self.changes,
                 "pushes": self.pushes, "failed_pushes": self.failed_pushes, "holds": self.holds,
+                "alerts": self.told,
                 "delay_ms": { "p50": p50, "p95": p95, "p99": p99 },
                 "unseen": self.comparison.unseen.len(), "held": self.comparison.held, "sold": self.comparison.sold,
                 "differing": self.comparison.differing, "daemon_ended": self.daemon_ended,
@@ -74,6 +83,9 @@ impl Summary {
                 ),
             ),
             ("open holds", self.holds.to_string()),
+            ("alerts", self.told.alerts.to_string()),
+            ("told by mail", self.told.mail.line()),
+            ("told by Slack", self.told.slack.line()),
             (
                 "page read → eBay's answer",
                 format!("p50 {}, p95 {}, p99 {}", ms(p50), ms(p95), ms(p99)),

@@ -15,6 +15,7 @@ pub(super) fn order(command: Command) -> (Ask, Show) {
         Command::Platforms(order) => platforms(&order),
         Command::Queue(order) => queue(order),
         Command::Errors(order) => errors(order),
+        Command::Alerts(order) => super::alerts::alerts(order),
         Command::Delay { window } => (
             get(&format!("/v1/delay?window_s={}", window.as_secs())),
             Show::Table(DELAYS),
@@ -224,16 +225,16 @@ fn errors(order: Errors) -> (Ask, Show) {
     }
 }
 
-fn get(path: &str) -> Ask {
+pub(super) fn get(path: &str) -> Ask {
     Ask::Get(path.to_owned())
 }
 
-fn post(path: &str, body: Value) -> Ask {
+pub(super) fn post(path: &str, body: Value) -> Ask {
     Ask::Post(path.to_owned(), body)
 }
 
 /// A list with its page and filters.
-fn paged(path: &str, page: &PageArgs, filters: &[(&str, Option<&str>)]) -> Ask {
+pub(super) fn paged(path: &str, page: &PageArgs, filters: &[(&str, Option<&str>)]) -> Ask {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("limit", &page.limit.to_string());
     if let Some(after) = page.after {

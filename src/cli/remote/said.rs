@@ -14,20 +14,20 @@ pub(super) struct Told {
 }
 
 impl Told {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             lines: Vec::new(),
             whole: true,
         }
     }
 
-    fn line(mut self, line: impl Into<String>) -> Self {
+    pub(super) fn line(mut self, line: impl Into<String>) -> Self {
         self.lines.push(line.into());
         self
     }
 
     /// `{words}: 1, 2`, when there are any.
-    fn of(mut self, words: &str, ids: &Value) -> Self {
+    pub(super) fn of(mut self, words: &str, ids: &Value) -> Self {
         if !array(ids).is_empty() {
             self.lines.push(format!("{words}: {}", plain(ids)));
         }

@@ -19,6 +19,8 @@ pub enum Thing {
     Job,
     /// A recorded error, resolved or not.
     Error,
+    /// An alert, over or not.
+    Alert,
 }
 
 impl fmt::Display for Thing {
@@ -29,6 +31,7 @@ impl fmt::Display for Thing {
             Self::Hold => "hold",
             Self::Job => "job",
             Self::Error => "error",
+            Self::Alert => "alert",
         })
     }
 }
@@ -53,6 +56,7 @@ pub async fn missing(
         Thing::Hold => ("holds", "id"),
         Thing::Job => ("processing_queue", "id"),
         Thing::Error => ("inventory_errors", "id"),
+        Thing::Alert => ("alerts", "id"),
     };
     let rows: Vec<Missing> = diesel::sql_query(format!(
         "SELECT n.id FROM unnest($1::bigint[]) WITH ORDINALITY AS n (id, place) \

@@ -1,0 +1,61 @@
+//! The dead-man's switch: an address of somebody who notices when it is not asked for any more.
+
+use super::channels::client;
+use super::desk::Desk;
+use super::look::Surroundings;
+use crate::store::StatusBoard;
+use crate::store::looping::pause;
+use crate::supervision::{ChildState, Life, TreeReport};
+use crate::telemetry::ErrorChain;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often the settings are looked at where there is none.
+const IDLE: Duration = Duration::from_secs(30);
+/// One exchange.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Asks for the configured address as long as the daemon does its work, until it is asked to stop.
+///
+/// While the database is away or the watching is parked nothing is sent: silence is the message.
+pub async fn heartbeat(desk: Desk, board: StatusBoard, around: Arc<dyn Surroundings>, life: Life) {
+    let mut well = true;
+    loop {
+        life.beat();
+        life.waiting_until(Instant::now() + LIMIT);
+        let settings = desk.settings().heartbeat;
+        let every = settings.as_ref().map_or(IDLE, |own| own.every);
+        let works = board.watch().borrow().is_up() && around.tree().is_none_or(|tree| is_watching(&tree));
+        if let Some(own) = settings.filter(|_| works) {
+            let asked = async {
+                let client = client(&own.url, None)?;
+                let answer = client.get(own.url.expose().clone()).send().await?;
+                anyhow::ensure!(answer.is_success(), "it answered {}", answer.status);
+                anyhow::Ok(())
+            };
+            let came = asked.await;
+            if let Err(error) = &came
+                && well
+            {
+                let said = own.url.hide_in(&ErrorChain(error.as_ref()).to_string());
+                tracing::warn!("The heartbeat did not reach {}: {said}", own.url.origin());
+            }
+            well = came.is_ok();
+        }
+        if !pause(&life, every).await {
+            return;
+        }
+    }
+}
+
+/// Whether nothing of the watching is parked.
+fn is_watching(tree: &TreeReport) -> bool {
+    let watch = tree.root.children.iter().find(|group| group.name == "watch");
+    watch.is_none_or(|group| {
+        group
+            .children
+            .iter()
+            .all(|child| child.state != ChildState::Parked)
+    })
+}

@@ -1,0 +1,81 @@
+//! The part of the tree that tells a person.
+
+use crate::alert::{Alerter, AlerterParts, Desk, Spool, Surroundings, heartbeat, sender};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::domain::{AlertChannel, CommittedSender};
+use crate::ops::Ops;
+use crate::resilience::{GuardStatus, Registry};
+use crate::store::looping::child;
+use crate::store::{Db, StatusBoard};
+use crate::supervision::{ChildSpec, TreeReport};
+use anyhow::Context as _;
+use std::sync::Arc;
+
+/// What is there before the database is.
+pub(super) struct Telling {
+    pub(super) desk: Desk,
+    pub(super) spool: Spool,
+}
+
+impl Telling {
+    /// Opens the channels; nothing is sent.
+    ///
+    /// # Errors
+    /// When an address, a certificate or a name cannot be used.
+    pub(super) fn new(settings: &Settings, clock: &Clock) -> anyhow::Result<Self> {
+        Ok(Self {
+            desk: Desk::new(settings.alerts.clone(), clock.clone()).context("alerts")?,
+            spool: Spool::new(&settings.daemon.state_dir),
+        })
+    }
+
+    /// The alerter, a sender for each channel, and the heartbeat.
+    pub(super) fn children(
+        &self,
+        (db, board): (&Db, &StatusBoard),
+        (guards, ops): (&Registry, &Ops),
+        committed: &CommittedSender,
+    ) -> Vec<ChildSpec> {
+        let around: Arc<dyn Surroundings> = Arc::new(House {
+            guards: guards.clone(),
+            ops: ops.clone(),
+        });
+        let parts = AlerterParts {
+            db: db.clone(),
+            desk: self.desk.clone(),
+            around: Arc::clone(&around),
+            committed: committed.clone(),
+            spool: self.spool.clone(),
+        };
+        let (alerter, _) = ChildSpec::actor("alerter", move |life| Alerter::new(parts.clone(), life));
+        let mut children = vec![alerter];
+        for channel in AlertChannel::ALL.iter().copied() {
+            let (desk, db) = (self.desk.clone(), db.clone());
+            children.push(child(channel.as_str(), move |life| {
+                sender(desk.clone(), db.clone(), channel, life)
+            }));
+        }
+        let (desk, board) = (self.desk.clone(), board.clone());
+        children.push(child("heartbeat", move |life| {
+            heartbeat(desk.clone(), board.clone(), Arc::clone(&around), life)
+        }));
+        children
+    }
+}
+
+/// What alerts are made of beside the tables.
+struct House {
+    guards: Registry,
+    ops: Ops,
+}
+
+impl Surroundings for House {
+    fn guards(&self) -> Vec<GuardStatus> {
+        self.guards.statuses()
+    }
+
+    fn tree(&self) -> Option<TreeReport> {
+        self.ops.running_tree().map(crate::supervision::Tree::report)
+    }
+}
