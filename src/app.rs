@@ -6,6 +6,7 @@
 
 mod build;
 mod database;
+pub mod doctor;
 mod ending;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;

@@ -1,12 +1,15 @@
 //! The command line: arguments, and one short file per group of commands.
 //!
 //! Most commands are clients of a running daemon's socket; `run`, `demo`, `simulate`, `extract`, `config` and `migrate`
-//! work by themselves. stdout is data, stderr is talk, `--json` is for machines.
+//! work by themselves, and `doctor` does when there is none. stdout is data, stderr is talk, `--json` is for machines.
 
 mod args;
 mod config;
 mod daemon;
 mod demo;
+mod doctor;
+#[cfg(test)]
+mod documents;
 mod extract;
 mod manual;
 mod output;
@@ -38,6 +41,8 @@ fn run(arguments: Arguments) -> Exit {
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::pages(&folder, global.json),
         Command::Config(order) => config::run(&global, &order),
+        Command::Doctor { offline } => doctor::run(&global, offline),
+        Command::Metrics => doctor::metrics(&global),
         Command::Migrate(migrate) => config::migrate(&global, &migrate),
         remote => remote::run(&global, remote),
     }

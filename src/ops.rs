@@ -5,6 +5,7 @@
 //! daemon starts, [`Ops::status`] answers what it waits for, and everything else says that it is not ready.
 
 mod alerts;
+pub mod doctor;
 mod error;
 mod errors;
 mod holds;
@@ -12,8 +13,10 @@ mod import;
 mod importing;
 mod listings;
 mod platforms;
+mod process;
 mod products;
 mod queue;
+mod scrape;
 mod status;
 
 pub use alerts::{AlertsDecision, SilenceOrder};
@@ -25,6 +28,7 @@ pub use products::{NewProductOrder, ProductFilter};
 pub use queue::JobFilter;
 
 use crate::alert::Desk;
+use crate::clock::Clock;
 use crate::domain::{DestinationPlatform, SourcePlatform};
 use crate::pricing::PriceBook;
 use crate::resilience::Registry;
@@ -36,6 +40,7 @@ use crate::sync::{Outlet, Syncer};
 use crate::watch::holds::HoldsEnv;
 use crate::watch::{Counters, Roster};
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
@@ -49,6 +54,7 @@ pub struct Ops(Arc<Inner>);
 
 struct Inner {
     started: Instant,
+    started_at: DateTime<Utc>,
     /// What the start waits for, until `parts` is there.
     phase: ArcSwap<String>,
     parts: OnceLock<Parts>,
@@ -57,6 +63,10 @@ struct Inner {
     switching: tokio::sync::Mutex<()>,
     /// Where lists are imported.
     desk: importing::Desk,
+    /// Held while `doctor` looks.
+    examining: tokio::sync::Mutex<()>,
+    /// The database's counts of `/metrics`.
+    scraped: scrape::Kept,
 }
 
 /// What a started daemon consists of.
@@ -81,6 +91,8 @@ pub struct Parts {
     pub alerts: Desk,
     /// Names of services whose endpoint is this machine.
     pub simulated: Vec<String>,
+    /// What `doctor` looks at, in the order in which it is told.
+    pub probes: doctor::Probes,
 }
 
 /// One destination.
@@ -146,11 +158,14 @@ impl Ops {
     pub fn starting() -> Self {
         Self(Arc::new(Inner {
             started: Instant::now(),
+            started_at: Clock::system().now(),
             phase: ArcSwap::from_pointee("starting".to_owned()),
             parts: OnceLock::new(),
             tree: OnceLock::new(),
             switching: tokio::sync::Mutex::default(),
             desk: importing::Desk::default(),
+            examining: tokio::sync::Mutex::default(),
+            scraped: scrape::Kept::default(),
         }))
     }
 

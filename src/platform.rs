@@ -13,7 +13,9 @@ use crate::domain::{
     Classified, CostRule, ErrorClass, ListingRef, ListingState, ListingStatus, Money, Observation, Quantity,
     SellerMark, SourceProductId, SourceState, TitleHash,
 };
-use futures_util::future::BoxFuture;
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt as _;
+use futures_util::future::{self, BoxFuture};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -33,6 +35,13 @@ pub struct PlatformError {
     pub body: Option<Box<str>>,
     /// How long the platform said that it is away (`Retry-After` of a 503), within our bounds.
     pub away_for: Option<Duration>,
+}
+
+/// A platform that was asked something harmless, and answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// What its clock said, to the second.
+    pub date: Option<DateTime<Utc>>,
 }
 
 /// The code of an address that leads to another item than the one asked for. Seen once it proves nothing.
@@ -65,6 +74,14 @@ pub trait Source: Send + Sync + 'static {
         &'a self,
         ids: &'a [SourceProductId],
     ) -> BoxFuture<'a, Vec<Result<Observation, PlatformError>>>;
+
+    /// Asks something harmless, of which no product is the subject: whether it can be reached, and lets us in.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection; nothing is left behind.
+    fn reach(&self) -> BoxFuture<'_, Result<Reached, PlatformError>> {
+        future::ready(Err(no_harmless_question())).boxed()
+    }
 
     /// Tells what counts of an item now, so that a source which reads twice what differs from it need not do so for what
     /// is known. Told for every watch when the daemon starts; an item never told about is read twice at first.
@@ -160,8 +177,25 @@ pub trait Destination: Send + Sync + 'static {
     /// Reads what the destination shows now.
     fn read<'a>(&'a self, listing: &'a ListingRef) -> BoxFuture<'a, Result<ListingState, PlatformError>>;
 
+    /// Asks something harmless, of which no listing is the subject: whether it can be reached, and lets us in.
+    fn reach(&self) -> BoxFuture<'_, Result<Reached, PlatformError>> {
+        future::ready(Err(no_harmless_question())).boxed()
+    }
+
     /// Finds a listing by the seller's own key, for linking and importing.
     fn find<'a>(&'a self, sku: &'a str) -> BoxFuture<'a, Result<Vec<FoundListing>, PlatformError>>;
+}
+
+/// What an adapter answers that knows of nothing harmless to ask.
+fn no_harmless_question() -> PlatformError {
+    PlatformError {
+        class: ErrorClass::Rejected,
+        code: "no_harmless_question".into(),
+        message: "this adapter knows of no harmless question".into(),
+        missing: Vec::new(),
+        body: None,
+        away_for: None,
+    }
 }
 
 /// A listing as its destination names it.

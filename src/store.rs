@@ -11,6 +11,8 @@ pub mod alerts;
 pub mod embedded;
 pub mod error;
 pub mod errors;
+pub mod figures;
+pub mod health;
 pub mod history;
 pub mod holds;
 mod hot;

@@ -139,6 +139,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
+    ("metrics", &["ops"]),
+    ("metrics_exporter_prometheus", &["ops"]),
     ("select", &["platform"]),
     ("html5ever", &["platform"]),
     ("governor", &["resilience"]),

@@ -65,6 +65,22 @@ pub(super) async fn status(state: Data<State>) -> Answer {
     state.answer(|ops| async move { ops.status().await }).await
 }
 
+pub(super) async fn doctor(state: Data<State>, mut query: Query) -> Answer {
+    let offline = query.flag("offline");
+    query.end()?;
+    state
+        .answer(move |ops| async move { ops.doctor(offline).await })
+        .await
+}
+
+/// The one answer that is no JSON: Prometheus reads its own format.
+pub(super) async fn metrics(state: Data<State>) -> Result<HttpResponse, ApiError> {
+    let text = state.text(|ops| async move { ops.metrics().await }).await?;
+    Ok(HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(text))
+}
+
 pub(super) async fn tree(state: Data<State>) -> Answer {
     data(state.ops.tree().map_err(ApiError)?)
 }

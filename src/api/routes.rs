@@ -18,9 +18,11 @@ pub fn configure(config: &mut ServiceConfig) {
             ))
             .into()
         }))
+        .route("/metrics", web::get().to(of::metrics))
         .service(
             web::scope("/v1")
                 .route("/status", web::get().to(of::status))
+                .route("/doctor", web::get().to(of::doctor))
                 .route("/tree", web::get().to(of::tree))
                 .route("/delay", web::get().to(of::delay))
                 .route("/syncs", web::get().to(of::syncs))

@@ -28,14 +28,29 @@ impl State {
         Fut: Future<Output = Result<T, OpsError>> + Send + 'static,
         T: Serialize + Send + 'static,
     {
-        let task = self.runtime.spawn(order(self.ops.clone()));
-        match task.await {
-            Ok(outcome) => data(outcome.map_err(ApiError)?),
-            Err(lost) => Err(ApiError(OpsError::NotReady {
+        let outcome = self.carried_out(order(self.ops.clone())).await?;
+        data(outcome.map_err(ApiError)?)
+    }
+
+    /// The same for what answers with a text that nobody wraps.
+    pub(super) async fn text<F, Fut>(&self, order: F) -> Result<String, ApiError>
+    where
+        F: FnOnce(Ops) -> Fut,
+        Fut: Future<Output = String> + Send + 'static,
+    {
+        self.carried_out(order(self.ops.clone())).await
+    }
+
+    async fn carried_out<T>(&self, order: impl Future<Output = T> + Send + 'static) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+    {
+        self.runtime.spawn(order).await.map_err(|lost| {
+            ApiError(OpsError::NotReady {
                 what: "this order's worker",
                 why: lost.to_string(),
-            })),
-        }
+            })
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::DoorSlot;
 use super::database::Database;
+use super::doctor;
 use super::ports::{self, Gates};
 use super::telling::Telling;
 use crate::api;
@@ -14,6 +15,10 @@ use crate::control::door::{Door, DoorSettings};
 use crate::domain::{BasisPoints, CommittedSender, DestinationPlatform, Platform, SourcePlatform};
 use crate::http;
 use crate::ops::{Ops, Parts, Selling};
+use crate::ops::doctor::Probes;
+use crate::ops::doctor::channels::ChannelsProbe;
+use crate::ops::doctor::judge::Account;
+use crate::ops::doctor::service::ServiceProbe;
 use crate::platform::ebay::{Ebay, EbaySettings};
 use crate::platform::gateway::{DestinationGateway, SourceGateway};
 use crate::platform::oauth::TokenFile;
@@ -41,6 +46,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use chrono::TimeDelta;
 use futures_util::FutureExt as _;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
@@ -86,6 +92,8 @@ struct Common {
     gates: Arc<Gates>,
     notices: Notices,
     worker: WorkerId,
+    /// What `doctor` looks at; whoever builds a part adds its probe.
+    probes: Mutex<Probes>,
 }
 
 /// The tree's specs, what the doors need, and what says for each source that every product of it is watched.
@@ -115,6 +123,7 @@ pub(super) async fn build(
         gates: Gates::new(db.clone(), &database.states),
         notices: Notices::default(),
         worker: WorkerId::new(&node_name()),
+        probes: Mutex::new(doctor::of_daemon(settings, database)),
     };
     let counters = Arc::new(HashMap::from([(
         SourcePlatform::Yahoo,
@@ -246,6 +255,9 @@ pub(super) async fn build(
         give_up: GiveUp::Escalate,
         children,
     };
+    common.probes.lock().push(Arc::new(ChannelsProbe {
+        desk: telling.desk.clone(),
+    }));
     let parts = Parts {
         db: db.clone(),
         guards: common.guards,
@@ -257,6 +269,7 @@ pub(super) async fn build(
         database: database.board.clone(),
         alerts: telling.desk,
         simulated: simulated(settings),
+        probes: common.probes.into_inner(),
     };
     Ok((root, parts, enrolled))
 }
@@ -294,7 +307,7 @@ fn simulated(settings: &Settings) -> Vec<String> {
         .collect()
 }
 
-fn is_local(url: &Url) -> bool {
+pub(super) fn is_local(url: &Url) -> bool {
     matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
 }
 
@@ -357,6 +370,18 @@ async fn yahoo(
         .context("platforms.yahoo_auction")?,
     );
     let guard = guard(Platform::YahooAuction, own.pace, common).await?;
+    let reached = Arc::clone(&adapter);
+    common.probes.lock().push(Arc::new(ServiceProbe {
+        name: Platform::YahooAuction.to_string(),
+        guard: guard.clone(),
+        ask: Arc::new(move || {
+            let adapter = Arc::clone(&reached);
+            async move { adapter.reach().await }.boxed()
+        }),
+        account: Account::NotNeeded,
+        simulated: is_local(&own.endpoint),
+        clock: common.clock.clone(),
+    }));
     let gateway = SourceGateway::new(Arc::clone(&adapter), guard.clone());
     let (gateway, gateway_handle) = ChildSpec::actor("yahoo_auction", move |_| gateway.clone());
     let env = Arc::new(PatrolEnv {
@@ -435,6 +460,19 @@ async fn ebay(
     let oauth = ebay.oauth().clone();
     let adapter: Arc<dyn Destination> = Arc::new(ebay);
     let guard = guard(Platform::Ebay, own.pace, common).await?;
+    let reached = Arc::clone(&adapter);
+    common.probes.lock().push(Arc::new(ServiceProbe {
+        name: Platform::Ebay.to_string(),
+        guard: guard.clone(),
+        ask: Arc::new(move || {
+            let adapter = Arc::clone(&reached);
+            async move { adapter.reach().await }.boxed()
+        }),
+        // Without them it is not enabled.
+        account: Account::Given,
+        simulated: is_local(&own.endpoint),
+        clock: common.clock.clone(),
+    }));
     let gateway = DestinationGateway::new(Arc::clone(&adapter), guard.clone());
     let (gateway, gateway_handle) = ChildSpec::actor("ebay", move |_| gateway.clone());
     let outlet: Arc<dyn Outlet> = Arc::new(GatewayOutlet::new(gateway_handle, guard, adapter));

@@ -88,7 +88,7 @@ impl Server {
 }
 
 /// How the private server is run.
-fn private(settings: &Settings) -> EmbeddedSettings {
+pub(super) fn private(settings: &Settings) -> EmbeddedSettings {
     let mut own = EmbeddedSettings::new(settings.daemon.state_dir.join("postgres"));
     own.binaries.clone_from(&settings.database.binaries);
     own.search = crate::config::search_path();

@@ -57,6 +57,20 @@ pub(crate) enum Command {
     /// Show the live supervision tree: state, restarts, last exit, mailbox, uptime
     #[command(after_help = "Example:\n  zaikoban tree\n  zaikoban tree --watch 5")]
     Tree(WatchArgs),
+    /// Look at everything the daemon stands on, and say what to do about each trouble
+    #[command(
+        after_help = "It looks at settings, socket, database, disk, memory, clock, credentials and each platform (one harmless question, within its rate). Without a daemon it looks at what can be seen without one. Exit 0: nothing failed (warnings there may be); exit 1: something failed.\n\nExample:\n  zaikoban doctor\n  zaikoban doctor --offline\n  zaikoban doctor --json"
+    )]
+    Doctor {
+        /// Ask nobody outside of this machine
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Print the daemon's numbers as Prometheus reads them
+    #[command(
+        after_help = "The control socket serves the same at /metrics:\n  curl --unix-socket /run/zaikoban/control.sock http://zaikoban/metrics\n\nExample:\n  zaikoban metrics"
+    )]
+    Metrics,
     /// Register, list, pause and check products
     #[command(subcommand)]
     Products(Products),

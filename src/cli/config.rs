@@ -17,6 +17,13 @@ pub(super) fn settings(global: &Global) -> Result<Settings, Exit> {
     })
 }
 
+/// The file that is read, and what stands in it; nothing is told of its problems.
+pub(super) fn loaded(global: &Global) -> (Option<PathBuf>, Result<Settings, BadConfig>) {
+    let file = file(global);
+    let settings = config::load(file.as_deref(), config::environment());
+    (file, settings)
+}
+
 fn file(global: &Global) -> Option<PathBuf> {
     global
         .config

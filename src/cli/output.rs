@@ -211,6 +211,22 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
+/// Words up to `width` a line; a word that is longer has a line of its own, so that it can be copied whole.
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count().saturating_add(word.chars().count()) < width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Says what went wrong, with every problem and what to do, and gives the exit code.
 pub(crate) fn complain(error: &ControlError, as_json: bool) -> Exit {
     let (code, problems, hint, exit) = match error {

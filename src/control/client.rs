@@ -80,6 +80,24 @@ impl Client {
         self.answer(self.http.get(url(path))).await
     }
 
+    /// Asks for `path` whose answer is a text in no envelope (`/metrics`).
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub async fn text(&self, path: &str) -> Result<String, ControlError> {
+        let away = |e: reqwest::Error| ControlError::Away {
+            socket: self.socket.clone(),
+            cause: root_cause(&e),
+        };
+        let response = self.http.get(url(path)).send().await.map_err(away)?;
+        if !response.status().is_success() {
+            return Err(ControlError::Foreign {
+                socket: self.socket.clone(),
+            });
+        }
+        response.text().await.map_err(away)
+    }
+
     /// Orders `path` with a JSON body.
     ///
     /// # Errors

@@ -35,6 +35,13 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// What the server's clock said when it answered, to the second.
+    #[must_use]
+    pub fn date(&self) -> Option<DateTime<Utc>> {
+        let date = DateTime::parse_from_rfc2822(self.header("date")?).ok()?;
+        Some(date.with_timezone(&Utc))
+    }
+
     /// Where a redirect points, made absolute. It was not followed: only the caller knows whether that place is his.
     #[must_use]
     pub fn location(&self) -> Option<Url> {

@@ -3,6 +3,7 @@
 use super::{Ops, OpsError, Page, Rows};
 use crate::store::platform_state::{self, Scope};
 use crate::store::views;
+use crate::supervision::ChildState;
 use crate::sync::GetStatus;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -19,9 +20,11 @@ impl Ops {
     /// None while starting; a database that is away is part of the answer.
     pub async fn status(&self) -> Result<Value, OpsError> {
         let uptime_s = self.0.started.elapsed().as_secs();
-        let version = env!("CARGO_PKG_VERSION");
+        let (version, started_at) = (env!("CARGO_PKG_VERSION"), self.0.started_at);
         let Ok(parts) = self.parts() else {
-            return Ok(json!({ "state": **self.0.phase.load(), "version": version, "uptime_s": uptime_s }));
+            return Ok(json!({
+                "state": **self.0.phase.load(), "version": version, "uptime_s": uptime_s, "started_at": started_at,
+            }));
         };
         let database = match self.counts().await {
             Ok(known) => known,
@@ -44,6 +47,8 @@ impl Ops {
             "state": **self.0.phase.load(),
             "version": version,
             "uptime_s": uptime_s,
+            "started_at": started_at,
+            "down": self.down(),
             "database": database,
             "watch": watch,
             "sync": sync,
@@ -56,6 +61,27 @@ impl Ops {
             );
         }
         Ok(status)
+    }
+
+    /// Parts that should run and do not, the deepest that says why.
+    fn down(&self) -> Vec<Value> {
+        let Some(tree) = self.running_tree() else {
+            return Vec::new();
+        };
+        let report = tree.report();
+        let (mut look, mut down) = (vec![&report.root], Vec::new());
+        while let Some(node) = look.pop() {
+            let runs = matches!(
+                node.state,
+                ChildState::Running | ChildState::Stopped | ChildState::Stopping
+            );
+            if !runs && node.children.iter().all(|child| !child.degraded) {
+                let why = node.last_exit.as_ref().map(|exit| exit.text.clone());
+                down.push(json!({ "path": node.path, "state": node.state, "retry_in_ms": node.retry_in_ms, "why": why }));
+            }
+            look.extend(node.children.iter().rev().filter(|child| child.degraded));
+        }
+        down
     }
 
     async fn counts(&self) -> Result<Value, OpsError> {

@@ -33,7 +33,7 @@ mod revise;
 pub use fault::{CONTRACT, REVISION_LIMIT};
 
 use super::oauth::{OAuth, OAuthSettings, TokenStore};
-use super::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Revision};
+use super::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Reached, Revision};
 use crate::clock::Clock;
 use crate::domain::{ErrorClass, ListingRef, ListingState, ListingStatus, Platform, Quantity};
 use crate::http;
@@ -66,6 +66,8 @@ pub struct EbaySettings {
 
 /// The scope that reading and writing offers needs.
 const SCOPE: &str = "https://api.ebay.com/oauth/api_scope/sell.inventory";
+/// A SKU that no seller has.
+const NOBODYS: &str = "zaikoban-doctor";
 /// Where a buyer sees a listing.
 const ITEM_PAGE: &str = "https://www.ebay.com/itm/";
 
@@ -352,6 +354,21 @@ impl Destination for Ebay {
             let (offer, body) = self.shown(listing).await?;
             let state = offer.state(&At::root("offer", &body), total);
             state.map_err(|drift| contract("tell how many are on sale", &drift, &body))
+        })
+    }
+
+    /// The offers of a SKU that nobody has: it takes a token and the right to read offers, and is about no listing.
+    fn reach(&self) -> BoxFuture<'_, Result<Reached, PlatformError>> {
+        Box::pin(async move {
+            let doing = "ask for the offers of a SKU that nobody has";
+            let url = self.client.address(&["offer"], &[("sku", NOBODYS)]);
+            let reply = self.client.send(doing, Ask::Get, url).await;
+            let reply = reply.map_err(|lost| lost.error)?;
+            let refusal = (!reply.is_success()).then(|| reply.refusal(doing));
+            match refusal.filter(|error| error.class != ErrorClass::NotFound) {
+                Some(error) => Err(error),
+                None => Ok(Reached { date: reply.date }),
+            }
         })
     }
 

@@ -2,8 +2,10 @@
 
 use super::shared::Shared;
 use super::{SimulatorError, SimulatorSettings, Urls, admin, ebay, tls, yahoo};
-use actix_web::dev::{Server as ActixServer, ServerHandle};
+use actix_web::dev::{Server as ActixServer, ServerHandle, Service as _};
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{App, HttpServer, web};
+use futures_util::TryFutureExt as _;
 use rustls::ServerConfig;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -155,6 +157,17 @@ fn door(
         App::new()
             .app_data(shared.clone())
             .app_data(web::PayloadConfig::new(MOST_BYTES))
+            .wrap_fn(|request, service| {
+                let lie = request
+                    .app_data::<web::Data<Shared>>()
+                    .and_then(|shared| shared.lied_date());
+                service.call(request).map_ok(move |mut answer| {
+                    if let Some(date) = lie.and_then(|date| HeaderValue::from_str(&date).ok()) {
+                        answer.headers_mut().insert(header::DATE, date);
+                    }
+                    answer
+                })
+            })
             .configure(paths)
             .configure(admin::routes)
     };

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// Changes to what happens from now on. Every key is optional.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -38,6 +38,8 @@ pub struct Order {
     pub token_lifetime_s: Option<u32>,
     /// All access tokens end now.
     pub expire_tokens: bool,
+    /// From now on `Date` is off by so many seconds.
+    pub date_off_s: Option<i64>,
     /// Changes of items, one or a list.
     #[serde(deserialize_with = "one_or_many")]
     pub set: Vec<SetItem>,
@@ -73,6 +75,7 @@ pub(super) struct Shared {
     products: u32,
     seed: u64,
     started: Micros,
+    date_off_s: AtomicI64,
 }
 
 impl Shared {
@@ -93,7 +96,16 @@ impl Shared {
             products: settings.products,
             seed: settings.seed,
             started: now,
+            date_off_s: AtomicI64::new(0),
         })
+    }
+
+    /// What `Date` says when it lies.
+    pub(super) fn lied_date(&self) -> Option<String> {
+        let off_s = self.date_off_s.load(Ordering::Relaxed);
+        let off = chrono::TimeDelta::try_seconds(off_s).filter(|off| !off.is_zero())?;
+        let date = self.clock.now().checked_add_signed(off)?;
+        Some(date.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
     }
 
     pub(super) fn now(&self) -> Micros {
@@ -264,6 +276,9 @@ impl Shared {
         }
         if order.expire_tokens {
             market.tokens.expire_all();
+        }
+        if let Some(off_s) = order.date_off_s {
+            self.date_off_s.store(off_s, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -195,6 +195,25 @@ impl Embedded {
         place::exists(&settings.folder)
     }
 
+    /// Where the cluster of these settings is and how it is reached, when there is one. Nothing is made or started for
+    /// the answer.
+    ///
+    /// # Errors
+    /// When a link says where it is kept and nothing is there.
+    pub fn found(settings: &EmbeddedSettings) -> Result<Option<(PathBuf, PoolSettings)>, EmbeddedError> {
+        let found = place::found(&settings.folder)?;
+        Ok(found.map(|(data, socket)| {
+            let url = server::address_at(&socket, NAME, NAME);
+            (data, PoolSettings::new(url))
+        }))
+    }
+
+    /// Where the cluster's files are.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.place.data
+    }
+
     /// Where the daemon connects.
     #[must_use]
     pub fn url(&self) -> String {

@@ -106,6 +106,33 @@ impl PoolSettings {
         Ok(config)
     }
 
+    /// How a person gets into it: a command without the password.
+    #[must_use]
+    pub fn psql(&self) -> String {
+        use tokio_postgres::config::Host;
+        let Ok(config) = self.config() else {
+            return "psql".to_owned();
+        };
+        let mut command = "psql".to_owned();
+        let host = config.get_hosts().first().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        let port = config.get_ports().first().map(ToString::to_string);
+        let parts = [
+            ("-h", host.as_deref()),
+            ("-p", port.as_deref()),
+            ("-U", config.get_user()),
+            ("-d", config.get_dbname()),
+        ];
+        for (flag, value) in parts {
+            if let Some(value) = value {
+                command.push_str(&format!(" {flag} {value}"));
+            }
+        }
+        command
+    }
+
     /// The address without its password, for messages and `status`.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -385,6 +412,12 @@ mod tests {
         let settings = PoolSettings::new("postgres://keeper:hunter2@db.example:5433/stock");
         assert_eq!(settings.shown(), "database `stock` at db.example as `keeper`");
         assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_way_in_for_a_person_holds_no_password() {
+        let settings = PoolSettings::new("postgres://keeper:hunter2@db.example:5433/stock");
+        assert_eq!(settings.psql(), "psql -h db.example -p 5433 -U keeper -d stock");
     }
 
     #[test]

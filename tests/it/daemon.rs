@@ -7,6 +7,7 @@
 //! What must hold is worked out beside the daemon, from the simulator's own books: see `rehearsal::compare`.
 
 mod cli;
+mod doctor;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod kills;

@@ -31,6 +31,8 @@ pub(super) fn order(command: Command) -> (Ask, Show) {
         Command::Status(_)
         | Command::Run(_)
         | Command::Config(_)
+        | Command::Doctor { .. }
+        | Command::Metrics
         | Command::Migrate(_)
         | Command::Simulate(_)
         | Command::Demo(_)

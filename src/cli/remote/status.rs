@@ -1,37 +1,109 @@
 //! How the daemon is, with what waits for a person last, where it is read.
 
-use super::tables::{PLATFORMS, array, gate, whole};
-use crate::cli::output::{at, plain, span, table, time};
+use super::tables::{array, gate};
+use crate::cli::output::{Column, at, column, plain, shown_as, span, table, time, wrapped};
 use serde_json::{Map, Value};
+
+/// A terminal's columns.
+const WIDTH: usize = 80;
+/// Where what is told begins, behind its name.
+const INDENT: usize = 11;
+/// An error's message may hold an address of any length; the whole stands in `platforms list`.
+const ERROR_CHARS: usize = 160;
+
+/// The services, narrow enough for a second screen.
+const SERVICES: &[Column] = &[
+    column("name", "SERVICE"),
+    shown_as("gate", "GATE", short_gate),
+    shown_as("rate_per_second", "PER S", tenth),
+    column("in_flight", "OPEN"),
+    column("waiting", "WAIT"),
+    column("counts.ok", "OK"),
+    shown_as("counts", "FAILED", failures),
+    column("counts.trips", "TRIPS"),
+];
 
 /// The whole state.
 pub(super) fn status(status: &Value) -> String {
     let up = span(at(status, "uptime_s").as_u64().unwrap_or(0));
     let (state, version) = (plain(at(status, "state")), plain(at(status, "version")));
-    let mut lines = vec![format!("{state}, version {version}, up {up}")];
+    let since = time(at(status, "started_at"));
+    let mut lines = wrapped(
+        &format!("{state}, version {version}, up {up}, since {since}"),
+        WIDTH,
+    );
     lines.extend(at(status, "simulator").as_str().map(str::to_owned));
     let database = at(status, "database");
     if database.is_null() {
         // Still starting: the state says what it waits for.
         return lines.join("\n");
     }
-    lines.push(format!("database   {}", self::database(at(database, "status"))));
+    lines.extend(row("database", &self::database(at(database, "status"))));
     let counts = at(database, "counts");
     if counts.is_object() {
-        lines.extend(numbers(counts));
-        lines.push(format!(
-            "delay      {}",
-            delay(at(database, "delay_ms_last_hour"))
-        ));
+        for (name, text) in numbers(counts) {
+            lines.extend(row(name, &text));
+        }
+        lines.extend(row("delay", &delay(at(database, "delay_ms_last_hour"))));
     } else {
-        lines.push(format!("counts     not known: {}", plain(at(database, "why"))));
+        lines.extend(row(
+            "counts",
+            &format!("not known: {}", plain(at(database, "why"))),
+        ));
     }
-    lines.extend(entries(at(status, "watch")).map(|(name, seen)| format!("{name:<10} {}", watched(seen))));
-    lines.extend(entries(at(status, "sync")).map(|(name, sync)| format!("{name:<10} {}", synced(sync))));
+    for (name, seen) in entries(at(status, "watch")) {
+        lines.extend(row(name, &watched(seen)));
+    }
+    for (name, sync) in entries(at(status, "sync")) {
+        lines.extend(row(name, &synced(sync)));
+    }
     let platforms = array(at(status, "platforms"));
-    lines.push(format!("\n{}\n", table(platforms, PLATFORMS)));
-    lines.extend(for_a_person(database, platforms));
+    lines.push(format!("\n{}\n", table(platforms, SERVICES)));
+    lines.extend(for_a_person(status, database, platforms));
     lines.join("\n")
+}
+
+/// A name and what is told of it, in as many lines as it takes.
+fn row(name: &str, text: &str) -> Vec<String> {
+    let told = wrapped(text, WIDTH.saturating_sub(INDENT))
+        .into_iter()
+        .enumerate();
+    let lines = told.map(|(at, line)| {
+        let name = if at == 0 { name } else { "" };
+        format!("{name:<10} {line}").trim_end().to_owned()
+    });
+    lines.collect()
+}
+
+/// Today's time is enough for a gate: it is never shut for as long as a day.
+fn short_gate(value: &Value) -> String {
+    let long = gate(value);
+    match long.split_once(" until ") {
+        Some((state, until)) => {
+            let time = until.split(' ').nth(1).unwrap_or(until);
+            format!("{state} until {time}")
+        }
+        None => long,
+    }
+}
+
+fn tenth(value: &Value) -> String {
+    value
+        .as_f64()
+        .map_or_else(|| plain(value), |rate| format!("{rate:.1}"))
+}
+
+/// Everything but an answer, and what was never asked.
+fn failures(counts: &Value) -> String {
+    if !counts.is_object() {
+        return "-".to_owned();
+    }
+    let kinds = ["failed", "protocol", "rate_limited", "timed_out", "panicked"];
+    kinds
+        .map(|kind| number(counts, kind))
+        .iter()
+        .sum::<u64>()
+        .to_string()
 }
 
 fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -58,34 +130,40 @@ fn database(status: &Value) -> String {
     }
 }
 
-fn numbers(counts: &Value) -> Vec<String> {
+fn numbers(counts: &Value) -> Vec<(&'static str, String)> {
     let n = |key: &str| number(counts, key);
     let jobs = entries(at(counts, "jobs")).filter(|(state, _)| *state != "completed");
     let jobs: Vec<String> = jobs
         .map(|(state, count)| format!("{} {state}", plain(count)))
         .collect();
     vec![
-        format!(
-            "products   {}: {} watched, {} in stock, {} held",
-            n("products"),
-            n("products_watched"),
-            n("products_in_stock"),
-            n("products_held")
+        (
+            "products",
+            format!(
+                "{}: {} watched, {} in stock, {} held",
+                n("products"),
+                n("products_watched"),
+                n("products_in_stock"),
+                n("products_held")
+            ),
         ),
-        format!(
-            "listings   {}: {} kept in line, {} of them behind, {} held",
-            n("listings"),
-            n("listings_syncing"),
-            n("listings_behind"),
-            n("listings_held")
+        (
+            "listings",
+            format!(
+                "{}: {} kept in line, {} of them behind, {} held",
+                n("listings"),
+                n("listings_syncing"),
+                n("listings_behind"),
+                n("listings_held")
+            ),
         ),
-        format!(
-            "jobs       {}",
+        (
+            "jobs",
             if jobs.is_empty() {
                 "none wait".to_owned()
             } else {
                 jobs.join(", ")
-            }
+            },
         ),
     ]
 }
@@ -96,14 +174,23 @@ fn delay(delay: &Value) -> String {
     if count == 0 {
         return "no push in the last hour".to_owned();
     }
-    let ms = |key: &str| whole(at(delay, key));
+    let within = |key: &str| short_time(at(delay, key));
     format!(
-        "{count} pushes in the last hour: half within {} ms, 95 % within {} ms, 99 % within {} ms, all within {} ms",
-        ms("p50"),
-        ms("p95"),
-        ms("p99"),
-        ms("max")
+        "{count} pushes in the last hour: p50 {}, p95 {}, p99 {}, longest {}",
+        within("p50"),
+        within("p95"),
+        within("p99"),
+        within("max")
     )
+}
+
+/// Milliseconds up to a second, then tenths of seconds.
+fn short_time(ms: &Value) -> String {
+    match ms.as_f64() {
+        Some(ms) if ms < 1_000.0 => format!("{ms:.0} ms"),
+        Some(ms) => format!("{:.1} s", ms / 1_000.0),
+        None => plain(ms),
+    }
 }
 
 fn watched(seen: &Value) -> String {
@@ -139,9 +226,21 @@ fn synced(sync: &Value) -> String {
 }
 
 /// What nobody but a person ends.
-fn for_a_person(database: &Value, platforms: &[Value]) -> Vec<String> {
+fn for_a_person(status: &Value, database: &Value, platforms: &[Value]) -> Vec<String> {
     let counts = at(database, "counts");
     let mut todo = Vec::new();
+    for part in array(at(status, "down")) {
+        let again = at(part, "retry_in_ms").as_u64().map_or_else(String::new, |ms| {
+            format!(", tried again in {}", span(ms.div_ceil(1_000)))
+        });
+        let why = at(part, "why")
+            .as_str()
+            .map_or_else(String::new, |_| format!(" ({})", plain(at(part, "why"))));
+        let (path, state) = (plain(at(part, "path")), plain(at(part, "state")));
+        todo.push(format!(
+            "the part `{path}` is {state}{why}{again}: `zaikoban tree`"
+        ));
+    }
     if at(database, "status.needs_a_person") == true {
         todo.push("the database is away, and waiting alone will not help".to_owned());
     }
@@ -155,18 +254,29 @@ fn for_a_person(database: &Value, platforms: &[Value]) -> Vec<String> {
         let (name, gate_view) = (plain(at(platform, "name")), at(platform, "gate"));
         match at(gate_view, "state").as_str() {
             Some("paused") => todo.push(format!("{name} is paused: `zaikoban platforms resume {name}`")),
-            Some("shut") => todo.push(format!("{name} is {}", gate(gate_view))),
+            Some("shut") => {
+                let error = at(platform, "last_error.message");
+                let why = if error.is_null() {
+                    String::new()
+                } else {
+                    let told: String = plain(error).chars().take(ERROR_CHARS).collect();
+                    format!(": {told}")
+                };
+                todo.push(format!("{name} is {}{why}", gate(gate_view)));
+            }
             _ => {}
         }
     }
     match number(counts, "holds_open") {
         0 => {}
+        1 => todo.push("1 change waits for a decision: `zaikoban holds list`".to_owned()),
         holds => todo.push(format!(
             "{holds} changes wait for a decision: `zaikoban holds list`"
         )),
     }
     match number(at(counts, "jobs"), "dead") {
         0 => {}
+        1 => todo.push("1 job was given up: `zaikoban queue list --status dead`".to_owned()),
         dead => todo.push(format!(
             "{dead} jobs were given up: `zaikoban queue list --status dead`"
         )),
@@ -182,7 +292,10 @@ fn for_a_person(database: &Value, platforms: &[Value]) -> Vec<String> {
     if todo.is_empty() {
         return vec!["nothing waits for a person".to_owned()];
     }
-    let lines = todo.iter().map(|line| format!("  - {line}"));
+    let lines = todo.iter().flat_map(|line| {
+        let told = wrapped(line, WIDTH.saturating_sub(4)).into_iter().enumerate();
+        told.map(|(at, line)| format!("{}{line}", if at == 0 { "  - " } else { "    " }))
+    });
     std::iter::once("for a person:".to_owned()).chain(lines).collect()
 }
 
@@ -206,7 +319,7 @@ mod tests {
     fn running(database: Value, platforms: Value) -> Value {
         json!({
             "state": "running", "version": "0.1.0", "uptime_s": 3_725, "simulator": "SIMULATOR: yahoo_auction, ebay",
-            "database": database, "platforms": platforms,
+            "started_at": "2026-11-18T10:04:35Z", "database": database, "platforms": platforms,
             "watch": { "yahoo": Counters::default().snapshot() },
             "sync": { "ebay": SyncStatus { accepted: 42, in_flight: 2, ..SyncStatus::default() } },
         })
@@ -227,34 +340,62 @@ mod tests {
         });
         let platforms = json!([{ "name": "ebay", "gate": { "state": "paused" }, "simulator": true }]);
         let expected = "\
-running, version 0.1.0, up 1 h 2 min
+running, version 0.1.0, up 1 h 2 min, since 2026-11-18 19:04:35 JST
 SIMULATOR: yahoo_auction, ebay
 database   up since 2026-11-18 20:06:40 JST, answered in 2 ms
 products   300: 298 watched, 120 in stock, 2 held
 listings   300: 297 kept in line, 3 of them behind, 1 held
 jobs       1 dead, 2 pending
-delay      42 pushes in the last hour: half within 320 ms, 95 % within 900 ms, 99 % within 1100 ms, all within 1201 ms
-yahoo      0 checks, 0 changes, 0 products, the longest unseen for 0 s, 0 in quarantine
-ebay       42 accepted, 0 failed, 0 of unknown outcome, 0 not sent, 0 looks, 2 under way
+delay      42 pushes in the last hour: p50 320 ms, p95 900 ms, p99 1.1 s,
+           longest 1.2 s
+yahoo      0 checks, 0 changes, 0 products, the longest unseen for 0 s, 0 in
+           quarantine
+ebay       42 accepted, 0 failed, 0 of unknown outcome, 0 not sent, 0 looks, 2
+           under way
 
- PLATFORM  GATE    PER SECOND  OPEN  WAITING  OK  REJECTED  FAILED  LIMITED  TIMED OUT  TRIPS  SIMULATOR  LAST ERROR
- ebay      paused  -           -     -        -   -         -       -        -          -      yes        -
+ SERVICE  GATE    PER S  OPEN  WAIT  OK  FAILED  TRIPS
+ ebay     paused  -      -     -     -   -       -
 
 for a person:
+  - the part `watch/yahoo` is parked (panicked: a fault), tried again in 12 s:
+    `zaikoban tree`
   - the emergency stop is on, nothing is sent: `zaikoban resume-all` ends it
   - ebay is paused: `zaikoban platforms resume ebay`
   - 3 changes wait for a decision: `zaikoban holds list`
-  - 1 jobs were given up: `zaikoban queue list --status dead`
+  - 1 job was given up: `zaikoban queue list --status dead`
   - open errors (1 critical, 2 medium): `zaikoban errors list`";
-        assert_eq!(status(&running(database, platforms)), expected);
+        let mut known = running(database, platforms);
+        known["down"] = json!([{ "path": "watch/yahoo", "state": "parked", "retry_in_ms": 11_500,
+                                 "why": "panicked: a fault" }]);
+        let told = status(&known);
+        assert_eq!(told, expected);
+        assert!(told.lines().all(|line| line.chars().count() <= WIDTH));
+    }
+
+    #[test]
+    fn a_gate_that_is_shut_says_until_when_and_why_within_eighty_columns() {
+        let message = format!("GET https://api.ebay.com/{}: connection refused", "x".repeat(50));
+        let platforms = json!([{
+            "name": "yahoo_auction", "gate": { "state": "shut", "until": "2026-11-18T11:06:40Z" }, "rate_per_second": 149.99,
+            "in_flight": 1, "waiting": 4, "last_error": { "message": message },
+            "counts": { "ok": 123_456_789, "failed": 5, "timed_out": 2, "trips": 3 },
+        }]);
+        let database = json!({ "status": up(), "counts": counts(), "emergency_stop": false });
+        let told = status(&running(database, platforms));
+        let expected = " yahoo_auction  shut until 20:06:40  150.0  1     4     123456789  7       3";
+        assert!(told.contains(expected), "{told}");
+        assert!(told.contains("connection refused"), "{told}");
+        assert!(told.lines().all(|line| line.chars().count() <= WIDTH), "{told}");
     }
 
     #[test]
     fn a_starting_daemon_says_what_it_waits_for_and_nothing_it_does_not_know() {
-        let starting = json!({ "state": "waiting for the database", "version": "0.1.0", "uptime_s": 4 });
+        let starting = json!({
+            "state": "waiting for the database", "version": "0.1.0", "uptime_s": 4, "started_at": "2026-11-18T11:06:40Z",
+        });
         assert_eq!(
             status(&starting),
-            "waiting for the database, version 0.1.0, up 4 s"
+            "waiting for the database, version 0.1.0, up 4 s, since 2026-11-18 20:06:40 JST"
         );
     }
 
@@ -280,9 +421,9 @@ for a person:
         assert_eq!(
             lines,
             [
-                "database   away since 2026-11-18 20:06:40 JST: no password; waiting alone will not help",
+                "database   away since 2026-11-18 20:06:40 JST: no password; waiting alone will",
+                "           not help",
                 "counts     not known: the database does not answer; nothing was changed",
-                "yahoo      0 checks, 0 changes, 0 products, the longest unseen for 0 s, 0 in quarantine",
             ]
         );
         assert!(

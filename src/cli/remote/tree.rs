@@ -1,11 +1,14 @@
 //! The live supervision tree, a child a line.
 
 use super::tables::array;
-use crate::cli::output::{at, plain, span};
+use crate::cli::output::{at, plain, span, wrapped};
 use serde_json::Value;
 
 /// An arbiter that owes its watchdog an answer for longer is named.
 const SILENT_MS: u64 = 2_000;
+
+/// A terminal's columns.
+const WIDTH: usize = 80;
 
 const HEADINGS: [&str; 6] = ["NAME", "STATE", "RESTARTS", "MAILBOX", "UP", "LAST EXIT"];
 
@@ -81,14 +84,26 @@ fn aligned(rows: &[[String; 6]]) -> Vec<String> {
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
-    let line = |row: &[String; 6]| {
+    let line = |row: &[String]| {
         let cells = row
             .iter()
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    rows.iter().map(line).collect()
+    let lines = rows.iter().flat_map(|row| {
+        let whole = line(row);
+        if whole.chars().count() <= WIDTH {
+            return vec![whole];
+        }
+        // How a child ended can be a whole sentence: it goes below, so that the columns stay where they are.
+        let [name, state, restarts, mailbox, up, exit] = row;
+        let first = [name, state, restarts, mailbox, up].map(Clone::clone);
+        let below = wrapped(exit, WIDTH.saturating_sub(6));
+        let below = below.into_iter().map(|line| format!("      {line}"));
+        std::iter::once(line(&first)).chain(below).collect()
+    });
+    lines.collect()
 }
 
 #[cfg(test)]
@@ -158,7 +173,8 @@ mod tests {
 NAME        STATE                 RESTARTS  MAILBOX  UP         LAST EXIT
 root        degraded              0         -        1 h 2 min  -
   ledger    running               0         -        1 h 2 min  -
-    writer  running               2         3/10000  1 min 4 s  did not stop within its limit and was ended, 1 min 5 s ago
+    writer  running               2         3/10000  1 min 4 s
+      did not stop within its limit and was ended, 1 min 5 s ago
   sync      degraded              0         -        1 h 2 min  -
     ebay    parked, again in 2 s  0         -        -          -
 thread `patrol` has been silent for 31 s";

@@ -10,6 +10,7 @@ use crate::http::{self, HttpError};
 use crate::platform::PlatformError;
 use crate::platform::oauth::{Bearer, OAuth};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use memchr::memmem;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -33,6 +34,8 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
     /// The server's word, clamped.
     pub(super) retry_after: Option<Duration>,
+    /// What its clock said.
+    pub(super) date: Option<DateTime<Utc>>,
 }
 
 impl Reply {
@@ -156,6 +159,7 @@ impl Client {
         Ok(Reply {
             status: answer.status,
             retry_after: answer.retry_after(self.clock.now()),
+            date: answer.date(),
             body: without(answer.body, bearer.token()),
         })
     }

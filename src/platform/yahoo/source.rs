@@ -10,7 +10,8 @@ use super::{Fast, PageBytes, canonical_url, extract_by_document, fast, request_u
 use crate::clock::Clock;
 use crate::domain::{Classified, CostRule, ErrorClass, Observation, SellerMark, SourceProductId};
 use crate::http::{Answer, BadClient, Client, ClientSettings, HttpError, Limits, Origin};
-use crate::platform::{Accepted, PlatformError, Source};
+use crate::platform::{Accepted, PlatformError, Reached, Source};
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -22,6 +23,8 @@ use url::Url;
 
 /// One page in this many is read twice although it shows nothing new.
 const SAMPLE_EVERY: u64 = 1000;
+/// No auction of today has this number.
+const LONG_GONE: &str = "x1";
 
 /// How the adapter reaches Yahoo! Auctions, or its rehearsal.
 #[derive(Clone, Debug)]
@@ -85,6 +88,16 @@ impl YahooSource {
         let answer = self.page(id).await?;
         let fetched_at = self.clock.now();
         fail::fail_point!("fp2_fetched");
+        self.read(id, answer, fetched_at).await
+    }
+
+    /// Reads the page that was asked for.
+    async fn read(
+        &self,
+        id: &SourceProductId,
+        answer: Answer,
+        fetched_at: DateTime<Utc>,
+    ) -> Result<Observation, PlatformError> {
         let page = PageBytes {
             status: answer.status,
             content_type: answer.header("content-type"),
@@ -265,6 +278,35 @@ impl Source for YahooSource {
                 seen.push(self.look(id).await);
             }
             seen
+        })
+    }
+
+    /// The page of an item that is long gone: being turned away (login, captcha, 403) is seen there as it is on every
+    /// other item's page, and no watched product is asked for.
+    fn reach(&self) -> BoxFuture<'_, Result<Reached, PlatformError>> {
+        Box::pin(async move {
+            let id = SourceProductId::new(LONG_GONE).map_err(|bad| {
+                let what = bad.to_string();
+                PlatformError {
+                    class: ErrorClass::Protocol,
+                    code: "contract".into(),
+                    message: what.into(),
+                    missing: Vec::new(),
+                    body: None,
+                    away_for: None,
+                }
+            })?;
+            let answer = self.page(&id).await?;
+            let (date, status) = (answer.date(), answer.status);
+            match self.read(&id, answer, self.clock.now()).await {
+                Ok(_) => Ok(Reached { date }),
+                Err(error) if error.class == ErrorClass::NotFound => Ok(Reached { date }),
+                // How its words for "gone" look today is no matter here.
+                Err(error) if matches!(status, 404 | 410) && error.class == ErrorClass::Protocol => {
+                    Ok(Reached { date })
+                }
+                Err(error) => Err(error),
+            }
         })
     }
 

@@ -180,6 +180,12 @@ pub(super) fn exists(folder: &Path) -> Result<bool, EmbeddedError> {
     ))
 }
 
+/// The cluster of `folder` and its socket, when there is one.
+pub(super) fn found(folder: &Path) -> Result<Option<(PathBuf, PathBuf)>, EmbeddedError> {
+    let root = kept_elsewhere(folder)?.unwrap_or_else(|| folder.to_owned());
+    Ok(has_cluster(&root).then(|| (root.join("data"), socket_folder(&root))))
+}
+
 fn has_cluster(root: &Path) -> bool {
     root.join("data/PG_VERSION").is_file()
 }

@@ -215,7 +215,11 @@ pub(super) async fn make_database(place: &Place, name: &str) -> Result<(), Store
 
 /// Where a client connects.
 pub(super) fn address(place: &Place, user: &str, database: &str) -> String {
-    let socket = place.socket.display().to_string();
+    address_at(&place.socket, user, database)
+}
+
+pub(super) fn address_at(socket: &Path, user: &str, database: &str) -> String {
+    let socket = socket.display().to_string();
     let socket = socket.replace('\\', "\\\\").replace('\'', "\\'");
     format!("host='{socket}' port={PORT} user={user} dbname={database}")
 }

@@ -29,6 +29,7 @@ fn reply(status: u16, body: &Value) -> Reply {
         status,
         body: body.to_string().into(),
         retry_after: Some(Duration::from_secs(7)),
+        date: None,
     }
 }
 

@@ -1,0 +1,421 @@
+//! Marketplaces: whether they answer, let us in, and what time it is there.
+
+use super::super::{Check, ClockSample};
+use super::span;
+use crate::domain::ErrorClass;
+use crate::platform::PlatformError;
+use crate::platform::oauth::NEEDS_REAUTH;
+use crate::resilience::{GateView, GuardStatus};
+use chrono::TimeDelta;
+
+/// A clock that is off by more than this orders events wrongly, …
+const CLOCK_OFF: TimeDelta = TimeDelta::seconds(2);
+/// … and by more than this tokens and signatures are refused.
+const CLOCK_TOO_FAR_OFF: TimeDelta = TimeDelta::seconds(60);
+
+/// What is known of the account that a service is asked as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// The service asks for none.
+    NotNeeded,
+    /// There is one.
+    Given,
+    /// There is none.
+    Missing,
+    /// There may be one; who asks does not sign in.
+    NotTried,
+}
+
+/// A service and what became of the question.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// Which.
+    pub name: &'a str,
+    /// Its endpoint is this machine.
+    pub simulated: bool,
+    /// What became of it.
+    pub outcome: Outcome<'a>,
+}
+
+/// What became of a harmless question.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    /// It answered as it should.
+    Reached,
+    /// It answered otherwise, or not at all.
+    Failed(&'a PlatformError),
+    /// Not asked: the gate is shut, or a person paused it.
+    Shut(Box<GuardStatus>),
+    /// Not asked: no turn came.
+    NoTurn,
+    /// No answer within the service's time limit.
+    TimedOut,
+    /// The question broke.
+    Broke(&'a str),
+}
+
+/// The service's check, and that of its account.
+#[must_use]
+pub fn service(asked: &Asked<'_>, account: Account) -> Vec<Check> {
+    let mut checks = vec![reached(asked)];
+    checks.extend(credentials(asked, account));
+    checks
+}
+
+fn reached(asked: &Asked<'_>) -> Check {
+    let name = asked.name;
+    let at = if asked.simulated {
+        " (a SIMULATOR on this machine)"
+    } else {
+        ""
+    };
+    match &asked.outcome {
+        Outcome::Reached => Check::ok(name, format!("answers{at}")),
+        Outcome::Shut(status) => shut(name, status),
+        Outcome::NoTurn => Check::warning(
+            name,
+            "not asked: no turn came within 4 s, because other requests wait",
+            format!("ask again; if it stays so, raise `platforms.{name}.requests_per_second`"),
+        ),
+        Outcome::TimedOut => Check::failed(
+            name,
+            format!("no answer within its time limit{at}"),
+            format!(
+                "see whether this machine reaches it at all; zaikoban goes on by itself (`zaikoban platforms list`, `{name}`)"
+            ),
+        ),
+        Outcome::Broke(message) => Check::failed(
+            name,
+            format!("the question broke: {message}"),
+            "this is a fault of zaikoban: keep the daemon's log and report it",
+        ),
+        Outcome::Failed(error) => failed(name, error),
+    }
+}
+
+fn shut(name: &str, status: &GuardStatus) -> Check {
+    let last = status
+        .last_error
+        .as_ref()
+        .map_or(String::new(), |e| format!("; last error: {}", e.message));
+    match status.gate {
+        GateView::Paused => Check::warning(
+            name,
+            "not asked: paused by a person",
+            format!("`zaikoban platforms resume {name}` ends the pause"),
+        ),
+        GateView::Stopped => Check::warning(
+            name,
+            "not asked: the emergency stop is on",
+            "`zaikoban resume-all` ends it",
+        ),
+        GateView::Shut { until } => Check::failed(
+            name,
+            format!(
+                "not asked: its breaker is open until {} JST{last}",
+                until.with_timezone(&chrono_tz::Asia::Tokyo).format("%H:%M:%S")
+            ),
+            format!(
+                "it is tried again by itself then; once the cause is mended: `zaikoban platforms reset {name}`"
+            ),
+        ),
+        GateView::Open | GateView::Limited => Check::warning(
+            name,
+            format!("not asked: another request is finding out whether it is back{last}"),
+            "ask again in a minute",
+        ),
+    }
+}
+
+fn failed(name: &str, error: &PlatformError) -> Check {
+    let said = error.message.to_string();
+    match error.class {
+        // The line of the account says it.
+        ErrorClass::Unauthorized => Check::warning(
+            name,
+            format!("can be reached, but does not let us in: {said}"),
+            "see the line of its credentials",
+        ),
+        ErrorClass::RateLimited { .. } => Check::warning(
+            name,
+            said,
+            format!(
+                "it is asked less by itself; lower `platforms.{name}.requests_per_second` if it happens often"
+            ),
+        ),
+        ErrorClass::Blocked => Check::failed(
+            name,
+            said,
+            format!(
+                "it turns this machine away: lower `platforms.{name}.requests_per_second`, name a \
+                 `platforms.{name}.contact`, wait some hours, then `zaikoban platforms reset {name}`"
+            ),
+        ),
+        ErrorClass::Transient => Check::failed(
+            name,
+            said,
+            "see whether this machine reaches it at all (network, name server, certificates); if it is down, it is \
+             tried again by itself",
+        ),
+        ErrorClass::Protocol | ErrorClass::NotFound | ErrorClass::Rejected => Check::failed(
+            name,
+            said,
+            "it answers otherwise than agreed: `zaikoban errors list` shows what it means for products; a newer zaikoban \
+             may be needed",
+        ),
+    }
+}
+
+fn credentials(asked: &Asked<'_>, account: Account) -> Option<Check> {
+    let name = format!("{} credentials", asked.name);
+    let platform = asked.name;
+    Some(match (account, &asked.outcome) {
+        (Account::NotNeeded, _) => return None,
+        (Account::Missing, _) => Check::failed(
+            &name,
+            "none are given",
+            format!(
+                "`zaikoban credentials set {platform}`, then `zaikoban credentials authorize {platform}`"
+            ),
+        ),
+        (Account::Given, Outcome::Reached) => Check::ok(&name, "signed in"),
+        (Account::Given, Outcome::Failed(error)) if error.class == ErrorClass::Unauthorized => {
+            let what = if *error.code == *NEEDS_REAUTH {
+                "the sign-in was refused"
+            } else {
+                "refused"
+            };
+            Check::failed(
+                &name,
+                format!("{what}: {}", error.message),
+                format!(
+                    "let the seller consent again: `zaikoban credentials authorize {platform}`, then `zaikoban platforms \
+                     reset {platform}`"
+                ),
+            )
+        }
+        (Account::NotTried, _) => Check::skipped(&name, "not tried: the daemon alone signs in"),
+        (Account::Given, _) => Check::skipped(&name, "given; not tried, because the service did not answer"),
+    })
+}
+
+/// Our clock by those of the services. When they disagree, the one nearest to ours is believed, and the other named.
+#[must_use]
+pub fn clock(samples: &[ClockSample]) -> Check {
+    let name = "clock";
+    let off = |sample: &ClockSample| (sample.ahead.abs() - sample.within).max(TimeDelta::zero());
+    let Some(best) = samples.iter().min_by_key(|sample| off(sample)) else {
+        return Check::skipped(name, "no service said what time it is");
+    };
+    let shown = |sample: &ClockSample| {
+        let tenths = sample.ahead.num_milliseconds().unsigned_abs() / 100;
+        let seconds = if tenths > 1_200 {
+            span(tenths_to_s(tenths))
+        } else {
+            format!("{}.{} s", tenths / 10, tenths % 10)
+        };
+        let way = if sample.ahead < TimeDelta::zero() {
+            "ahead of"
+        } else {
+            "behind"
+        };
+        format!("{seconds} {way} that of `{}`", sample.service)
+    };
+    let to_do = "set it, and let it be kept: `timedatectl set-ntp true` (package `systemd-timesyncd`), then `timedatectl \
+                 timesync-status`";
+    let said = format!("this machine's clock is {}", shown(best));
+    if off(best) > CLOCK_TOO_FAR_OFF {
+        return Check::failed(name, said, to_do);
+    }
+    if off(best) > CLOCK_OFF {
+        return Check::warning(name, said, to_do);
+    }
+    let liar = samples.iter().find(|sample| off(sample) > CLOCK_OFF);
+    if let Some(liar) = liar {
+        return Check::warning(
+            name,
+            format!(
+                "this machine's clock agrees with `{}`, and is {}",
+                best.service,
+                shown(liar)
+            ),
+            "nothing here: it is the other clock that is wrong, or a cache that stands between; look again tomorrow",
+        );
+    }
+    Check::ok(name, format!("agrees with {}", names(samples)))
+}
+
+fn tenths_to_s(tenths: u64) -> f64 {
+    let whole = u32::try_from(tenths / 10).unwrap_or(u32::MAX);
+    f64::from(whole)
+}
+
+fn names(samples: &[ClockSample]) -> String {
+    let names: Vec<String> = samples.iter().map(|s| format!("`{}`", s.service)).collect();
+    format!("{}, to the second", names.join(" and "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::doctor::CheckState::{Failed, Ok as Well, Skipped, Warning};
+    use crate::resilience::{Counts, LastError};
+    use chrono::DateTime;
+
+    fn error(class: ErrorClass, code: &str) -> PlatformError {
+        PlatformError {
+            class,
+            code: code.into(),
+            message: "what was said".into(),
+            missing: Vec::new(),
+            body: None,
+            away_for: None,
+        }
+    }
+
+    fn status(gate: GateView) -> GuardStatus {
+        GuardStatus {
+            service: "ebay".into(),
+            gate,
+            told_to_wait_until: None,
+            rate_per_second: 5.0,
+            full_rate_per_second: 5.0,
+            in_flight: 0,
+            waiting: 0,
+            trips: 1,
+            counts: Counts::default(),
+            last_error: Some(LastError {
+                at: DateTime::from_timestamp(1_795_000_000, 0).unwrap(),
+                class: Some(ErrorClass::Transient),
+                message: "connection refused".into(),
+            }),
+        }
+    }
+
+    fn told(outcome: Outcome<'_>, account: Account) -> Vec<Check> {
+        service(
+            &Asked {
+                name: "ebay",
+                simulated: false,
+                outcome,
+            },
+            account,
+        )
+    }
+
+    #[test]
+    fn each_class_of_failure_has_its_state_and_its_advice() {
+        let table = [
+            (ErrorClass::Transient, Failed, "network"),
+            (
+                ErrorClass::RateLimited { retry_after: None },
+                Warning,
+                "requests_per_second",
+            ),
+            (ErrorClass::Blocked, Failed, "platforms reset ebay"),
+            (ErrorClass::Unauthorized, Warning, "credentials"),
+            (ErrorClass::Protocol, Failed, "errors list"),
+            (ErrorClass::Rejected, Failed, "errors list"),
+        ];
+        for (class, state, to_do) in table {
+            let error = error(class, "code");
+            let checks = told(Outcome::Failed(&error), Account::NotNeeded);
+            assert_eq!(checks.len(), 1);
+            let check = checks.first().unwrap();
+            assert_eq!(check.state, state, "{class:?}");
+            assert!(check.to_do.as_ref().unwrap().contains(to_do), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_sign_in_is_told_on_the_line_of_the_credentials() {
+        let refused = error(ErrorClass::Unauthorized, NEEDS_REAUTH);
+        let states = |outcome, account| told(outcome, account).iter().map(|c| c.state).collect::<Vec<_>>();
+        assert_eq!(states(Outcome::Reached, Account::Given), [Well, Well]);
+        assert_eq!(
+            states(Outcome::Failed(&refused), Account::Given),
+            [Warning, Failed]
+        );
+        assert_eq!(states(Outcome::TimedOut, Account::Given), [Failed, Skipped]);
+        assert_eq!(states(Outcome::TimedOut, Account::Missing), [Failed, Failed]);
+        let line = told(Outcome::Failed(&refused), Account::Given).pop().unwrap();
+        assert!(
+            line.to_do
+                .unwrap()
+                .contains("`zaikoban credentials authorize ebay`")
+        );
+    }
+
+    #[test]
+    fn an_open_breaker_says_until_when_and_why() {
+        let until = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
+        let checks = told(
+            Outcome::Shut(Box::new(status(GateView::Shut { until }))),
+            Account::NotNeeded,
+        );
+        let check = checks.first().unwrap();
+        assert_eq!(check.state, Failed);
+        assert_eq!(
+            check.said,
+            "not asked: its breaker is open until 20:06:40 JST; last error: connection refused"
+        );
+        for (gate, to_do) in [
+            (GateView::Paused, "platforms resume ebay"),
+            (GateView::Stopped, "resume-all"),
+            (GateView::Limited, "ask again"),
+        ] {
+            let checks = told(Outcome::Shut(Box::new(status(gate))), Account::NotNeeded);
+            let check = checks.first().unwrap();
+            assert_eq!(check.state, Warning);
+            assert!(check.to_do.as_ref().unwrap().contains(to_do), "{check:?}");
+        }
+    }
+
+    fn sample(service: &str, ahead_ms: i64, within_ms: i64) -> ClockSample {
+        ClockSample {
+            service: service.into(),
+            ahead: TimeDelta::milliseconds(ahead_ms),
+            within: TimeDelta::milliseconds(within_ms),
+        }
+    }
+
+    #[test]
+    fn a_clock_warns_above_two_seconds_and_fails_above_a_minute_in_either_way() {
+        let state = |ahead_ms| clock(&[sample("ebay", ahead_ms, 500)]).state;
+        let table = [
+            (0, Well),
+            (2_500, Well),
+            (-2_500, Well),
+            (2_501, Warning),
+            (-2_501, Warning),
+            (60_500, Warning),
+            (60_501, Failed),
+            (-60_501, Failed),
+            (86_400_000, Failed),
+        ];
+        for (ahead_ms, expected) in table {
+            assert_eq!(state(ahead_ms), expected, "{ahead_ms}");
+        }
+        assert_eq!(clock(&[]).state, Skipped);
+        assert_eq!(
+            clock(&[sample("ebay", 5_000, 500)]).said,
+            "this machine's clock is 5.0 s behind that of `ebay`"
+        );
+        assert_eq!(
+            clock(&[sample("ebay", -300_000, 500)]).said,
+            "this machine's clock is 5 min ahead of that of `ebay`"
+        );
+    }
+
+    #[test]
+    fn one_wrong_clock_among_two_is_theirs() {
+        let told = clock(&[sample("ebay", 200, 500), sample("yahoo_auction", 90_000, 500)]);
+        assert_eq!(told.state, Warning);
+        assert!(
+            told.said.contains("agrees with `ebay`") && told.said.contains("`yahoo_auction`"),
+            "{told:?}"
+        );
+        let both = clock(&[sample("ebay", 90_000, 500), sample("yahoo_auction", 91_000, 500)]);
+        assert_eq!(both.state, Failed);
+    }
+}
