@@ -5,6 +5,7 @@
 //! the door's affair; handlers learn the caller's name from the request's [`Caller`].
 
 mod body;
+mod credentials;
 mod envelope;
 mod handlers;
 mod query;

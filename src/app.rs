@@ -4,10 +4,12 @@
 //! `status` answers from the first moment to the end. A database that is away delays the start with a clear status; it
 //! does not end it.
 
+mod account;
 mod build;
 mod database;
 pub mod doctor;
 mod ending;
+mod expiry;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
 mod ports;
@@ -25,6 +27,7 @@ use anyhow::Context;
 pub use database::Busy;
 use ending::{Signals, exit_within};
 use parking_lot::Mutex;
+pub use ports::credentials::{SealedGrants, SealedTokens};
 use std::sync::Arc;
 use std::time::Duration;
 use telling::Telling;

@@ -14,8 +14,8 @@ mod settings;
 
 pub use reader::{Place, Problem};
 pub use settings::{
-    DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings, PaceSettings, Settings,
-    SyncSettings, WatchSettings, YahooSettings,
+    CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings,
+    PaceSettings, Settings, SyncSettings, WatchSettings, YahooSettings,
 };
 
 use std::path::Path;

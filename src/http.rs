@@ -6,6 +6,10 @@
 //! certificates are always verified: against the system's roots, or, with `ca_file`, against those in the file *only*,
 //! because then the endpoint is a rehearsal and nothing else should pass for it.
 //!
+//! **Names lead to the internet.** Each connection's name is looked up once, and goes to the addresses that were looked at;
+//! none of them may be of a private network, of this machine or otherwise special ([`refused`]). Only an origin that is
+//! this machine by its own word (`localhost`, `127.0.0.1`) leads there: a rehearsal.
+//!
 //! **An answer is whole or it is an error.** A body that ends before its `Content-Length` or its last chunk, a gzip stream
 //! without its trailer, and a connection that dies in between are [`HttpError`]s of class `Transient`, never a value; a
 //! half page must not become "sold out". (A body that is ended by closing the connection, as HTTP/1.0 does, cannot show
@@ -22,6 +26,7 @@
 //!
 //! **Secrets** travel in headers and bodies that no `Debug` or error shows; addresses appear without their query.
 
+mod address;
 mod answer;
 mod client;
 mod error;
@@ -29,6 +34,7 @@ mod request;
 mod retry_after;
 mod unpack;
 
+pub use address::{RefusedAddress, check_literal, refused};
 pub use answer::{Answer, status_class};
 pub use client::{BadClient, Client, ClientSettings, Limits, Origin, check_ca_file};
 pub use error::{ConnectFailure, HttpError};

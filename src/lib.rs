@@ -16,6 +16,7 @@ pub mod clock;
 pub mod domain;
 pub mod http;
 pub mod telemetry;
+pub mod vault;
 // machinery
 pub mod resilience;
 pub mod supervision;

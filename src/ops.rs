@@ -6,6 +6,7 @@
 
 mod alerts;
 pub mod doctor;
+mod credentials;
 mod error;
 mod errors;
 mod holds;
@@ -20,6 +21,10 @@ mod scrape;
 mod status;
 
 pub use alerts::{AlertsDecision, SilenceOrder};
+pub use credentials::{
+    Account, Consent, ConsentAnswer, CredentialParts, CredentialsOrder, CredentialsRemoval,
+    CredentialsRotation, NoConsent,
+};
 pub use error::{InputProblem, OpsError};
 pub use errors::{ErrorsAsked, ErrorsResolution};
 pub use holds::{HoldEdit, HoldsDecision};
@@ -83,6 +88,8 @@ pub struct Parts {
     pub holds: HoldsEnv,
     /// Each destination's syncer and way out.
     pub destinations: HashMap<DestinationPlatform, Selling>,
+    /// What lets the daemon in at the platforms.
+    pub credentials: CredentialParts,
     /// How prices are made.
     pub book: Arc<ArcSwap<PriceBook>>,
     /// How the database is.

@@ -8,6 +8,7 @@
 //! stops itself ([`embedded`]). Its being away is a value ([`StoreError::Unavailable`]), never a crash.
 
 pub mod alerts;
+pub mod credentials;
 pub mod embedded;
 pub mod error;
 pub mod errors;

@@ -5,7 +5,7 @@ use super::rules::{Deaf, Down, Part, Seen};
 use crate::domain::AlertKind;
 use crate::resilience::{GateView, GuardStatus};
 use crate::store::alerts::look::{self, Group};
-use crate::store::{Db, StoreError};
+use crate::store::{Db, StoreError, credentials};
 use crate::supervision::{ChildState, NodeReport, TreeReport};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::HashMap;
@@ -62,6 +62,7 @@ pub(super) async fn look(
         errors: look::errors(&mut conn).await?,
         dead_letters: look::dead_letters(&mut conn).await?,
         emergency_stop: look::emergency_stop(&mut conn).await?,
+        expiring: credentials::expiring(&mut conn, now, credentials::WARNED_BEFORE).await?,
         out_of_stock: memory.stock.clone(),
         changes: memory.changes.clone(),
         ..Seen::default()

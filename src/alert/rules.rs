@@ -3,6 +3,7 @@
 use super::condition::Condition;
 use crate::domain::{AlertFacts, AlertKind, AlertLevel, HoldReason};
 use crate::store::alerts::look::Group;
+use crate::store::credentials::Expiring;
 use crate::store::errors::Severity;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -58,6 +59,7 @@ pub(super) struct Seen {
     pub(super) dead_letters: Vec<Group>,
     pub(super) out_of_stock: Vec<Group>,
     pub(super) changes: Vec<Group>,
+    pub(super) expiring: Vec<Expiring>,
     pub(super) emergency_stop: Option<(DateTime<Utc>, Option<String>)>,
     pub(super) down: Vec<Down>,
     pub(super) parts: Vec<Part>,
@@ -72,6 +74,7 @@ pub(super) fn conditions(seen: &Seen, rules: Rules, now: DateTime<Utc>) -> Vec<C
     found.extend(seen.dead_letters.iter().map(dead_letter));
     found.extend(seen.out_of_stock.iter().filter_map(|g| out_of_stock(g, rules)));
     found.extend(seen.changes.iter().map(change));
+    found.extend(seen.expiring.iter().map(|one| expiring(one, now)));
     found.extend(outages(&seen.down, rules, now));
     found.extend(seen.parts.iter().filter_map(|part| part_down(part, now)));
     found.extend(seen.deaf.iter().map(deaf));
@@ -231,6 +234,27 @@ fn part_down(part: &Part, now: DateTime<Utc>) -> Option<Condition> {
             ..AlertFacts::default()
         },
     })
+}
+
+/// Credentials that end soon, or have ended.
+fn expiring(one: &Expiring, now: DateTime<Utc>) -> Condition {
+    let ended = one.expires_at <= now;
+    Condition {
+        fingerprint: format!("{} {} expiry", AlertKind::Credentials, one.platform),
+        kind: AlertKind::Credentials,
+        level: if ended { AlertLevel::Critical } else { AlertLevel::Warning },
+        platform: Some(one.platform.to_string()),
+        count: 1,
+        since: now,
+        newest: now,
+        patience: TimeDelta::zero(),
+        foldable: false,
+        facts: AlertFacts {
+            code: Some(if ended { "ended" } else { "ends_soon" }.to_owned()),
+            at: Some(one.expires_at),
+            ..AlertFacts::default()
+        },
+    }
 }
 
 fn deaf(deaf: &Deaf) -> Condition {

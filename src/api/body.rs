@@ -18,6 +18,8 @@ const MAX_CSV_BYTES: usize = 32 << 20;
 pub(super) trait Shape: DeserializeOwned {
     /// How it looks.
     const EXAMPLE: &'static str;
+    /// Whether a problem may show what was given: not where a secret stands, in which place ever.
+    const MAY_BE_SHOWN: bool = true;
 }
 
 /// A JSON body, whatever its `content-type` says: the door admits nobody who would need to be told apart by that.
@@ -50,8 +52,10 @@ fn understood<T: Shape>(body: &[u8]) -> Result<T, OpsError> {
     serde_json::from_slice(body).map_err(|error| {
         let got = if body.is_empty() {
             "nothing".to_owned()
-        } else {
+        } else if T::MAY_BE_SHOWN {
             error.to_string()
+        } else {
+            "something else, which is not shown here".to_owned()
         };
         OpsError::invalid("the request's body", T::EXAMPLE, &got)
     })

@@ -1,5 +1,6 @@
 //! Paths, and who answers them.
 
+use super::credentials;
 use super::envelope::ApiError;
 use super::handlers as of;
 use super::told;
@@ -53,6 +54,21 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route(
                     "/platforms/{name}/{verb:pause|resume|reset}",
                     web::post().to(of::switch_platform),
+                )
+                .route("/credentials", web::get().to(credentials::list))
+                .route("/credentials/rotate", web::post().to(credentials::rotate))
+                .route("/credentials/{platform}", web::post().to(credentials::set))
+                .route(
+                    "/credentials/{platform}/remove",
+                    web::post().to(credentials::remove),
+                )
+                .route(
+                    "/credentials/{platform}/consent",
+                    web::post().to(credentials::consent),
+                )
+                .route(
+                    "/credentials/{platform}/authorize",
+                    web::post().to(credentials::authorize),
                 )
                 .route("/queue", web::get().to(of::queue))
                 .route("/queue/{verb:retry|discard}", web::post().to(of::mend_jobs))

@@ -4,8 +4,11 @@
 //! what is known is pushed, then committed work has nobody left to tell.
 
 use super::DoorSlot;
+use super::account::EbayAccount;
 use super::database::Database;
 use super::doctor;
+use super::expiry;
+use super::ports::credentials::{SealedGrants, SealedTokens};
 use super::ports::{self, Gates};
 use super::telling::Telling;
 use crate::api;
@@ -14,14 +17,13 @@ use crate::config::{PaceSettings, Settings};
 use crate::control::door::{Door, DoorSettings};
 use crate::domain::{BasisPoints, CommittedSender, DestinationPlatform, Platform, SourcePlatform};
 use crate::http;
-use crate::ops::{Ops, Parts, Selling};
 use crate::ops::doctor::Probes;
 use crate::ops::doctor::channels::ChannelsProbe;
-use crate::ops::doctor::judge::Account;
+use crate::ops::doctor::judge;
 use crate::ops::doctor::service::ServiceProbe;
-use crate::platform::ebay::{Ebay, EbaySettings};
+use crate::ops::{Account, CredentialParts, Ops, Parts, Selling};
+use crate::platform::ebay::{self, Ebay, EbaySettings};
 use crate::platform::gateway::{DestinationGateway, SourceGateway};
-use crate::platform::oauth::TokenFile;
 use crate::platform::yahoo::{YahooSettings, YahooSource};
 use crate::platform::{Destination, Source};
 use crate::queue::{self, Notices};
@@ -36,6 +38,7 @@ use crate::sync::outlet::GatewayOutlet;
 use crate::sync::radius::RadiusSettings;
 use crate::sync::reprice::{Scope, reprice};
 use crate::sync::{Outlet, SyncParts, SyncSettings, Syncer};
+use crate::vault::{Secrets, Vault};
 use crate::watch::holds::HoldsEnv;
 use crate::watch::planner::PlannerSettings;
 use crate::watch::{
@@ -48,7 +51,6 @@ use chrono::TimeDelta;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
@@ -173,6 +175,8 @@ pub(super) async fn build(
     let mut enrolled = Vec::new();
     let mut syncers = Vec::new();
     let mut destinations = HashMap::new();
+    let mut accounts: HashMap<Platform, Arc<dyn Account>> = HashMap::new();
+    let vault = Vault::new(settings.credentials.key_file.clone());
     if settings.yahoo.enabled {
         let (ready, all_there) = watch::channel(false);
         let signals = (commits, ready);
@@ -183,10 +187,14 @@ pub(super) async fn build(
         enrolled.push(all_there);
     }
     if settings.ebay.enabled {
-        let (gateway, syncer, selling) = ebay(settings, &common, database).await?;
-        platforms.push(gateway);
-        syncers.push(syncer);
-        destinations.insert(DestinationPlatform::Ebay, selling);
+        let made = ebay(settings, &common, database, &vault).await?;
+        platforms.push(made.gateway);
+        syncers.push(made.syncer);
+        destinations.insert(DestinationPlatform::Ebay, made.selling);
+        if let Some(needs) = made.account.needs() {
+            tracing::warn!(platform = "ebay", "Nothing is sent to `ebay` yet: {needs}");
+        }
+        accounts.insert(Platform::Ebay, made.account);
     }
     ports::switches(&database.states, &common.guards, destinations.keys().copied());
     if !syncers.is_empty() {
@@ -265,6 +273,12 @@ pub(super) async fn build(
         counters,
         holds,
         destinations,
+        credentials: CredentialParts {
+            vault,
+            accounts,
+            clock,
+            turn: tokio::sync::Mutex::default(),
+        },
         book: common.book,
         database: database.board.clone(),
         alerts: telling.desk,
@@ -378,7 +392,7 @@ async fn yahoo(
             let adapter = Arc::clone(&reached);
             async move { adapter.reach().await }.boxed()
         }),
-        account: Account::NotNeeded,
+        account: judge::Account::NotNeeded,
         simulated: is_local(&own.endpoint),
         clock: common.clock.clone(),
     }));
@@ -425,11 +439,33 @@ async fn yahoo(
     ))
 }
 
+/// What eBay consists of.
+struct Sold {
+    gateway: ChildSpec,
+    syncer: ChildSpec,
+    selling: Selling,
+    account: Arc<dyn Account>,
+}
+
+/// What the settings give of eBay's secrets.
+fn typed(own: &crate::config::EbaySettings) -> Secrets {
+    let id = own.client_id.clone().map(Into::into);
+    let given = [id, own.client_secret.clone(), own.refresh_token.clone()];
+    let mut typed = Secrets::default();
+    for (name, value) in ebay::SECRETS.iter().zip(given) {
+        if let Some(value) = value {
+            typed.set(*name, value);
+        }
+    }
+    typed
+}
+
 async fn ebay(
     settings: &Settings,
     common: &Common,
     database: &Database,
-) -> anyhow::Result<(ChildSpec, ChildSpec, Selling)> {
+    vault: &Vault,
+) -> anyhow::Result<Sold> {
     let own = &settings.ebay;
     let client = http::Client::new(&http::ClientSettings {
         origins: vec![http::Origin::parse(own.endpoint.as_str())?],
@@ -442,23 +478,49 @@ async fn ebay(
         },
     })
     .context("platforms.ebay")?;
-    let folder = settings.daemon.state_dir.join("tokens");
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .with_context(|| format!("cannot make `{}`", folder.display()))?;
-    let tokens = Arc::new(TokenFile::new(folder));
     let account = EbaySettings {
         endpoint: own.endpoint.clone(),
         content_language: own.content_language.clone(),
-        client_id: own.client_id.clone(),
-        client_secret: own.client_secret.clone(),
-        refresh_token: own.refresh_token.clone(),
     };
-    let ebay = Ebay::new(account, client, tokens, common.clock.clone()).context("platforms.ebay.endpoint")?;
-    let oauth = ebay.oauth().clone();
-    let adapter: Arc<dyn Destination> = Arc::new(ebay);
+    let kept = database
+        .kept
+        .iter()
+        .find(|row| row.platform == Platform::Ebay.as_str());
+    let grants = Arc::new(SealedGrants::new(
+        database.db.clone(),
+        vault.clone(),
+        Platform::Ebay,
+        ebay::SECRETS,
+        typed(own),
+        kept.map(|row| row.fields.as_slice()).unwrap_or_default(),
+    ));
+    let plain = settings.daemon.state_dir.join("tokens/ebay.tokens.json");
+    if plain.exists() {
+        // Written by versions that did not seal. The grant's own refresh token serves in its place.
+        tracing::warn!(
+            "`{}` holds tokens in plain text and is no longer read: remove it",
+            plain.display()
+        );
+    }
+    let tokens = Arc::new(SealedTokens::new(database.db.clone(), vault.clone()));
+    let adapter = Ebay::new(
+        account,
+        grants.clone(),
+        client.clone(),
+        tokens,
+        common.clock.clone(),
+    )
+    .context("platforms.ebay.endpoint")?;
+    let oauth = adapter.oauth().clone();
+    let account = EbayAccount {
+        oauth: oauth.clone(),
+        grants,
+        http: client,
+        consent_page: ebay::consent_page(&own.endpoint).context("platforms.ebay.endpoint")?,
+        ru_name: own.ru_name.clone(),
+        clock: common.clock.clone(),
+    };
+    let adapter: Arc<dyn Destination> = Arc::new(adapter);
     let guard = guard(Platform::Ebay, own.pace, common).await?;
     let reached = Arc::clone(&adapter);
     common.probes.lock().push(Arc::new(ServiceProbe {
@@ -468,8 +530,8 @@ async fn ebay(
             let adapter = Arc::clone(&reached);
             async move { adapter.reach().await }.boxed()
         }),
-        // Without them it is not enabled.
-        account: Account::Given,
+        // What is lacking is what the question is answered with.
+        account: judge::Account::Given,
         simulated: is_local(&own.endpoint),
         clock: common.clock.clone(),
     }));
@@ -498,10 +560,10 @@ async fn ebay(
     };
     let (syncer, handle) = ChildSpec::actor("ebay", move |life| Syncer::new(parts.clone(), life));
     let syncer = syncer.shutdown(Shutdown::After(settings.daemon.drain));
-    Ok((
-        gateway.capacity(1_024),
+    Ok(Sold {
+        gateway: gateway.capacity(1_024),
         syncer,
-        Selling {
+        selling: Selling {
             syncer: handle,
             outlet,
             sign_in_again: Arc::new(move || {
@@ -509,7 +571,8 @@ async fn ebay(
                 async move { oauth.retry_now().await }.boxed()
             }),
         },
-    ))
+        account: Arc::new(account),
+    })
 }
 
 /// Keeps the door open: a thread that ended is this child's crash, a path that does not lead to it is mended in place.
@@ -561,6 +624,7 @@ fn store(database: &Database, clock: &Clock) -> Vec<ChildSpec> {
         database.db.clone(),
         database.board.clone(),
     ));
+    children.push(expiry::watch(database.db.clone(), clock.clone()));
     let (db, clock) = (database.db.clone(), clock.clone());
     children.push(child("partitions", move |life| {
         let (db, clock) = (db.clone(), clock.clone());

@@ -4,6 +4,7 @@ use super::ending::Signals;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::ops::Ops;
+use crate::store::credentials;
 use crate::store::embedded::EmbeddedError;
 use crate::store::embedded::{Embedded, EmbeddedSettings};
 use crate::store::platform_state::{self, PlatformState};
@@ -30,6 +31,8 @@ pub(super) struct Database {
     pub(super) sole: Sole,
     /// Every platform's switches and kept states, as they stood at the start.
     pub(super) states: Vec<PlatformState>,
+    /// Which credentials were kept at the start.
+    pub(super) kept: Vec<credentials::Kept>,
 }
 
 /// Another daemon has the database.
@@ -119,19 +122,27 @@ pub(super) async fn open(
         () = tell(&board, ops) => bail!("nobody tells how the database is"),
     };
     let (db, ready) = opened.context("the wait for the database was ended")?;
-    let (sole, states) = ready.ok_or_else(|| Busy::with(&pool))?;
+    let Ready { sole, states, kept } = ready.ok_or_else(|| Busy::with(&pool))?;
     Ok(Database {
         db,
         board,
         embedded: server.0.get().cloned(),
         sole,
         states,
+        kept,
     })
+}
+
+/// What a database that answers gives at the start.
+struct Ready {
+    sole: Sole,
+    states: Vec<PlatformState>,
+    kept: Vec<credentials::Kept>,
 }
 
 /// All that the start needs of a database that answers; `None` when another daemon uses it. That is asked first: nobody
 /// changes the schema under a daemon that runs.
-async fn ready(db: &Db, name: &str, ops: &Ops) -> Result<Option<(Sole, Vec<PlatformState>)>, StoreError> {
+async fn ready(db: &Db, name: &str, ops: &Ops) -> Result<Option<Ready>, StoreError> {
     let Some(sole) = Sole::take(db, name, sole::PATIENCE).await? else {
         return Ok(None);
     };
@@ -143,8 +154,10 @@ async fn ready(db: &Db, name: &str, ops: &Ops) -> Result<Option<(Sole, Vec<Platf
         // rows of a month that has none go to the DEFAULT partition, and are moved when it is made
         tracing::warn!(error = %error, "This month's partitions were not made; tried again in an hour");
     }
-    let states = platform_state::list(&mut *db.conn().await?).await?;
-    Ok(Some((sole, states)))
+    let mut conn = db.conn().await?;
+    let states = platform_state::list(&mut conn).await?;
+    let kept = credentials::list(&mut conn).await?;
+    Ok(Some(Ready { sole, states, kept }))
 }
 
 /// Passes on what is waited for.

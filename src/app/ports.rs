@@ -1,5 +1,7 @@
 //! The other ends of the ports that lower rooms state.
 
+pub(super) mod credentials;
+
 use crate::domain::{DestinationPlatform, Platform};
 use crate::resilience::{GateRecord, GateStore, Registry};
 use crate::store::Db;

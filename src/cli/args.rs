@@ -1,5 +1,9 @@
 //! What can be typed.
 
+mod credentials;
+
+pub(crate) use credentials::Credentials;
+
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -83,6 +87,9 @@ pub(crate) enum Command {
     /// Show and switch the outside services
     #[command(subcommand)]
     Platforms(Platforms),
+    /// Keep, list, remove and renew what lets the daemon in at the platforms
+    #[command(subcommand)]
+    Credentials(Credentials),
     /// Show and mend the work that waits
     #[command(subcommand)]
     Queue(Queue),

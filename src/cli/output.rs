@@ -56,6 +56,12 @@ pub(crate) fn talk(line: &str) {
     drop(writeln!(err, "{line}"));
 }
 
+/// Asks for a line on the terminal: talk without a line's end.
+pub(crate) fn prompt(words: &str) {
+    let mut err = std::io::stderr().lock();
+    drop(write!(err, "{words}").and_then(|()| err.flush()));
+}
+
 /// Shows a value as JSON.
 pub(crate) fn json(value: &Value) {
     data(&serde_json::to_string_pretty(value).unwrap_or_default());

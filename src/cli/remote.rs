@@ -5,6 +5,7 @@
 
 mod alerts;
 mod cards;
+mod credentials;
 mod importing;
 mod orders;
 mod said;
@@ -42,6 +43,10 @@ enum Ask {
     Upload(String, PathBuf),
     /// A list, with word of how far it is.
     Import(String, PathBuf),
+    /// Secrets, read where nobody looks on.
+    Secrets(credentials::SetOrder),
+    /// A person's consent, for this platform.
+    Consent(String),
 }
 
 pub(super) fn run(global: &Global, command: Command) -> Exit {
@@ -71,6 +76,10 @@ pub(super) fn run(global: &Global, command: Command) -> Exit {
     match answer {
         Ok(value) => present(&value, &show, global.json),
         Err(Trouble::Control(error)) => output::complain(&error, global.json),
+        Err(Trouble::Input(message)) => {
+            output::fail("invalid", &message, &[], None, global.json);
+            Exit::Failed
+        }
         Err(Trouble::File(path, error)) => {
             let message = format!("cannot read `{}`: {error}", path.display());
             output::fail("unreadable", &message, &[], None, global.json);
@@ -82,6 +91,8 @@ pub(super) fn run(global: &Global, command: Command) -> Exit {
 enum Trouble {
     Control(ControlError),
     File(PathBuf, std::io::Error),
+    /// What was typed cannot be used. Never shows it.
+    Input(String),
 }
 
 impl From<ControlError> for Trouble {
@@ -103,6 +114,8 @@ async fn perform(client: &Client, ask: Ask, quiet: bool) -> Result<Value, Troubl
             let imported = client.post_text(&path, "text/csv", body);
             Ok(importing::shown(client, imported, quiet).await?)
         }
+        Ask::Secrets(order) => credentials::set(client, order).await,
+        Ask::Consent(platform) => credentials::authorize(client, &platform, quiet).await,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::reader::{Place, Problem};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -10,6 +10,8 @@ use toml::de::{DeTable, DeValue};
 const MAX_BYTES: u64 = 1 << 20;
 /// Variables with this prefix and two underscores further on are settings.
 const PREFIX: &str = "ZAIKOBAN_";
+/// What systemd sets for `LoadCredential=`.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// One typed value. Numbers stay text, so that a decimal is never rounded on its way.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +69,8 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Document {
     pub(super) entries: BTreeMap<String, Entry>,
+    /// Where systemd put the service's credentials, if it did.
+    pub(super) credentials_directory: Option<PathBuf>,
 }
 
 impl Document {
@@ -83,6 +87,10 @@ impl Document {
             }
         }
         for (name, value) in environment {
+            if name == CREDENTIALS_DIRECTORY {
+                document.credentials_directory = Some(PathBuf::from(value));
+                continue;
+            }
             let Some(rest) = name.strip_prefix(PREFIX).filter(|r| r.contains("__")) else {
                 continue;
             };

@@ -93,6 +93,12 @@ impl Reader {
         }
     }
 
+    /// A file that systemd handed to the service, if it did.
+    pub(super) fn handed_in(&self, name: &str) -> Option<PathBuf> {
+        let path = self.document.credentials_directory.as_ref()?.join(name);
+        path.is_file().then_some(path)
+    }
+
     /// Every key asked for so far.
     #[cfg(test)]
     pub(super) fn known(&self) -> &BTreeSet<String> {

@@ -6,12 +6,15 @@ use super::alerts::alerts;
 use super::checks;
 use super::reader::Reader;
 use super::settings::{
-    DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings, PaceSettings, Settings,
-    SyncSettings, WatchSettings, YahooSettings,
+    CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings,
+    PaceSettings, Settings, SyncSettings, WatchSettings, YahooSettings,
 };
+use crate::http;
 use crate::pricing::{self, PriceBook};
+use crate::vault::{KeyFile, KeyFileKind};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use url::Url;
 
 /// Reads everything; `None` only when what was typed leaves no meaning at all.
@@ -32,6 +35,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         binaries: checks::binaries(r, "database.binaries"),
         user: r.text("database.user").unwrap_or_else(|| "postgres".to_owned()),
     };
+    let credentials = credentials(r, &daemon.state_dir);
     let yahoo = yahoo(r);
     let ebay = ebay(r);
     let watch = watch(r);
@@ -52,6 +56,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         daemon,
         log,
         database,
+        credentials,
         yahoo: yahoo?,
         ebay: ebay?,
         watch,
@@ -81,6 +86,19 @@ fn daemon(r: &mut Reader) -> DaemonSettings {
     }
 }
 
+/// What the settings name, else what systemd handed in, else a file of the daemon's own.
+fn credentials(r: &mut Reader, state_dir: &Path) -> CredentialsSettings {
+    const NAME: &str = "zaikoban.key";
+    let key_file = if let Some(path) = r.path("credentials.key_file") {
+        KeyFile::new(path, KeyFileKind::Given)
+    } else if let Some(path) = r.handed_in(NAME) {
+        KeyFile::new(path, KeyFileKind::Systemd)
+    } else {
+        KeyFile::new(state_dir.join("keys").join(NAME), KeyFileKind::Own)
+    };
+    CredentialsSettings { key_file }
+}
+
 fn yahoo(r: &mut Reader) -> Option<YahooSettings> {
     let contact = r.text("platforms.yahoo_auction.contact").unwrap_or_default();
     if contact.chars().any(|c| c.is_control() || !c.is_ascii()) || contact.len() > 200 {
@@ -102,51 +120,35 @@ fn yahoo(r: &mut Reader) -> Option<YahooSettings> {
 }
 
 fn ebay(r: &mut Reader) -> Option<EbaySettings> {
-    let enabled = r.flag("platforms.ebay.enabled", false);
-    let client_id = r.text("platforms.ebay.client_id");
-    let client_secret = r.secret("platforms.ebay.client_secret");
-    let refresh_token = r.secret("platforms.ebay.refresh_token");
-    if enabled {
-        let hint =
-            Some("eBay's developer pages give the keys; set `platforms.ebay.enabled = false` without them");
-        if client_id.is_none() {
-            r.complain(
-                "platforms.ebay.client_id",
-                "",
-                "the application's client id",
-                hint,
-            );
-        }
-        if client_secret.is_none() {
-            r.complain(
-                "platforms.ebay.client_secret",
-                "",
-                "the application's secret, or `client_secret_file`",
-                hint,
-            );
-        }
-        if refresh_token.is_none() {
-            r.complain(
-                "platforms.ebay.refresh_token",
-                "",
-                "the seller's refresh token, or `refresh_token_file`",
-                hint,
-            );
-        }
+    let ru_name = r.text("platforms.ebay.ru_name");
+    if ru_name.as_deref().is_some_and(|name| !is_ru_name(name)) {
+        let expected = "eBay's RuName, such as \"Your_Name-YourName-Shop-abcde\"";
+        r.complain("platforms.ebay.ru_name", "", expected, None);
     }
     Some(EbaySettings {
-        enabled,
+        enabled: r.flag("platforms.ebay.enabled", false),
         ca_file: checks::ca_file(r, "platforms.ebay.ca_file"),
         pace: pace(r, "platforms.ebay", 5.0, 8, 20),
-        client_id: client_id.unwrap_or_default(),
-        client_secret: client_secret.unwrap_or_default(),
-        refresh_token: refresh_token.unwrap_or_default(),
+        // Each may be kept sealed instead: without them eBay waits, and says so.
+        client_id: r.text("platforms.ebay.client_id").filter(|id| !id.is_empty()),
+        client_secret: r.secret("platforms.ebay.client_secret").filter(is_typed),
+        refresh_token: r.secret("platforms.ebay.refresh_token").filter(is_typed),
+        ru_name,
         content_language: r
             .text("platforms.ebay.content_language")
             .unwrap_or_else(|| "en-US".to_owned()),
         // Last, as above.
         endpoint: endpoint(r, "platforms.ebay.endpoint", "https://api.ebay.com")?,
     })
+}
+
+/// An empty text is what the shipped file shows for "none".
+fn is_typed(secret: &SecretString) -> bool {
+    !secret.expose_secret().is_empty()
+}
+
+fn is_ru_name(name: &str) -> bool {
+    (1..=200).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn watch(r: &mut Reader) -> WatchSettings {
@@ -183,9 +185,18 @@ fn pace(r: &mut Reader, section: &str, per_s: f64, open: usize, limit_s: u64) ->
     }
 }
 
-/// An origin: scheme, host and port, nothing behind them. Plain HTTP only to this machine.
+/// An origin: scheme, host and port, nothing behind them. Plain HTTP only to this machine, nothing to private networks.
 fn endpoint(r: &mut Reader, key: &str, default: &str) -> Option<Url> {
     let typed = r.text(key).unwrap_or_else(|| default.to_owned());
+    let refused = Url::parse(&typed)
+        .ok()
+        .and_then(|u| http::check_literal(&u).err());
+    if let Some(refused) = refused {
+        let got = format!("`{}`", checks::without_secrets(&typed));
+        let expected = format!("an origin that may be reached: {refused}");
+        r.complain(key, &got, &expected, None);
+        return None;
+    }
     let url = Url::parse(&typed).ok().filter(|u| {
         let loopback = match u.host() {
             Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
@@ -310,9 +321,29 @@ mod tests {
     }
 
     #[test]
-    fn ebay_without_keys_says_all_three() {
-        let file = file("[platforms.ebay]\nenabled = true\n");
-        assert_eq!(load(Some(file.path()), []).unwrap_err().problems.len(), 3);
+    fn ebay_may_be_enabled_before_its_keys_are_there() {
+        let file = file("[platforms.ebay]\nenabled = true\nclient_id = ''\n");
+        let ebay = load(Some(file.path()), []).unwrap().ebay;
+        assert!(ebay.enabled && ebay.client_id.is_none());
+        assert!(ebay.client_secret.is_none() && ebay.refresh_token.is_none());
+    }
+
+    #[test]
+    fn the_keys_are_where_the_settings_say_else_where_systemd_put_them_else_in_the_state_folder() {
+        let handed_in = tempfile::tempdir().unwrap();
+        let environment = || {
+            let folder = handed_in.path().display().to_string();
+            [("CREDENTIALS_DIRECTORY".to_owned(), folder)]
+        };
+        let own = |file: Option<&Path>| load(file, environment()).unwrap().credentials.key_file;
+        let expected = KeyFile::new("/var/lib/zaikoban/keys/zaikoban.key".into(), KeyFileKind::Own);
+        assert_eq!(own(None), expected, "a folder without the key means none");
+        let path = handed_in.path().join("zaikoban.key");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(own(None), KeyFile::new(path, KeyFileKind::Systemd));
+        let file = file("[credentials]\nkey_file = '/etc/zaikoban/key'\n");
+        let expected = KeyFile::new("/etc/zaikoban/key".into(), KeyFileKind::Given);
+        assert_eq!(own(Some(file.path())), expected);
     }
 
     #[test]

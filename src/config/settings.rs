@@ -2,6 +2,7 @@
 
 use crate::alert::AlertSettings;
 use crate::pricing::PriceBook;
+use crate::vault::KeyFile;
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[database]`
     pub database: DatabaseSettings,
+    /// `[credentials]`
+    pub credentials: CredentialsSettings,
     /// `[platforms.yahoo_auction]`
     pub yahoo: YahooSettings,
     /// `[platforms.ebay]`
@@ -35,7 +38,7 @@ pub struct Settings {
 /// Where the daemon lives.
 #[derive(Clone, Debug)]
 pub struct DaemonSettings {
-    /// Where the private database and the tokens are kept.
+    /// Where the private database and the key of stored credentials are kept.
     pub state_dir: PathBuf,
     /// The control socket.
     pub socket: PathBuf,
@@ -69,6 +72,13 @@ pub struct DatabaseSettings {
     pub binaries: Option<PathBuf>,
     /// Who runs the private cluster when the daemon is root.
     pub user: String,
+}
+
+/// What stored credentials are sealed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialsSettings {
+    /// Where the keys are, and who looks after them.
+    pub key_file: KeyFile,
 }
 
 /// How often and how many at once.
@@ -110,12 +120,14 @@ pub struct EbaySettings {
     pub ca_file: Option<PathBuf>,
     /// Rate and limits.
     pub pace: PaceSettings,
-    /// The application's client id.
-    pub client_id: String,
+    /// The application's client id; what is typed stands over what `zaikoban credentials set` keeps.
+    pub client_id: Option<String>,
     /// The application's secret.
-    pub client_secret: SecretString,
+    pub client_secret: Option<SecretString>,
     /// What the seller's consent gave.
-    pub refresh_token: SecretString,
+    pub refresh_token: Option<SecretString>,
+    /// eBay's name for where a seller is sent back to after consenting.
+    pub ru_name: Option<String>,
     /// The language of the offers, such as `en-US`.
     pub content_language: String,
 }

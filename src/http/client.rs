@@ -1,5 +1,6 @@
 //! The client and what it is made from.
 
+use super::address::{Guarded, RefusedAddress, check_literal};
 use super::request::Request;
 use reqwest::Method;
 use std::{
@@ -70,6 +71,9 @@ pub enum BadClient {
         /// What was given, without query, cut to 200 characters.
         got: String,
     },
+    /// An address that nothing is sent to.
+    #[error("no client is made for a place that may not be reached: {0}")]
+    Address(#[from] RefusedAddress),
     /// A client that may go nowhere.
     #[error("a client needs at least one place that it may reach")]
     NoOrigin,
@@ -157,6 +161,10 @@ impl Origin {
             && url.password().is_none()
     }
 
+    fn url(&self) -> Option<Url> {
+        Url::parse(&self.to_string()).ok()
+    }
+
     fn is_tls(&self) -> bool {
         &*self.scheme == "https"
     }
@@ -188,8 +196,17 @@ impl Client {
     /// # Errors
     /// When there is no origin, the certificates cannot be read, or the user agent is no header.
     pub fn new(settings: &ClientSettings) -> Result<Self, BadClient> {
+        Self::looking_up(settings, Guarded::system())
+    }
+
+    /// The same with another way to look names up.
+    pub(super) fn looking_up(settings: &ClientSettings, names: Guarded) -> Result<Self, BadClient> {
         if settings.origins.is_empty() {
             return Err(BadClient::NoOrigin);
+        }
+        // Addresses are not looked up, so the resolver does not see them.
+        for url in settings.origins.iter().filter_map(Origin::url) {
+            check_literal(&url)?;
         }
         // reqwest is built without a provider; the second of two installs loses, and both are ring.
         let _already_there = rustls::crypto::ring::default_provider().install_default();
@@ -201,6 +218,7 @@ impl Client {
             .no_gzip()
             .referer(false)
             .http1_only()
+            .dns_resolver(names)
             .connect_timeout(settings.limits.connect)
             .pool_idle_timeout(KEEP_IDLE)
             .pool_max_idle_per_host(KEEP_AT_MOST)

@@ -1,5 +1,6 @@
 //! Why an exchange gave no answer.
 
+use super::address::RefusedAddress;
 use crate::domain::{Classified, ErrorClass};
 use std::{error::Error, fmt, io, time::Duration};
 
@@ -87,6 +88,8 @@ pub enum HttpError {
 pub enum ConnectFailure {
     /// The name has no address.
     Name,
+    /// The name leads where nothing is sent to.
+    Address,
     /// The machine refused.
     Refused,
     /// The certificate or the handshake. Never passed over.
@@ -163,6 +166,9 @@ impl ConnectFailure {
             if cause.is::<rustls::Error>() {
                 return Self::Tls;
             }
+            if cause.is::<RefusedAddress>() {
+                return Self::Address;
+            }
             // An `io::Error` hides what it wraps from `source`, and TLS errors come wrapped in two of them.
             next = match cause.downcast_ref::<io::Error>() {
                 Some(io) if io.kind() == io::ErrorKind::ConnectionRefused => return Self::Refused,
@@ -185,6 +191,7 @@ impl ConnectFailure {
     fn code(self) -> &'static str {
         match self {
             Self::Name => "dns",
+            Self::Address => "address_refused",
             Self::Refused => "refused",
             Self::Tls => "tls",
             Self::TimedOut => "connect_timed_out",
@@ -197,6 +204,7 @@ impl fmt::Display for ConnectFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Name => "name not found",
+            Self::Address => "address refused",
             Self::Refused => "refused",
             Self::Tls => "TLS",
             Self::TimedOut => "nothing in time",

@@ -909,3 +909,124 @@ fn each_status_has_its_class() {
         assert_eq!(status_class(status, wait), expected, "{status}");
     }
 }
+
+// === where names lead ===
+
+/// Answers lookups with these addresses in turn, the last one again and again.
+fn resolver(answers: &'static [&'static str], judge: address::Judge) -> (address::Guarded, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let lookup = move |_name: String| -> address::Found {
+        let nth = count.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
+        Box::pin(async move { Ok(vec![answers[nth].parse().unwrap()]) })
+    };
+    (address::Guarded::new(Arc::new(lookup), judge), asked)
+}
+
+/// Stands in for "of the internet" here, where only this machine can be reached.
+fn all_but_127_0_0_1(address: std::net::IpAddr) -> Option<&'static str> {
+    (address == std::net::IpAddr::from([127, 0, 0, 1])).then_some("a private address (the trap)")
+}
+
+fn by_name(server: &Server, host: &str, names: address::Guarded) -> (Client, Url) {
+    let url = Url::parse(&format!("http://{host}:{}/page", server.address.port())).unwrap();
+    let settings = ClientSettings {
+        origins: vec![Origin::of(&url).unwrap()],
+        ..server.settings()
+    };
+    (Client::looking_up(&settings, names).unwrap(), url)
+}
+
+#[tokio::test]
+async fn a_name_that_leads_elsewhere_the_second_time_is_refused_and_nobody_is_called() {
+    // The honest place and the trap share a port, so that nothing but the address tells them apart.
+    let trap = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = trap.local_addr().unwrap().port();
+    let honest = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = honest.accept().await.unwrap();
+        read_request(&mut stream).await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+        stream.write_all(answer).await.unwrap();
+    });
+    let (names, asked) = resolver(&["127.0.0.2", "127.0.0.1"], all_but_127_0_0_1);
+    let url = Url::parse(&format!("http://shop.example:{port}/page")).unwrap();
+    let settings = ClientSettings {
+        origins: vec![Origin::of(&url).unwrap()],
+        user_agent: "zaikoban/test".to_owned(),
+        ca_file: None,
+        gzip: false,
+        limits: Limits::default(),
+    };
+    let client = Client::looking_up(&settings, names).unwrap();
+    assert_eq!(client.get(url.clone()).send().await.unwrap().body, "ok");
+    served.await.unwrap();
+    for _ in 0..3 {
+        let error = client.get(url.clone()).send().await.unwrap_err();
+        assert_eq!(
+            (error.code(), error.class()),
+            ("address_refused", ErrorClass::Transient)
+        );
+        assert!(!error.outcome_unknown());
+        let told = error.to_string();
+        assert!(
+            told.contains("`shop.example` leads to 127.0.0.1, a private address (the trap)"),
+            "{told}"
+        );
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 4, "one lookup for each connection");
+    let called = tokio::time::timeout(Duration::from_millis(50), trap.accept()).await;
+    assert!(called.is_err(), "somebody called at the trap");
+}
+
+#[tokio::test]
+async fn a_name_of_the_internet_leads_neither_here_nor_into_a_private_network() {
+    let server = Server::always(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
+    for (answers, rule) in [
+        (&["127.0.0.1"][..], "this machine"),
+        (&["10.0.0.1"], "10.0.0.0/8"),
+        (&["169.254.169.254"], "link-local"),
+        (&["::1"], "this machine"),
+        (&["::ffff:127.0.0.1"], "clothes"),
+        (&["fd00::1"], "fc00::/7"),
+    ] {
+        let (names, _) = resolver(answers, refused);
+        let (client, url) = by_name(&server, "shop.example", names);
+        let error = client.get(url).send().await.unwrap_err();
+        assert_eq!(error.code(), "address_refused", "{answers:?}");
+        assert!(error.to_string().contains(rule), "{error}");
+    }
+    assert_eq!(server.connections(), 0);
+    // A rehearsal's own name leads here, and nowhere else.
+    let (client, url) = by_name(&server, "localhost", resolver(&["127.0.0.1"], refused).0);
+    assert_eq!(client.get(url).send().await.unwrap().status, 200);
+    let (client, url) = by_name(&server, "localhost", resolver(&["1.1.1.1"], refused).0);
+    assert_eq!(
+        client.get(url).send().await.unwrap_err().code(),
+        "address_refused"
+    );
+}
+
+#[test]
+fn no_client_is_made_for_an_address_of_a_private_network() {
+    for origin in [
+        "https://10.0.0.1",
+        "https://169.254.169.254",
+        "http://192.168.0.1:8080",
+        "http://[fd00::1]",
+        "http://[::ffff:10.0.0.1]",
+        "http://0.0.0.0",
+    ] {
+        let origin = Origin::parse(origin).unwrap();
+        let settings = ClientSettings {
+            origins: vec![origin.clone()],
+            user_agent: "zaikoban/test".to_owned(),
+            ca_file: None,
+            gzip: false,
+            limits: Limits::default(),
+        };
+        let made = Client::new(&settings);
+        let told = made.map(drop).unwrap_err().to_string();
+        assert!(told.contains("no request is sent there"), "{origin}: {told}");
+    }
+}

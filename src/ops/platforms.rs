@@ -27,6 +27,7 @@ impl Ops {
             if let Some(fields) = row.as_object_mut() {
                 fields.insert("name".to_owned(), json!(status.service));
                 fields.insert("simulator".to_owned(), json!(simulator));
+                fields.insert("needs".to_owned(), json!(self.lacks(&status.service)));
             }
             row
         });

@@ -32,7 +32,7 @@ mod revise;
 
 pub use fault::{CONTRACT, REVISION_LIMIT};
 
-use super::oauth::{OAuth, OAuthSettings, TokenStore};
+use super::oauth::{Grants, OAuth, OAuthSettings, TokenStore};
 use super::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Reached, Revision};
 use crate::clock::Clock;
 use crate::domain::{ErrorClass, ListingRef, ListingState, ListingStatus, Platform, Quantity};
@@ -41,7 +41,6 @@ use client::{Ask, Client, Lost};
 use futures_util::future::BoxFuture;
 use json::{At, Drift};
 use offer::Offer;
-use secrecy::SecretString;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -56,20 +55,29 @@ pub struct EbaySettings {
     pub endpoint: Url,
     /// The language of the records that are replaced: `en-US`.
     pub content_language: String,
-    /// The application's client id ("App ID").
-    pub client_id: String,
-    /// Its secret ("Cert ID").
-    pub client_secret: SecretString,
-    /// The seller's refresh token.
-    pub refresh_token: SecretString,
 }
 
 /// The scope that reading and writing offers needs.
 const SCOPE: &str = "https://api.ebay.com/oauth/api_scope/sell.inventory";
 /// A SKU that no seller has.
 const NOBODYS: &str = "zaikoban-doctor";
+/// The secrets that an account needs, by their names in settings and orders.
+pub const SECRETS: &[&str] = &["client_id", "client_secret", "refresh_token"];
 /// Where a buyer sees a listing.
 const ITEM_PAGE: &str = "https://www.ebay.com/itm/";
+
+/// The page at which a seller consents: `auth.` in place of `api.`; a rehearsal has it at its own endpoint.
+///
+/// # Errors
+/// When the endpoint cannot carry a path.
+pub fn consent_page(endpoint: &Url) -> Result<Url, url::ParseError> {
+    let mut page = endpoint.join("/oauth2/authorize")?;
+    let host = page.host_str().and_then(|host| host.strip_prefix("api."));
+    if let Some(host) = host.map(|rest| format!("auth.{rest}")) {
+        page.set_host(Some(&host))?;
+    }
+    Ok(page)
+}
 
 /// The adapter.
 pub struct Ebay {
@@ -80,25 +88,23 @@ pub struct Ebay {
 }
 
 impl Ebay {
-    /// The account that `settings` name, its tokens kept in `tokens`.
+    /// The account that `grants` lets in, its tokens kept in `tokens`.
     ///
     /// # Errors
     /// When the endpoint cannot carry a path.
     pub fn new(
         settings: EbaySettings,
+        grants: Arc<dyn Grants>,
         http: http::Client,
         tokens: Arc<dyn TokenStore>,
         clock: Clock,
     ) -> Result<Self, url::ParseError> {
-        let grant = OAuthSettings {
+        let asked = OAuthSettings {
             platform: Platform::Ebay,
             token_url: settings.endpoint.join("/identity/v1/oauth2/token")?,
-            client_id: settings.client_id,
-            client_secret: settings.client_secret,
-            refresh_token: settings.refresh_token,
             scopes: vec![SCOPE.to_owned()],
         };
-        let oauth = OAuth::new(grant, http.clone(), tokens, clock.clone());
+        let oauth = OAuth::new(asked, grants, http.clone(), tokens, clock.clone());
         let client = Client::new(
             http,
             oauth.clone(),

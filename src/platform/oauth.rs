@@ -8,6 +8,8 @@
 //!   share it, a failure too. The request runs as a task of its own, so a caller that gives up cancels nothing: an
 //!   answer that rotated the refresh token is never thrown away.
 //! - **Early.** A token is replaced at least 60 s before its end. When that fails, the old one serves until its end.
+//! - **What is asked with is looked up each time** through [`Grants`], so that credentials which a person sets count with
+//!   the next request. While some are lacking nothing is asked, and every call says `needs_credentials`.
 //! - **Saved before used.** What a refresh brought goes through the [`TokenStore`] first. A rotated refresh token that
 //!   could not be saved is not used; it is kept and saved at the next call. The one before it is kept until the new one
 //!   has worked once.
@@ -20,10 +22,12 @@
 //!
 //! Time in memory is monotonic; the calendar is used only for what is kept over a restart.
 
-mod file;
+pub mod consent;
+mod grant;
 mod rule;
 
-pub use file::TokenFile;
+pub use grant::{Grant, Grants, NoGrant};
+pub use rule::Consented;
 
 use crate::clock::Clock;
 use crate::domain::{Classified, ErrorClass, Platform};
@@ -35,7 +39,6 @@ use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use rule::{Granted, Refused};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -44,23 +47,18 @@ use url::Url;
 
 /// The code of the error that says a person must sign in again.
 pub const NEEDS_REAUTH: &str = "needs_reauth";
+/// The code of the error that says a person must give the credentials first.
+pub const NEEDS_CREDENTIALS: &str = "needs_credentials";
 /// A token is not handed out this shortly before its end.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
 
-/// Where and as whom tokens are asked for.
+/// Where tokens are asked for, and for what.
 #[derive(Clone, Debug)]
 pub struct OAuthSettings {
     /// Whose tokens these are.
     pub platform: Platform,
     /// The token endpoint.
     pub token_url: Url,
-    /// The application's name at the platform.
-    pub client_id: String,
-    /// Its secret.
-    pub client_secret: SecretString,
-    /// The refresh token that the operator gave. A kept one that descends from it is preferred; one that descends from
-    /// another is not used, so that a new token in the settings takes effect.
-    pub refresh_token: SecretString,
     /// The scopes asked for; none asks for those of the grant.
     pub scopes: Vec<String>,
 }
@@ -68,7 +66,7 @@ pub struct OAuthSettings {
 /// What is kept over a restart.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// SHA-256 (hexadecimal) of the refresh token in the settings from which these descend.
+    /// SHA-256 (hexadecimal) of the granted refresh token from which these descend.
     pub seed: String,
     /// The refresh token to use.
     pub refresh: SecretString,
@@ -83,10 +81,10 @@ pub type TokenStoreError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where tokens are kept.
 pub trait TokenStore: Send + Sync + 'static {
-    /// What was saved last; `None` when nothing was, or it can no longer be read.
+    /// What was saved last; `None` when nothing was, or it can no longer be read. The granted refresh token is used then.
     ///
     /// # Errors
-    /// When it may be there but cannot be reached now.
+    /// When it may be there but cannot be reached now, the database being away for example.
     fn load(&self, platform: Platform) -> BoxFuture<'_, Result<Option<Kept>, TokenStoreError>>;
 
     /// Keeps `tokens`, durably before the answer.
@@ -160,10 +158,11 @@ pub struct OAuth {
 }
 
 impl OAuth {
-    /// Tokens by `settings`, kept in `store`, asked for through `http`.
+    /// Tokens by `settings` for what `grants` gives, kept in `store`, asked for through `http`.
     #[must_use]
     pub fn new(
         settings: OAuthSettings,
+        grants: Arc<dyn Grants>,
         http: http::Client,
         store: Arc<dyn TokenStore>,
         clock: Clock,
@@ -171,6 +170,7 @@ impl OAuth {
         Self {
             endpoint: Arc::new(Endpoint {
                 settings,
+                grants,
                 http,
                 store,
                 clock,
@@ -236,6 +236,9 @@ impl OAuth {
         {
             return None;
         }
+        if !self.endpoint.grants.lacking().is_empty() {
+            return Some(rule::REFUSED_REST);
+        }
         // Locked: somebody is asking, and callers wait for the answer.
         let renewal = self.renewal.try_lock().ok()?;
         let rest = renewal.rest.as_ref().map(|rest| rest.until);
@@ -252,6 +255,31 @@ impl OAuth {
         renewal.rest = None;
         renewal.failures = 0;
         renewal.young_refused = 0;
+    }
+
+    /// Says that what is asked with has changed: the token held is of the old account and goes, and the next call asks at
+    /// once. A request under way is waited for, and what it brings is not used.
+    ///
+    /// # Cancel safety
+    /// Dropped while it waits, nothing has changed yet.
+    pub async fn credentials_changed(&self) {
+        let mut renewal = self.renewal.lock().await;
+        if let Some(task) = renewal.task.as_mut() {
+            drop(task.await);
+        }
+        let generation = renewal.generation;
+        *renewal = Renewal {
+            // Later tokens are told from those that are still under way with a request.
+            generation,
+            ..Renewal::default()
+        };
+        *self.held.write() = None;
+    }
+
+    /// Where tokens are asked for.
+    #[must_use]
+    pub fn settings(&self) -> &OAuthSettings {
+        &self.endpoint.settings
     }
 
     /// The rest of `access` and `renew`, by one caller at a time. `stale` is the generation that is not wanted.
@@ -358,6 +386,7 @@ impl Renewal {
 /// The token endpoint and what belongs to asking it.
 struct Endpoint {
     settings: OAuthSettings,
+    grants: Arc<dyn Grants>,
     http: http::Client,
     store: Arc<dyn TokenStore>,
     clock: Clock,
@@ -368,19 +397,42 @@ struct Endpoint {
 impl Endpoint {
     /// A token from what is kept, if `may_load` and it lasts, else from the endpoint.
     async fn obtain(&self, may_load: bool) -> Result<Fresh, PlatformError> {
+        let grant = self.grant().await?;
+        let seed = grant.seed();
         let unsaved = self.unsaved.lock().clone();
-        if let Some(kept) = unsaved {
+        // What descends from another grant is of no more use to anybody.
+        if let Some(kept) = unsaved.filter(|kept| kept.seed == seed) {
             self.save(&kept).await?;
             *self.unsaved.lock() = None;
             if let Some(fresh) = self.still_good(&kept) {
                 return Ok(fresh);
             }
         }
-        let kept = self.load().await?;
+        let kept = self.load(&seed).await?;
         match kept.as_ref().and_then(|kept| self.still_good(kept)) {
             Some(fresh) if may_load => Ok(fresh),
-            _ => self.refresh(kept).await,
+            _ => self.refresh(grant, kept).await,
         }
+    }
+
+    async fn grant(&self) -> Result<Grant, PlatformError> {
+        let why = match self.grants.grant().await {
+            Ok(grant) => return Ok(grant),
+            Err(NoGrant::Away(error)) => {
+                return Err(self.refused(ErrorClass::Transient, "token_store", &error.to_string()));
+            }
+            Err(NoGrant::Lacking(fields)) => lacks(self.settings.platform, &fields),
+            Err(NoGrant::Unreadable(why)) => why,
+        };
+        let platform = self.settings.platform;
+        Err(PlatformError {
+            class: ErrorClass::Unauthorized,
+            code: NEEDS_CREDENTIALS.into(),
+            message: format!("nothing is sent to `{platform}`: {why}").into(),
+            missing: Vec::new(),
+            body: None,
+            away_for: None,
+        })
     }
 
     /// The kept access token, when it lasts long enough to be worth using.
@@ -397,11 +449,11 @@ impl Endpoint {
         })
     }
 
-    /// What is kept and descends from the settings' refresh token.
-    async fn load(&self) -> Result<Option<Kept>, PlatformError> {
+    /// What is kept and descends from the grant of this seed.
+    async fn load(&self, seed: &str) -> Result<Option<Kept>, PlatformError> {
         let kept = self.store.load(self.settings.platform).await;
         let kept = kept.map_err(|e| self.refused(ErrorClass::Transient, "token_store", &e.to_string()))?;
-        Ok(kept.filter(|kept| kept.seed == self.seed()))
+        Ok(kept.filter(|kept| kept.seed == seed))
     }
 
     async fn save(&self, kept: &Kept) -> Result<(), PlatformError> {
@@ -409,34 +461,30 @@ impl Endpoint {
         saved.map_err(|e| self.refused(ErrorClass::Transient, "token_store", &e.to_string()))
     }
 
-    fn seed(&self) -> String {
-        let digest = Sha256::digest(self.settings.refresh_token.expose_secret().as_bytes());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    async fn refresh(&self, kept: Option<Kept>) -> Result<Fresh, PlatformError> {
+    async fn refresh(&self, grant: Grant, kept: Option<Kept>) -> Result<Fresh, PlatformError> {
         let (mut used, previous) = match kept {
             Some(kept) => (kept.refresh, kept.previous),
-            None => (self.settings.refresh_token.clone(), None),
+            None => (grant.refresh_token.clone(), None),
         };
         // Counted from before the request: the token is a little younger than believed, never older.
         let mut from = Instant::now();
-        let mut answer = self.ask(&used).await;
+        let mut answer = self.ask(&grant, &used).await;
         if let (Err(refusal), Some(previous)) = (&answer, previous)
             && *refusal.code == *"invalid_grant"
         {
             // The rotated token never worked: perhaps the server did not keep it either.
             from = Instant::now();
-            answer = self.ask(&previous).await;
+            answer = self.ask(&grant, &previous).await;
             used = previous;
         }
         let granted = answer.map_err(|refusal| self.refused(refusal.class, &refusal.code, &refusal.why))?;
-        self.keep(used, granted, from).await
+        self.keep(grant.seed(), used, granted, from).await
     }
 
     /// Saves before anything is used.
     async fn keep(
         &self,
+        seed: String,
         used: SecretString,
         granted: Granted,
         from: Instant,
@@ -455,7 +503,7 @@ impl Endpoint {
             _ => (used, None),
         };
         let kept = Kept {
-            seed: self.seed(),
+            seed,
             refresh,
             previous,
             access: Some((access.clone(), self.clock.now() + lasting)),
@@ -482,7 +530,7 @@ impl Endpoint {
         })
     }
 
-    async fn ask(&self, refresh_token: &SecretString) -> Result<Granted, Refused> {
+    async fn ask(&self, grant: &Grant, refresh_token: &SecretString) -> Result<Granted, Refused> {
         let settings = &self.settings;
         let scopes = settings.scopes.join(" ");
         let mut form = vec![
@@ -493,15 +541,9 @@ impl Endpoint {
             form.push(("scope", &scopes));
         }
         let request = self.http.post(settings.token_url.clone());
-        let request = request
-            .basic(&settings.client_id, &settings.client_secret)
-            .form(&form);
+        let request = request.basic(&grant.client_id, &grant.client_secret).form(&form);
         let answer = request.header("accept", "application/json").send().await;
-        let answer = answer.map_err(|error| Refused {
-            class: error.class(),
-            code: error.code().into(),
-            why: error.to_string().into(),
-        })?;
+        let answer = answer.map_err(|error| rfc_refusal(&error))?;
         rule::read(answer.status, &answer.body, answer.retry_after(self.clock.now()))
     }
 
@@ -530,9 +572,9 @@ impl Endpoint {
             ErrorClass::Unauthorized => (
                 NEEDS_REAUTH,
                 format!(
-                    "; nothing is sent to `{platform}` and the grant is tried again in 15 minutes. Sign in to \
-                     `{platform}` again, put the new refresh token into the settings, then run \
-                     `zaikoban platforms reset {platform}`"
+                    "; nothing is sent to `{platform}` and the grant is tried again in 15 minutes. Sign in again with \
+                     `zaikoban credentials authorize {platform}`; keys that were typed into the settings must be \
+                     replaced there. `zaikoban platforms reset {platform}` tries at once"
                 ),
             ),
             _ => (code, String::new()),
@@ -545,5 +587,27 @@ impl Endpoint {
             body: None,
             away_for: None,
         }
+    }
+}
+
+/// What a person has to give, and how.
+#[must_use]
+pub fn lacks(platform: Platform, fields: &[&str]) -> String {
+    let next = match fields {
+        ["refresh_token"] => format!(
+            "`zaikoban credentials authorize {platform}` asks for your consent (or `zaikoban credentials set {platform} \
+             --field refresh_token`)"
+        ),
+        _ => format!("`zaikoban credentials set {platform}`"),
+    };
+    format!("`{platform}` needs credentials ({}): {next}", fields.join(", "))
+}
+
+/// An exchange without an answer, as a refusal.
+fn rfc_refusal(error: &http::HttpError) -> Refused {
+    Refused {
+        class: error.class(),
+        code: error.code().into(),
+        why: error.to_string().into(),
     }
 }

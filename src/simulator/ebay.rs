@@ -18,6 +18,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     let root = "/sell/inventory/v1";
     let path = |rest: &str| format!("{root}{rest}");
     config
+        .route("/oauth2/authorize", web::get().to(consent))
         .route("/identity/v1/oauth2/token", web::post().to(token))
         .route(&path("/bulk_update_price_quantity"), web::post().to(bulk))
         .route(&path("/inventory_item/{sku}"), web::get().to(get_item))
@@ -31,6 +32,20 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 }
 
 type Shares = web::Data<Shared>;
+
+/// The page at which a seller agrees; this one does at once, and is sent to a place that is nowhere.
+async fn consent(request: HttpRequest, shared: Shares) -> HttpResponse {
+    let query: Vec<(String, String)> = url::form_urlencoded::parse(request.query_string().as_bytes())
+        .into_owned()
+        .collect();
+    let now = shared.now();
+    match shared.market.lock().tokens.consent(&query, now) {
+        Ok(back) => HttpResponse::Found()
+            .insert_header((header::LOCATION, format!("https://shop.invalid/consented?{back}")))
+            .finish(),
+        Err(error) => HttpResponse::BadRequest().body(error),
+    }
+}
 
 async fn token(request: HttpRequest, body: Bytes, shared: Shares) -> HttpResponse {
     let plan = shared.faults.load_full();

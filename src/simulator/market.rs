@@ -17,7 +17,7 @@ mod tokens;
 mod views;
 
 pub(super) use answer::Answer;
-pub(super) use tokens::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN};
+pub(super) use tokens::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, RU_NAME};
 pub use views::{CatalogueListing, LedgerEntry, RegisterEntry, SetListing};
 
 use super::draw::{at, below, mix};

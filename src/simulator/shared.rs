@@ -168,6 +168,7 @@ impl Shared {
                 client_id: market::CLIENT_ID.into(),
                 client_secret: market::CLIENT_SECRET.into(),
                 refresh_token: market::REFRESH_TOKEN.into(),
+                ru_name: market::RU_NAME.into(),
             },
         }
     }

@@ -50,6 +50,8 @@ pub struct Credentials {
     pub client_secret: Box<str>,
     /// The refresh token.
     pub refresh_token: Box<str>,
+    /// The name for where a seller goes after consenting at `/oauth2/authorize`.
+    pub ru_name: Box<str>,
 }
 
 /// A part of a long list.

@@ -4,6 +4,19 @@
 //! change of the migrations, run it and copy the file that it names.
 
 diesel::table! {
+    encrypted_credentials (platform) {
+        platform -> Text,
+        encrypted_key -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        key_id -> Text,
+        fields -> Array<Text>,
+        set_by -> Text,
+        expires_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     holds (id) {
         id -> BigInt,
         product_id -> BigInt,
@@ -139,6 +152,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    oauth_tokens (platform) {
+        platform -> Text,
+        encrypted_tokens -> Text,
+        key_id -> Text,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     platform_state (platform) {
         platform -> Text,
         paused -> Bool,
@@ -241,11 +263,13 @@ diesel::joinable!(listing_platforms -> yahoo_scraped_products (product_id));
 diesel::joinable!(processing_queue -> listing_platforms (listing_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
+    encrypted_credentials,
     holds,
     inventory_errors,
     inventory_execution_logs,
     inventory_management,
     listing_platforms,
+    oauth_tokens,
     platform_state,
     processing_queue,
     stock_history,

@@ -6,8 +6,10 @@
 //!
 //! What must hold is worked out beside the daemon, from the simulator's own books: see `rehearsal::compare`.
 
+mod addresses;
 mod cli;
 mod doctor;
+mod credentials;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod kills;

@@ -4,6 +4,7 @@
 mod contract;
 mod gateway;
 mod listing;
+mod memory;
 mod oauth;
 mod revise;
 mod server;

@@ -1,5 +1,6 @@
 //! The store on a real PostgreSQL.
 
+mod credentials;
 mod migrate;
 mod outage;
 mod pool;

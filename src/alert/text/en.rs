@@ -109,6 +109,15 @@ fn about(alert: &Alert, w: &Words) -> Said {
             ]),
             ..empty()
         },
+        AlertKind::Credentials if w.code == "ends_soon" => Said {
+            headline: format!("the credentials of {} end soon", w.platform),
+            next: format!("From {} on nothing can be pushed there.", w.at.as_deref().unwrap_or("then")),
+            to_do: to_do(&[
+                ("zaikoban credentials list", "shows what is there and until when it holds"),
+                ("zaikoban credentials authorize PLATFORM", "signs in again"),
+            ]),
+            ..empty()
+        },
         AlertKind::Credentials => Said {
             headline: format!("{} does not let us in: {}", w.platform, w.code),
             next: "Nothing is pushed there until a person signs in again; changes wait.".to_owned(),

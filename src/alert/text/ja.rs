@@ -106,6 +106,15 @@ fn about(alert: &Alert, w: &Words) -> Said {
             ]),
             ..empty()
         },
+        AlertKind::Credentials if w.code == "ends_soon" => Said {
+            headline: format!("{} の認証情報の期限が近づいています", w.platform),
+            next: format!("{} を過ぎると、この出品先には何も送れなくなります。", w.at.as_deref().unwrap_or("期限")),
+            to_do: to_do(&[
+                ("zaikoban credentials list", "登録されている認証情報と期限を表示します"),
+                ("zaikoban credentials authorize 名前", "認証をやり直します"),
+            ]),
+            ..empty()
+        },
         AlertKind::Credentials => Said {
             headline: format!("{} に認証を拒否されています（{}）", w.platform, w.code),
             next: "もう一度認証するまで、この出品先には何も送りません。変更は待機します。".to_owned(),

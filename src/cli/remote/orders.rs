@@ -1,7 +1,7 @@
 //! What each command asks of the daemon.
 
 use super::tables::{DELAYS, ERRORS, HOLDS, LISTINGS, PLAN, PLATFORMS, PRODUCTS, QUEUE};
-use super::{Ask, Show, cards, said, status, tree};
+use super::{Ask, Show, cards, credentials, said, status, tree};
 use crate::cli::args::{Command, Errors, Holds, Listings, PageArgs, Platforms, Products, Queue};
 use crate::cli::output;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ pub(super) fn order(command: Command) -> (Ask, Show) {
         Command::Listings(order) => listings(order),
         Command::Holds(order) => holds(order),
         Command::Platforms(order) => platforms(&order),
+        Command::Credentials(order) => credentials::order(order),
         Command::Queue(order) => queue(order),
         Command::Errors(order) => errors(order),
         Command::Alerts(order) => super::alerts::alerts(order),
@@ -250,6 +251,6 @@ pub(super) fn paged(path: &str, page: &PageArgs, filters: &[(&str, Option<&str>)
     Ask::Get(format!("{path}?{}", query.finish()))
 }
 
-fn segment(text: &str) -> String {
+pub(super) fn segment(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }

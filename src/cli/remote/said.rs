@@ -1,7 +1,7 @@
 //! What was done, in sentences: each says what the answer says, and names what was left out.
 
 use super::tables::{array, gate};
-use crate::cli::output::{at, plain};
+use crate::cli::output::{at, plain, time};
 use serde_json::Value;
 
 /// What became of an order.
@@ -193,6 +193,51 @@ pub(super) fn platform_switched(answer: &Value) -> Told {
         }
         _ => told,
     }
+}
+
+pub(super) fn credentials_set(answer: &Value) -> Told {
+    let name = plain(at(answer, "platform"));
+    let mut told = Told::new().line(format!("kept sealed: {} of {name}", plain(at(answer, "set"))));
+    if !at(answer, "expires_at").is_null() {
+        told = told.line(format!(
+            "the refresh token ends on {}",
+            time(at(answer, "expires_at"))
+        ));
+    }
+    if !array(at(answer, "overridden")).is_empty() {
+        told = told.line(format!(
+            "not used while the settings give another: {} (`platforms.{name}.…`)",
+            plain(at(answer, "overridden"))
+        ));
+    }
+    if at(answer, "runs") == false {
+        told = told.line(format!(
+            "{name} does not run: `platforms.{name}.enabled` is not true"
+        ));
+    }
+    match at(answer, "needs").as_str() {
+        Some(needs) => told.line(format!("still: {needs}")),
+        None => told,
+    }
+}
+
+pub(super) fn credentials_removed(answer: &Value) -> Told {
+    let name = plain(at(answer, "platform"));
+    let told = Told::new().line(format!("forgotten: {} of {name}", plain(at(answer, "removed"))));
+    match at(answer, "needs").as_str() {
+        Some(needs) => told.line(format!("nothing is sent now: {needs}")),
+        None => told,
+    }
+}
+
+pub(super) fn credentials_rotated(answer: &Value) -> Told {
+    let (count, key) = (count(at(answer, "resealed")), plain(at(answer, "key_id")));
+    Told::new()
+        .line(format!("sealed with the key `{key}`: {count} values"))
+        .of(
+            "still in the key file, for backups of the database: key",
+            at(answer, "old_keys"),
+        )
 }
 
 pub(super) fn stopped(answer: &Value) -> Told {

@@ -252,6 +252,9 @@ fn for_a_person(status: &Value, database: &Value, platforms: &[Value]) -> Vec<St
     }
     for platform in platforms {
         let (name, gate_view) = (plain(at(platform, "name")), at(platform, "gate"));
+        if let Some(needs) = at(platform, "needs").as_str() {
+            todo.push(needs.to_owned());
+        }
         match at(gate_view, "state").as_str() {
             Some("paused") => todo.push(format!("{name} is paused: `zaikoban platforms resume {name}`")),
             Some("shut") => {

@@ -129,6 +129,7 @@ pub fn listed() -> Vec<(&'static str, Vec<&'static str>)> {
         ("/v1/plan", PLAN),
         ("/v1/holds", HOLDS),
         ("/v1/platforms", PLATFORMS),
+        ("/v1/credentials", super::credentials::CREDENTIALS),
         ("/v1/queue", QUEUE),
         ("/v1/errors", ERRORS),
         ("/v1/delay", DELAYS),

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(super) const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
 /// The lifetimes that are believed, in seconds; eBay says 7200.
 const CREDIBLE: std::ops::RangeInclusive<u64> = 10..=86_400;
+/// The lifetimes of a refresh token that are believed, in seconds; eBay says 18 months.
+const CREDIBLE_REFRESH: std::ops::RangeInclusive<u64> = 3_600..=315_360_000;
 /// How long nothing is asked after the grant or the client was refused: a person has to act first.
 pub(super) const REFUSED_REST: Duration = Duration::from_secs(15 * 60);
 /// A token this young that is refused was not refused for its age.
@@ -76,6 +78,43 @@ struct Raw {
     #[serde(default)]
     expires_in: Option<Value>,
     refresh_token: Option<String>,
+    #[serde(default)]
+    refresh_token_expires_in: Option<Value>,
+}
+
+/// What a person's consent gave.
+#[derive(Debug)]
+pub struct Consented {
+    /// The refresh token.
+    pub refresh: SecretString,
+    /// How long it lasts, where that was said credibly: an hour to ten years.
+    pub lifetime: Option<Duration>,
+}
+
+/// What the endpoint's answer to a code means.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_consent(
+    status: u16,
+    body: &[u8],
+    retry_after: Option<Duration>,
+) -> Result<Consented, Refused> {
+    let granted = read(status, body, retry_after)?;
+    let refresh = granted.rotated.ok_or_else(|| {
+        refused(
+            ErrorClass::Protocol,
+            "contract",
+            "expected a `refresh_token` for the code",
+        )
+    })?;
+    // It was read as JSON a moment ago.
+    let raw: Option<Raw> = serde_json::from_slice(body).ok();
+    let seconds = raw.and_then(|raw| raw.refresh_token_expires_in?.as_u64());
+    let lifetime = seconds
+        .filter(|s| CREDIBLE_REFRESH.contains(s))
+        .map(Duration::from_secs);
+    Ok(Consented { refresh, lifetime })
 }
 
 /// What the endpoint's answer means.
@@ -251,6 +290,27 @@ mod tests {
         }
         let limited = read(429, b"", wait).unwrap_err();
         assert_eq!(limited.class, ErrorClass::RateLimited { retry_after: wait });
+    }
+
+    #[test]
+    fn a_consent_gives_a_refresh_token_and_its_credible_lifetime() {
+        for (given, seconds) in [
+            (json!(47_304_000), Some(47_304_000)),
+            (json!(0), None),
+            (json!(-1), None),
+            (json!("47304000"), None),
+            (json!(u64::MAX), None),
+            (json!(null), None),
+        ] {
+            let body =
+                json!({"access_token": "a", "refresh_token": CANARY, "refresh_token_expires_in": given});
+            let consented = read_consent(200, body.to_string().as_bytes(), None).unwrap();
+            assert_eq!(consented.lifetime.map(|l| l.as_secs()), seconds, "{given}");
+            assert!(!format!("{consented:?}").contains("canary"));
+        }
+        let refused = read_consent(200, br#"{"access_token": "canary"}"#, None).unwrap_err();
+        assert_eq!(refused.class, ErrorClass::Protocol);
+        assert!(!format!("{refused:?}").contains("canary"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! port or a path.
 
 use crate::domain::SourceProductId;
-use url::Url;
+use url::{Host, Url};
 
 /// The host that serves item pages today.
 const CANONICAL_HOST: &str = "auctions.yahoo.co.jp";
@@ -59,11 +59,8 @@ pub fn source_product_id(link: &str) -> Result<SourceProductId, AddressError> {
     if url.port().is_some() {
         return Err(no("names a port"));
     }
-    if !url
-        .host_str()
-        .is_some_and(|host| host == CANONICAL_HOST || host == OLD_HOST)
-    {
-        return Err(no("another host"));
+    if let Some(why) = host_problem(&url) {
+        return Err(no(why));
     }
     let id = url
         .path()
@@ -76,6 +73,24 @@ pub fn source_product_id(link: &str) -> Result<SourceProductId, AddressError> {
         ));
     }
     SourceProductId::new(id).map_err(|_refused| no("the id holds a forbidden character"))
+}
+
+/// What is wrong with the host, in the words that say how it tries to pass for ours.
+fn host_problem(url: &Url) -> Option<&'static str> {
+    let host = match url.host() {
+        Some(Host::Domain(host)) => host,
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => return Some("the host is a number, not auctions.yahoo.co.jp"),
+        None => return Some("names no host"),
+    };
+    if host == CANONICAL_HOST || host == OLD_HOST {
+        None
+    } else if host.ends_with('.') {
+        Some("the host ends with a dot")
+    } else if host.contains("xn--") {
+        Some("the host holds letters of another script that look like ours")
+    } else {
+        Some("another host than auctions.yahoo.co.jp")
+    }
 }
 
 /// Whether `id` has the shape of an auction id: an optional lower-case letter, then 6 to 12 digits.

@@ -404,3 +404,65 @@ fn tokens_are_given_to_the_known_application_and_end_at_their_time() {
     market.tokens.expire_all();
     assert!(!allows(&market, 1));
 }
+
+#[test]
+fn a_code_of_a_consent_gives_a_refresh_token_once_and_for_some_minutes() {
+    let mut market = market(&small());
+    let plan = EbayFaults::default();
+    let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    };
+    let asked = [
+        ("client_id", CLIENT_ID),
+        ("redirect_uri", RU_NAME),
+        ("response_type", "code"),
+        ("scope", "https://api.ebay.com/oauth/api_scope/sell.inventory"),
+        ("state", "s 1"),
+    ];
+    for at in 0..4 {
+        let mut wrong = asked;
+        wrong[at].1 = "x";
+        assert!(market.tokens.consent(&pairs(&wrong), NOW).is_err(), "{wrong:?}");
+    }
+    let mut code = || {
+        let back = market.tokens.consent(&pairs(&asked), NOW).unwrap();
+        assert!(back.contains("state=s+1"), "{back}");
+        let mut fields = url::form_urlencoded::parse(back.as_bytes()).into_owned();
+        fields.find(|(name, _)| name == "code").unwrap().1
+    };
+    let (one, two) = (code(), code());
+    use base64::Engine;
+    let basic = base64::engine::general_purpose::STANDARD.encode(format!("{CLIENT_ID}:{CLIENT_SECRET}"));
+    let basic = format!("Basic {basic}");
+    let mut ask = |form: &[(&str, &str)], at| {
+        let answer = market.grant(Some(&basic), &pairs(form), &plan, at);
+        (answer.status, answer.body.unwrap())
+    };
+    let exchange = |code| {
+        [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", RU_NAME),
+        ]
+    };
+    let (status, body) = ask(&exchange(&one), NOW);
+    assert_eq!(
+        (status, &body["refresh_token_expires_in"]),
+        (200, &json!(47_304_000))
+    );
+    assert_eq!(ask(&exchange(&one), NOW).0, 400, "once");
+    assert_eq!(
+        ask(&exchange(&two), NOW + 299 * SECOND).0,
+        400,
+        "for some minutes"
+    );
+    let refresh = body["refresh_token"].as_str().unwrap().to_owned();
+    let again = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh.as_str()),
+    ];
+    assert_eq!(ask(&again, NOW).0, 200);
+}

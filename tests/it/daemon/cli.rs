@@ -2,6 +2,7 @@
 
 use super::world::{PROGRAM, World};
 use serde_json::Value;
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,16 +17,38 @@ pub struct Ran {
     pub err: String,
 }
 
-/// Runs the program against the daemon behind `socket`.
-pub async fn run(socket: &Path, words: &[&str]) -> Ran {
-    let run = Command::new(PROGRAM)
+/// The program, which speaks to the daemon behind `socket`.
+pub fn command(socket: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
         .args(words)
         .env_clear()
         .env("ZAIKOBAN_SOCKET", socket)
         .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(Duration::from_secs(60), run).await.unwrap().unwrap();
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs the program against the daemon behind `socket`.
+pub async fn run(socket: &Path, words: &[&str]) -> Ran {
+    ended(command(socket, words)).await
+}
+
+/// Runs it with this on its standard input.
+pub async fn run_with(socket: &Path, words: &[&str], input: &str) -> Ran {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    let mut command = command(socket, words);
+    command.stdin(Stdio::from(file));
+    ended(command).await
+}
+
+async fn ended(mut command: Command) -> Ran {
+    let output = timeout(Duration::from_secs(60), command.output())
+        .await
+        .unwrap()
+        .unwrap();
     Ran {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),

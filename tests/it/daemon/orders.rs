@@ -1,7 +1,7 @@
 //! Every order of the command line against one daemon: what it changes, what it says, and that it can be taken back.
 
-use super::refusals;
 use super::world::{SETTLE, SETTLE_AFTER_OUTAGE, World};
+use super::{addresses, refusals};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fs;
@@ -34,6 +34,7 @@ async fn orders_are_carried_out_or_refused_whole() {
     every_column_is_in_the_answers(&mut world, &goods).await;
     errors_are_shown_and_resolved(&world).await;
     refusals::nothing_is_changed_by_what_is_refused(&world).await;
+    addresses::none_is_taken_and_nobody_is_called(&world).await;
     products_are_switched_and_removed(&mut world, &goods).await;
     world.finish().await;
 }
@@ -549,7 +550,7 @@ async fn every_column_is_in_the_answers(world: &mut World, goods: &Goods) {
     let status = world.shown("status").await;
     assert!(
         status.contains("SIMULATOR: ")
-            && status.contains("changes wait for a decision: `zaikoban holds list`"),
+            && status.contains("1 change waits for a decision: `zaikoban holds list`"),
         "{status}"
     );
     good.asks(world, good.price());

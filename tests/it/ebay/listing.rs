@@ -43,8 +43,7 @@ async fn showing(item: Value, offer: Value) -> Server {
 
 async fn read(item: Value, offer: Value) -> Result<ListingState, (ErrorClass, Vec<Box<str>>)> {
     let server = showing(item, offer).await;
-    let folder = tempfile::tempdir().unwrap();
-    let read = server.ebay(folder.path()).read(&listing("a", "1")).await;
+    let read = server.ebay().read(&listing("a", "1")).await;
     read.map_err(|error| (error.class, error.missing))
 }
 
@@ -193,8 +192,7 @@ async fn a_listing_that_is_gone_is_not_found() {
         ),
     })
     .await;
-    let folder = tempfile::tempdir().unwrap();
-    let ebay = server.ebay(folder.path());
+    let ebay = server.ebay();
     assert_eq!(
         ebay.read(&listing("a", "1")).await.unwrap_err().class,
         ErrorClass::NotFound
@@ -209,8 +207,7 @@ async fn keys_are_escaped_whole() {
         false => say(404, &json!({})),
     })
     .await;
-    let folder = tempfile::tempdir().unwrap();
-    let ebay = server.ebay(folder.path());
+    let ebay = server.ebay();
     assert!(ebay.read(&listing("a/../b?c#d e%2f", "1")).await.is_err());
     assert!(ebay.find("a&sku=b+c").await.is_ok());
     let paths: Vec<String> = server.calls().into_iter().map(|c| c.path).collect();
@@ -226,8 +223,7 @@ async fn keys_are_escaped_whole() {
 #[tokio::test]
 async fn a_sku_is_found_with_its_page() {
     let server = showing(item(), offer()).await;
-    let folder = tempfile::tempdir().unwrap();
-    let found = server.ebay(folder.path()).find("a").await.unwrap();
+    let found = server.ebay().find("a").await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(
         (&*found[0].platform_product_id, found[0].is_active()),
@@ -245,10 +241,9 @@ async fn an_auction_is_no_listing_of_ours_and_another_sku_no_answer() {
         Value::Null,
     );
     let server = showing(item(), auction).await;
-    let folder = tempfile::tempdir().unwrap();
-    assert_eq!(server.ebay(folder.path()).find("a").await.unwrap(), []);
+    assert_eq!(server.ebay().find("a").await.unwrap(), []);
     let server = showing(item(), with(offer(), "/sku", json!("b"))).await;
-    let error = server.ebay(folder.path()).find("a").await.unwrap_err();
+    let error = server.ebay().find("a").await.unwrap_err();
     assert_eq!(
         (error.class, error.missing),
         (ErrorClass::Protocol, vec!["offers.offers[0].sku".into()])
@@ -282,7 +277,6 @@ fn withdrawn() -> Value {
 
 #[tokio::test]
 async fn ending_what_is_ended_succeeds_and_other_refusals_do_not() {
-    let folder = tempfile::tempdir().unwrap();
     let taken = say(200, &json!({"listingId": "110"}));
     for (said, afterwards, class, requests) in [
         (taken, offer(), None, 1),
@@ -293,7 +287,7 @@ async fn ending_what_is_ended_succeeds_and_other_refusals_do_not() {
         (say(302, &json!({})), withdrawn(), Some(ErrorClass::Transient), 1),
     ] {
         let server = turning("/withdraw", said, afterwards).await;
-        let ended = server.ebay(folder.path()).end(&listing("a", "1")).await;
+        let ended = server.ebay().end(&listing("a", "1")).await;
         assert_eq!(ended.err().map(|e| e.class), class);
         assert_eq!(server.calls().len(), requests);
     }
@@ -301,7 +295,6 @@ async fn ending_what_is_ended_succeeds_and_other_refusals_do_not() {
 
 #[tokio::test]
 async fn listing_again_is_confirmed_by_looking() {
-    let folder = tempfile::tempdir().unwrap();
     let taken = || say(200, &json!({"listingId": "111"}));
     let refused = say(
         400,
@@ -316,7 +309,7 @@ async fn listing_again_is_confirmed_by_looking() {
         (say(503, &json!({})), offer(), Some(ErrorClass::Transient)),
     ] {
         let server = turning("/publish", said, afterwards).await;
-        let listed = server.ebay(folder.path()).relist(&listing("a", "1")).await;
+        let listed = server.ebay().relist(&listing("a", "1")).await;
         assert_eq!(listed.err().map(|e| e.class), class);
     }
 }

@@ -1,7 +1,9 @@
 //! Tokens: one refresh for many, early, kept, and never shown.
 
+use super::memory::Memory;
 use super::server::{CANARY_REFRESH, CANARY_SECRET, Said, Server, say, token};
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all, ready};
 use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -10,35 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use zaikoban::clock::Clock;
 use zaikoban::domain::{ErrorClass, Platform};
-use zaikoban::platform::oauth::{Kept, NEEDS_REAUTH, OAuth, OAuthSettings, TokenStore, TokenStoreError};
-
-/// Keeps tokens in memory, and fails when told.
-#[derive(Default)]
-struct Memory {
-    kept: Mutex<Option<Kept>>,
-    saves: AtomicUsize,
-    failures: AtomicUsize,
-}
-
-impl TokenStore for Memory {
-    fn load(&self, _: Platform) -> BoxFuture<'_, Result<Option<Kept>, TokenStoreError>> {
-        let kept = self.kept.lock().clone();
-        Box::pin(async move { Ok(kept) })
-    }
-
-    fn save<'a>(&'a self, _: Platform, tokens: &'a Kept) -> BoxFuture<'a, Result<(), TokenStoreError>> {
-        Box::pin(async move {
-            self.saves.fetch_add(1, Ordering::SeqCst);
-            let left = self.failures.load(Ordering::SeqCst);
-            if left > 0 {
-                self.failures.store(left - 1, Ordering::SeqCst);
-                return Err("the disk is full".into());
-            }
-            *self.kept.lock() = Some(tokens.clone());
-            Ok(())
-        })
-    }
-}
+use zaikoban::platform::oauth::{
+    Grant, Grants, NEEDS_CREDENTIALS, NEEDS_REAUTH, NoGrant, OAuth, OAuthSettings,
+};
 
 struct Bench {
     server: Server,
@@ -66,20 +42,48 @@ impl Bench {
     }
 
     fn oauth_of(&self, refresh: &str) -> OAuth {
+        self.oauth_by(Arc::new(grant(refresh)))
+    }
+
+    fn oauth_by(&self, grants: Arc<dyn Grants>) -> OAuth {
         let settings = OAuthSettings {
             platform: Platform::Ebay,
             token_url: self.server.url.join(super::server::TOKEN_PATH).unwrap(),
-            client_id: "client".into(),
-            client_secret: CANARY_SECRET.into(),
-            refresh_token: refresh.into(),
             scopes: vec!["a".into(), "b".into()],
         };
         OAuth::new(
             settings,
+            grants,
             self.server.client(),
             self.store.clone(),
             self.clock.clone(),
         )
+    }
+}
+
+fn grant(refresh: &str) -> Grant {
+    Grant {
+        client_id: "client".into(),
+        client_secret: CANARY_SECRET.into(),
+        refresh_token: refresh.into(),
+    }
+}
+
+/// What a person sets while the daemon runs.
+#[derive(Default)]
+struct Desk(Mutex<Option<Grant>>);
+
+impl Grants for Desk {
+    fn grant(&self) -> BoxFuture<'_, Result<Grant, NoGrant>> {
+        let set = self.0.lock().clone();
+        ready(set.ok_or_else(|| NoGrant::Lacking(vec!["refresh_token"]))).boxed()
+    }
+
+    fn lacking(&self) -> Vec<&'static str> {
+        match &*self.0.lock() {
+            Some(_) => Vec::new(),
+            None => vec!["refresh_token"],
+        }
     }
 }
 
@@ -214,8 +218,8 @@ async fn a_revoked_grant_is_tried_once_in_fifteen_minutes_and_says_what_to_do() 
         assert_eq!(
             &*error.message,
             "no access token for `ebay`: the token endpoint said so (invalid_grant); nothing is sent to `ebay` and \
-             the grant is tried again in 15 minutes. Sign in to `ebay` again, put the new refresh token into the \
-             settings, then run `zaikoban platforms reset ebay`"
+             the grant is tried again in 15 minutes. Sign in again with `zaikoban credentials authorize ebay`; keys that \
+             were typed into the settings must be replaced there. `zaikoban platforms reset ebay` tries at once"
         );
     }
     pass(14 * 60).await;
@@ -320,6 +324,59 @@ async fn a_new_refresh_token_in_the_settings_takes_effect() {
     bench.oauth().access().await.unwrap();
     let bearer = bench.oauth_of("another").access().await.unwrap();
     assert_eq!(bearer.token().expose_secret(), "t2");
+}
+
+#[tokio::test]
+async fn without_credentials_nothing_is_asked_and_those_that_a_person_sets_count_at_once() {
+    let bench = Bench::new(|n, form| {
+        assert!(form.contains(["first", "second"][n - 1]), "{form}");
+        token(&format!("t{n}"), 7200)
+    })
+    .await;
+    let desk = Arc::new(Desk::default());
+    let oauth = bench.oauth_by(desk.clone());
+    let never = oauth.rests_for();
+    assert!(never.is_some(), "what waits is not even taken from the queue");
+    for _ in 0..3 {
+        let error = oauth.access().await.unwrap_err();
+        assert_eq!(
+            (error.class, &*error.code),
+            (ErrorClass::Unauthorized, NEEDS_CREDENTIALS)
+        );
+        assert!(
+            error.message.contains("`zaikoban credentials authorize ebay`"),
+            "{error}"
+        );
+    }
+    assert_eq!(bench.server.refreshes(), 0);
+    for (n, refresh) in [(1, "first"), (2, "second")] {
+        *desk.0.lock() = Some(grant(refresh));
+        oauth.credentials_changed().await;
+        assert_eq!(oauth.rests_for(), None);
+        let bearer = oauth.access().await.unwrap();
+        assert_eq!(bearer.token().expose_secret(), format!("t{n}"));
+        assert_eq!(
+            bench.store.kept.lock().clone().unwrap().refresh.expose_secret(),
+            refresh
+        );
+    }
+    assert_eq!(bench.server.refreshes(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_for_the_old_account_is_not_used_for_the_new_one() {
+    let bench = Bench::new(|n, _| token(&format!("t{n}"), 7200)).await;
+    let desk = Arc::new(Desk::default());
+    *desk.0.lock() = Some(grant("first"));
+    let oauth = bench.oauth_by(desk.clone());
+    {
+        let access = std::pin::pin!(oauth.access());
+        // Polled once, so that the request is under way, then dropped.
+        assert!(futures_util::poll!(access).is_pending());
+    }
+    oauth.credentials_changed().await;
+    *desk.0.lock() = Some(grant("second"));
+    assert_eq!(oauth.access().await.unwrap().token().expose_secret(), "t2");
 }
 
 fn rotating(n: usize) -> Said {
@@ -465,10 +522,9 @@ async fn nothing_that_can_be_printed_shows_a_secret() {
     let oauth = bench.oauth();
     let bearer = oauth.access().await.unwrap();
     let kept = bench.store.kept.lock().clone().unwrap();
-    let folder = tempfile::tempdir().unwrap();
     let told = format!(
         "{bearer:?} {kept:?} {:?}",
-        bench.server.ebay(folder.path()).oauth().access().await
+        bench.server.ebay().oauth().access().await
     );
     assert!(!told.contains("canary"), "{told}");
 }

@@ -34,8 +34,7 @@ fn all_taken(asked: &Value) -> Said {
 }
 
 async fn revise(server: &Server, revisions: &[Revision]) -> Vec<EntryOutcome> {
-    let folder = tempfile::tempdir().unwrap();
-    server.ebay(folder.path()).revise(revisions).await
+    server.ebay().revise(revisions).await
 }
 
 #[tokio::test]
@@ -128,8 +127,7 @@ async fn what_was_sent_and_not_answered_is_unknown_and_what_was_not_sent_is_not(
     }
     // Nobody listens.
     let server = server(all_taken).await;
-    let folder = tempfile::tempdir().unwrap();
-    let ebay = server.ebay(folder.path());
+    let ebay = server.ebay();
     let first = ebay.revise(&[quantity("a", "1", 0)]).await;
     assert!(is_accepted(&first[0]));
     drop(server);
@@ -175,8 +173,7 @@ async fn a_401_is_answered_with_one_new_token_and_one_more_try() {
     fn next() -> usize {
         NEXT.fetch_add(1, std::sync::atomic::Ordering::SeqCst)
     }
-    let folder = tempfile::tempdir().unwrap();
-    let ebay = server.ebay(folder.path());
+    let ebay = server.ebay();
     let revisions: Vec<[Revision; 1]> = (0..64).map(|i| [quantity("a", &i.to_string(), 0)]).collect();
     let outcomes = futures_util::future::join_all(revisions.iter().map(|r| ebay.revise(r))).await;
     assert!(outcomes.iter().flatten().all(is_accepted));
@@ -278,8 +275,7 @@ async fn one_sku_only_is_remembered() {
         ),
     })
     .await;
-    let folder = tempfile::tempdir().unwrap();
-    let ebay = server.ebay(folder.path());
+    let ebay = server.ebay();
     assert_eq!(ebay.batch_size(), 25);
     let outcomes = ebay.revise(&[quantity("a", "1", 0), quantity("b", "2", 0)]).await;
     for outcome in &outcomes {

@@ -1,5 +1,6 @@
 //! A server that answers as it is told, byte for byte, and remembers what it was asked.
 
+use super::memory::Memory;
 use crate::support::oas::{Contract, Request};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use url::Url;
 use zaikoban::clock::Clock;
 use zaikoban::http::{Client, ClientSettings, Limits, Origin};
 use zaikoban::platform::ebay::{Ebay, EbaySettings};
-use zaikoban::platform::oauth::{TokenFile, TokenStore};
+use zaikoban::platform::oauth::Grant;
 use zaikoban::supervision::{OwnedTask, spawn_owned};
 
 pub const TOKEN_PATH: &str = "/identity/v1/oauth2/token";
@@ -71,6 +72,7 @@ pub struct Server {
     seen: Arc<Mutex<Vec<Seen>>>,
     /// What was wrong with what it was asked.
     problems: Arc<Mutex<Vec<String>>>,
+    tokens: Arc<Memory>,
     _task: OwnedTask<()>,
 }
 
@@ -107,6 +109,7 @@ impl Server {
             url,
             seen,
             problems,
+            tokens: Arc::default(),
             _task: task,
         }
     }
@@ -142,17 +145,19 @@ impl Server {
         .unwrap()
     }
 
-    /// The adapter in front of it, its tokens kept in `folder`.
-    pub fn ebay(&self, folder: &std::path::Path) -> Ebay {
+    /// The adapter in front of it; all of one server's share their tokens.
+    pub fn ebay(&self) -> Ebay {
         let settings = EbaySettings {
             endpoint: self.url.clone(),
             content_language: "en-US".into(),
+        };
+        let grant = Grant {
             client_id: "client".into(),
             client_secret: CANARY_SECRET.into(),
             refresh_token: CANARY_REFRESH.into(),
         };
-        let tokens: Arc<dyn TokenStore> = Arc::new(TokenFile::new(folder.to_owned()));
-        Ebay::new(settings, self.client(), tokens, Clock::system()).unwrap()
+        let tokens = Arc::clone(&self.tokens);
+        Ebay::new(settings, Arc::new(grant), self.client(), tokens, Clock::system()).unwrap()
     }
 }
 

@@ -4,7 +4,7 @@ use super::super::{Check, ClockSample};
 use super::span;
 use crate::domain::ErrorClass;
 use crate::platform::PlatformError;
-use crate::platform::oauth::NEEDS_REAUTH;
+use crate::platform::oauth::{NEEDS_CREDENTIALS, NEEDS_REAUTH};
 use crate::resilience::{GateView, GuardStatus};
 use chrono::TimeDelta;
 
@@ -18,10 +18,8 @@ const CLOCK_TOO_FAR_OFF: TimeDelta = TimeDelta::seconds(60);
 pub enum Account {
     /// The service asks for none.
     NotNeeded,
-    /// There is one.
+    /// It asks for one: what is lacking is what it is answered with.
     Given,
-    /// There is none.
-    Missing,
     /// There may be one; who asks does not sign in.
     NotTried,
 }
@@ -171,7 +169,7 @@ fn credentials(asked: &Asked<'_>, account: Account) -> Option<Check> {
     let platform = asked.name;
     Some(match (account, &asked.outcome) {
         (Account::NotNeeded, _) => return None,
-        (Account::Missing, _) => Check::failed(
+        (Account::Given, Outcome::Failed(error)) if *error.code == *NEEDS_CREDENTIALS => Check::failed(
             &name,
             "none are given",
             format!(
@@ -337,7 +335,10 @@ mod tests {
             [Warning, Failed]
         );
         assert_eq!(states(Outcome::TimedOut, Account::Given), [Failed, Skipped]);
-        assert_eq!(states(Outcome::TimedOut, Account::Missing), [Failed, Failed]);
+        let lacking = error(ErrorClass::Unauthorized, NEEDS_CREDENTIALS);
+        assert_eq!(states(Outcome::Failed(&lacking), Account::Given), [Warning, Failed]);
+        let line = told(Outcome::Failed(&lacking), Account::Given).pop().unwrap();
+        assert!(line.to_do.unwrap().contains("`zaikoban credentials set ebay`"));
         let line = told(Outcome::Failed(&refused), Account::Given).pop().unwrap();
         assert!(
             line.to_do

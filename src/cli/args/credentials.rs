@@ -1,0 +1,53 @@
+//! What can be said of credentials. No value is ever an argument: arguments are seen by everybody who lists processes.
+
+use clap::Subcommand;
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Credentials {
+    /// Keep a platform's secrets sealed; they count at once
+    #[command(
+        after_help = "On a terminal each value is asked for and not shown; an empty line leaves one as it is. Otherwise\nstandard input, or the file, holds lines `name=value`, or with --field the value alone. What the settings file\ngives stands over what is kept here.\n\nExample:\n  zaikoban credentials set ebay\n  zaikoban credentials set ebay --field client_secret --from-file secret.txt"
+    )]
+    Set {
+        /// The platform: ebay
+        platform: String,
+        /// Only this one: `client_id`, `client_secret`, `refresh_token`
+        #[arg(long, value_name = "NAME")]
+        field: Option<String>,
+        /// Read from this file instead of standard input
+        #[arg(long, value_name = "FILE")]
+        from_file: Option<PathBuf>,
+    },
+    /// List which secrets are kept, by whom, with which key and until when; never a value
+    #[command(after_help = "Example:\n  zaikoban credentials list")]
+    List,
+    /// Forget a platform's secrets, and its tokens with them
+    #[command(
+        after_help = "Nothing is sent to the platform until they are set again.\n\nExample:\n  zaikoban credentials remove ebay\n  zaikoban credentials remove ebay --field refresh_token"
+    )]
+    Remove {
+        /// The platform: ebay
+        platform: String,
+        /// Only this one
+        #[arg(long, value_name = "NAME")]
+        field: Vec<String>,
+    },
+    /// Seal everything again with the first key of the key file
+    #[command(
+        after_help = "All or nothing. Old keys stay in the key file: backups of the database need them.\n\nExample:\n  zaikoban credentials rotate --new-key"
+    )]
+    Rotate {
+        /// Put a new key in front of the others first
+        #[arg(long)]
+        new_key: bool,
+    },
+    /// Ask for a seller's consent: prints an address to open, reads the code that it ends with, keeps the refresh token
+    #[command(
+        after_help = "Paste the code, or the whole address that the browser ended at; it works for some minutes and once.\nNeeded before: the client id and secret, and `platforms.ebay.ru_name` in the settings.\n\nExample:\n  zaikoban credentials authorize ebay"
+    )]
+    Authorize {
+        /// The platform: ebay
+        platform: String,
+    },
+}
