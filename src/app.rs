@@ -12,8 +12,12 @@ mod ending;
 mod expiry;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
+mod live;
+mod manager;
 mod ports;
 pub mod rehearsal;
+mod reload;
+mod reports;
 mod telling;
 
 use crate::clock::Clock;
@@ -26,8 +30,12 @@ use crate::{api, telemetry};
 use anyhow::Context;
 pub use database::Busy;
 use ending::{Signals, exit_within};
+use live::Live;
+use manager::Manager;
 use parking_lot::Mutex;
 pub use ports::credentials::{SealedGrants, SealedTokens};
+use reload::Reloader;
+pub use reload::Source;
 use std::sync::Arc;
 use std::time::Duration;
 use telling::Telling;
@@ -57,7 +65,7 @@ pub enum Ended {
 ///
 /// # Errors
 /// When it cannot start: no runtime, no socket, no endpoint that can be used, a database newer than this program.
-pub fn run(settings: Settings) -> anyhow::Result<Ended> {
+pub fn run(settings: Settings, source: Source) -> anyhow::Result<Ended> {
     telemetry::init(&telemetry::TelemetrySettings {
         format: if settings.log.json {
             telemetry::LogFormat::Json
@@ -66,8 +74,19 @@ pub fn run(settings: Settings) -> anyhow::Result<Ended> {
         },
         filter: settings.log.filter.clone(),
         ansi: false,
+        files: settings.log.dir.clone().map(|dir| telemetry::FileSettings {
+            dir,
+            rotate_bytes: settings.log.rotate_bytes,
+            keep: settings.log.keep,
+        }),
+        sentry: reports::settings(&settings.sentry)?,
     })
-    .context("the log cannot be set up; see `log.filter`")?;
+    .context("the log cannot be set up; see `[log]`")?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        execution = telemetry::execution(),
+        "zaikoban begins"
+    );
     #[cfg(feature = "failpoints")]
     if let Some((_, plan)) = crate::config::environment()
         .into_iter()
@@ -83,7 +102,7 @@ pub fn run(settings: Settings) -> anyhow::Result<Ended> {
             .build()?,
     );
     let system = actix::System::new();
-    let ended = system.block_on(life(settings, Arc::clone(&runtime)));
+    let ended = system.block_on(life(settings, source, Arc::clone(&runtime)));
     // Never dropped inside the system: a runtime may only end where blocking is allowed. Arbiters may hold it a moment
     // longer; then it ends with the process.
     if let Some(runtime) = Arc::into_inner(runtime) {
@@ -113,10 +132,16 @@ pub fn migrate(settings: &Settings, dry_run: bool) -> anyhow::Result<Vec<String>
     runtime.block_on(database::migrate(settings, dry_run))
 }
 
-async fn life(settings: Settings, runtime: Arc<Runtime>) -> anyhow::Result<Ended> {
+async fn life(settings: Settings, source: Source, runtime: Arc<Runtime>) -> anyhow::Result<Ended> {
     let clock = Clock::system();
-    let mut end = Signals::listen()?;
     let ops = Ops::starting();
+    let mut end = Signals::listen(Some(ops.clone()))?;
+    let manager = Manager::connect();
+    let _told = spawn_owned(
+        "service manager",
+        manager.clone().narrate(ops.clone(), settings.daemon.drain),
+    );
+    let _figures = spawn_owned("figures", manager::figures(ops.clone()));
     let door = DoorSettings {
         socket: settings.daemon.socket.clone(),
         group: settings.daemon.socket_group.clone(),
@@ -135,7 +160,14 @@ async fn life(settings: Settings, runtime: Arc<Runtime>) -> anyhow::Result<Ended
         state,
         slot: Arc::clone(&slot),
     };
-    let ended = started(&settings, &runtime, clock, &ops, &server, doors, &mut end).await;
+    let start = Start {
+        settings: &settings,
+        runtime: &runtime,
+        clock,
+        ops: &ops,
+        manager: &manager,
+    };
+    let ended = started(start, source, &server, doors, &mut end).await;
     let ended = ended.or_else(|error| Ok(Ended::Busy(error.downcast::<Busy>()?.to_string())));
     // Every way out passes here, whatever it left undone.
     ops.set_phase("stopping");
@@ -148,56 +180,71 @@ async fn life(settings: Settings, runtime: Arc<Runtime>) -> anyhow::Result<Ended
     ended
 }
 
+/// What the start has at hand.
+struct Start<'a> {
+    settings: &'a Settings,
+    runtime: &'a Arc<Runtime>,
+    clock: Clock,
+    ops: &'a Ops,
+    manager: &'a Manager,
+}
+
 /// From the first look at the database to the end of the tree.
 async fn started(
-    settings: &Settings,
-    runtime: &Arc<Runtime>,
-    clock: Clock,
-    ops: &Ops,
+    start: Start<'_>,
+    source: Source,
     server: &database::Server,
     doors: build::Doors,
     end: &mut Signals,
 ) -> anyhow::Result<Ended> {
-    let telling = Telling::new(settings, &clock)?;
-    let board = StatusBoard::new(clock.clone());
+    let telling = Telling::new(start.settings, &start.clock)?;
+    let board = StatusBoard::new(start.clock.clone());
     // From the first moment on: a database that does not even start is told, too.
     let _spool = {
-        let _on = runtime.enter();
+        let _on = start.runtime.enter();
         let (spool, desk) = (telling.spool.clone(), telling.desk.clone());
         spawn_owned("alert spool", spool.keep_watch(board.clone(), desk))
     };
     let opened = {
-        let _on = runtime.enter();
+        let _on = start.runtime.enter();
         tokio::select! {
-            opened = database::open(settings, ops, server, board) => opened?,
+            opened = database::open(start.settings, start.ops, server, board) => opened?,
             () = end.asked() => return Ok(Ended::Stopped),
         }
     };
-    let around = build::Around {
-        clock,
-        doors,
-        telling,
-    };
-    let ended = serve(settings, runtime, ops, &opened, around, end).await;
+    let around = build::Around { doors, telling };
+    let ended = serve(start, source, &opened, around, end).await;
     opened.db.close();
     ended
 }
 
 /// From a database that is up to the end of the tree.
 async fn serve(
-    settings: &Settings,
-    runtime: &Arc<Runtime>,
-    ops: &Ops,
+    start: Start<'_>,
+    source: Source,
     database: &database::Database,
     around: build::Around,
     end: &mut Signals,
 ) -> anyhow::Result<Ended> {
+    let Start {
+        settings,
+        runtime,
+        clock,
+        ops,
+        manager,
+    } = start;
+    let live = Live::new(settings);
+    let told = around.telling.reloadable();
     let (spec, parts, enrolled) = {
         let _on = runtime.enter();
-        build::build(settings, database, around, ops).await?
+        build::build(settings, clock, database, around, ops, &live).await?
     };
+    // What can change while the daemon runs; another room adds its own to the list.
+    let parts_that_change = live.reloadable().into_iter().chain([told]).collect();
+    let reloader = Reloader::new(source, parts_that_change, manager.clone());
+    let feed = manager.clone();
     let mut watchdog = Watchdog::new(
-        || {},
+        move || feed.alive(),
         |arbiter| {
             // A blocked thread cannot be ended; the process can, and its supervisor starts it anew.
             tracing::error!(arbiter, "Ending the process: arbiter `{arbiter}` is blocked");
@@ -205,6 +252,9 @@ async fn serve(
         },
     );
     watchdog.limit = settings.daemon.blocked;
+    if let Some(patience) = Manager::patience() {
+        watchdog.every = watchdog.every.min(patience / 3);
+    }
     let options = TreeOptions {
         runtime: Some(Arc::clone(runtime)),
         watchdog: Some(watchdog),
@@ -221,6 +271,7 @@ async fn serve(
         reason = Some(exit);
     } else {
         ops.ready(parts, tree, "reading which products are watched");
+        ops.reloads_by(Arc::new(move || reloader.reload()));
         let running = async {
             for mut all_there in enrolled {
                 // A patrol that is gone has ended with the tree, which is noticed beside this.

@@ -5,6 +5,7 @@
 
 mod args;
 mod config;
+mod config_import;
 mod daemon;
 mod demo;
 mod doctor;

@@ -7,18 +7,23 @@
 
 mod alerts;
 mod checks;
+mod dotenv;
+mod import;
 mod raw;
 mod reader;
 mod resolve;
 mod settings;
+mod shown;
 
+pub use import::{Import, KeptSecret, Note, import};
 pub use reader::{Place, Problem};
 pub use settings::{
     CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings,
-    PaceSettings, Settings, SyncSettings, WatchSettings, YahooSettings,
+    PaceSettings, SentrySettings, Settings, SyncSettings, WatchSettings, YahooSettings,
 };
+pub use shown::{Origin, Shown, ShownValue, changed};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A configuration that cannot be used; nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -39,14 +44,33 @@ pub fn load(
     path: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Settings, BadConfig> {
+    load_shown(path, environment).map(|(settings, _)| settings)
+}
+
+/// As [`load`], with what every setting came to and where it was typed.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_shown(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Settings, Vec<Shown>), BadConfig> {
     let (document, syntax) = raw::Document::read(path, environment);
     let mut reader = reader::Reader::new(document, syntax);
     let settings = resolve::resolve(&mut reader);
+    let shown = reader.shown();
     let problems = reader.finish();
     match settings {
-        Some(settings) if problems.is_empty() => Ok(settings),
+        Some(settings) if problems.is_empty() => Ok((settings, shown)),
         _ => Err(BadConfig { problems }),
     }
+}
+
+/// Where the control socket would be, whatever else is wrong with the settings: a daemon that runs well must be found
+/// although its file was spoilt since.
+pub fn socket(path: Option<&Path>, environment: impl IntoIterator<Item = (String, String)>) -> PathBuf {
+    let (document, syntax) = raw::Document::read(path, environment);
+    reader::Reader::new(document, syntax).path_or("daemon.socket", resolve::DEFAULT_SOCKET)
 }
 
 /// The process's environment, as [`load`] wants it. Variables that are not UTF-8 are left out.
@@ -55,6 +79,12 @@ pub fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect()
+}
+
+/// Whether a service manager listens to this process.
+#[must_use]
+pub fn is_managed() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
 /// Where programs are looked for, for the private database's.

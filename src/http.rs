@@ -36,7 +36,7 @@ mod unpack;
 
 pub use address::{RefusedAddress, check_literal, refused};
 pub use answer::{Answer, status_class};
-pub use client::{BadClient, Client, ClientSettings, Limits, Origin, check_ca_file};
+pub use client::{BadClient, Client, ClientSettings, Limits, Origin, check_ca_file, for_reports};
 pub use error::{ConnectFailure, HttpError};
 pub use request::Request;
 pub use retry_after::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, retry_after};

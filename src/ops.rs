@@ -5,8 +5,8 @@
 //! daemon starts, [`Ops::status`] answers what it waits for, and everything else says that it is not ready.
 
 mod alerts;
-pub mod doctor;
 mod credentials;
+pub mod doctor;
 mod error;
 mod errors;
 mod holds;
@@ -17,8 +17,10 @@ mod platforms;
 mod process;
 mod products;
 mod queue;
+mod reload;
 mod scrape;
 mod status;
+mod summary;
 
 pub use alerts::{AlertsDecision, SilenceOrder};
 pub use credentials::{
@@ -31,6 +33,8 @@ pub use holds::{HoldEdit, HoldsDecision};
 pub use listings::{LinkOrder, ListingFilter, ListingsSwitch};
 pub use products::{NewProductOrder, ProductFilter};
 pub use queue::JobFilter;
+pub use reload::{Reload, Reloaded};
+pub use summary::Figures;
 
 use crate::alert::Desk;
 use crate::clock::Clock;
@@ -51,6 +55,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// The orders that can be given to a daemon. Cheap to clone.
@@ -61,9 +66,11 @@ struct Inner {
     started: Instant,
     started_at: DateTime<Utc>,
     /// What the start waits for, until `parts` is there.
-    phase: ArcSwap<String>,
+    phase: watch::Sender<String>,
     parts: OnceLock<Parts>,
     tree: OnceLock<Tree>,
+    /// How the settings are read again.
+    reload: OnceLock<Reload>,
     /// Held while a platform or everything is paused or resumed, so that table and guards end up saying the same.
     switching: tokio::sync::Mutex<()>,
     /// Where lists are imported.
@@ -166,9 +173,10 @@ impl Ops {
         Self(Arc::new(Inner {
             started: Instant::now(),
             started_at: Clock::system().now(),
-            phase: ArcSwap::from_pointee("starting".to_owned()),
+            phase: watch::Sender::new("starting".to_owned()),
             parts: OnceLock::new(),
             tree: OnceLock::new(),
+            reload: OnceLock::new(),
             switching: tokio::sync::Mutex::default(),
             desk: importing::Desk::default(),
             examining: tokio::sync::Mutex::default(),
@@ -178,7 +186,19 @@ impl Ops {
 
     /// Says what the start waits for.
     pub fn set_phase(&self, phase: impl Into<String>) {
-        self.0.phase.store(Arc::new(phase.into()));
+        self.0.phase.send_replace(phase.into());
+    }
+
+    /// What the daemon is doing.
+    #[must_use]
+    pub fn phase(&self) -> String {
+        self.0.phase.borrow().clone()
+    }
+
+    /// Every change of [`phase`](Self::phase).
+    #[must_use]
+    pub fn phases(&self) -> watch::Receiver<String> {
+        self.0.phase.subscribe()
     }
 
     /// The daemon is up: from here on every order is carried out. What it is doing is said with
@@ -198,7 +218,7 @@ impl Ops {
     fn parts(&self) -> Result<&Parts, OpsError> {
         self.0.parts.get().ok_or_else(|| OpsError::NotReady {
             what: "the daemon",
-            why: self.0.phase.load().to_string(),
+            why: self.phase(),
         })
     }
 

@@ -21,6 +21,7 @@ mod price;
 mod rounding;
 mod settings;
 mod shape;
+mod shown;
 
 pub use book::{OneWay, OutOfStock, PriceBook, Rates, Rules};
 pub use price::Limit;

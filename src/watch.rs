@@ -23,7 +23,7 @@ pub use follow::{Origin, follow};
 pub use judge::{
     Accepted, Background, HoldRules, HoldStep, Judgement, Notice, Rules, Seen, Step, judge, new_hold,
 };
-pub use ledger::{Ledger, LedgerEnv, News, Record, Recorded};
+pub use ledger::{Ledger, LedgerEnv, LedgerRules, News, Record, Recorded};
 pub use patrol::{Patrol, PatrolEnv, PatrolSettings};
 pub use radius::{Radius, RadiusRules};
 pub use roster::{CheckNow, Count, Enrol, Enrolled, Order, Reconsider, Refresh, Roster, RosterEnv};

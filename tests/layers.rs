@@ -146,6 +146,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("governor", &["resilience"]),
     ("failsafe", &["resilience"]),
     ("lettre", &["alert"]),
+    // The log hands it events; how they are sent is composition.
+    ("sentry", &["telemetry", "app"]),
+    ("sd_notify", &["app"]),
 ];
 
 /// Files (with what lies below them) that decide and do nothing else: functions of values and `now`.

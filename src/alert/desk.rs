@@ -80,19 +80,21 @@ impl Desk {
         })))
     }
 
-    /// Tells by other settings from now on; what waits is told by them, too.
+    /// Opens the channels of other settings; what is answered uses them from then on, also for what waits.
     ///
     /// # Errors
-    /// When they cannot be used; then the old ones stay.
-    pub fn reload(&self, settings: AlertSettings) -> anyhow::Result<()> {
+    /// When they cannot be used; then nothing is changed.
+    pub fn prepare(&self, settings: AlertSettings) -> anyhow::Result<impl FnOnce() + Send + use<>> {
         let channels = channels::open(&settings, &self.0.clock)?;
-        self.0.setup.store(Arc::new(Setup { settings, channels }));
-        self.0.health.lock().clear();
-        for wake in self.0.wake.values() {
-            wake.notify_one();
-        }
-        self.look_now();
-        Ok(())
+        let desk = self.clone();
+        Ok(move || {
+            desk.0.setup.store(Arc::new(Setup { settings, channels }));
+            desk.0.health.lock().clear();
+            for wake in desk.0.wake.values() {
+                wake.notify_one();
+            }
+            desk.look_now();
+        })
     }
 
     /// The settings in force.

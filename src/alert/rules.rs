@@ -242,7 +242,11 @@ fn expiring(one: &Expiring, now: DateTime<Utc>) -> Condition {
     Condition {
         fingerprint: format!("{} {} expiry", AlertKind::Credentials, one.platform),
         kind: AlertKind::Credentials,
-        level: if ended { AlertLevel::Critical } else { AlertLevel::Warning },
+        level: if ended {
+            AlertLevel::Critical
+        } else {
+            AlertLevel::Warning
+        },
         platform: Some(one.platform.to_string()),
         count: 1,
         since: now,

@@ -34,7 +34,7 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match &self.0 {
             OpsError::NotFound { .. } => StatusCode::NOT_FOUND,
-            OpsError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            OpsError::Invalid { .. } | OpsError::BadSettings { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             OpsError::Conflict { .. } => StatusCode::CONFLICT,
             OpsError::NotReady { .. } | OpsError::Away { .. } | OpsError::NotKept { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE

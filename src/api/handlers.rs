@@ -81,6 +81,12 @@ pub(super) async fn metrics(state: Data<State>) -> Result<HttpResponse, ApiError
         .body(text))
 }
 
+pub(super) async fn reload(state: Data<State>, caller: Caller) -> Answer {
+    state
+        .answer(|ops| async move { ops.reload(&caller.0).await })
+        .await
+}
+
 pub(super) async fn tree(state: Data<State>) -> Answer {
     data(state.ops.tree().map_err(ApiError)?)
 }

@@ -85,6 +85,7 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route("/errors/resolve", web::post().to(of::resolve_errors))
                 .route("/errors/{id}", web::get().to(of::error))
                 .route("/{verb:stop-all|resume-all}", web::post().to(of::stop_all))
+                .route("/reload", web::post().to(of::reload))
                 .route("/fault", web::post().to(of::fault)),
         )
         .default_service(web::to(of::unknown));

@@ -8,6 +8,7 @@ use super::account::EbayAccount;
 use super::database::Database;
 use super::doctor;
 use super::expiry;
+use super::live::{self, Live};
 use super::ports::credentials::{SealedGrants, SealedTokens};
 use super::ports::{self, Gates};
 use super::telling::Telling;
@@ -15,7 +16,7 @@ use crate::api;
 use crate::clock::Clock;
 use crate::config::{PaceSettings, Settings};
 use crate::control::door::{Door, DoorSettings};
-use crate::domain::{BasisPoints, CommittedSender, DestinationPlatform, Platform, SourcePlatform};
+use crate::domain::{CommittedSender, DestinationPlatform, Platform, SourcePlatform};
 use crate::http;
 use crate::ops::doctor::Probes;
 use crate::ops::doctor::channels::ChannelsProbe;
@@ -27,27 +28,20 @@ use crate::platform::gateway::{DestinationGateway, SourceGateway};
 use crate::platform::yahoo::{YahooSettings, YahooSource};
 use crate::platform::{Destination, Source};
 use crate::queue::{self, Notices};
-use crate::resilience::{Guard, Opening, Policy, Rate, Registry};
+use crate::resilience::Guard;
 use crate::store::jobs::WorkerId;
 use crate::store::looping::{child, pause};
 use crate::store::{Db, embedded, partitions, sole, status};
 use crate::supervision::{
-    ChildSpec, DynamicSpec, GiveUp, GroupSpec, Intensity, Placement, Restart, Shutdown, Strategy,
+    ChildSpec, DynamicSpec, GiveUp, GroupSpec, Intensity, Placement, Shutdown, Strategy,
 };
 use crate::sync::outlet::GatewayOutlet;
-use crate::sync::radius::RadiusSettings;
 use crate::sync::reprice::{Scope, reprice};
-use crate::sync::{Outlet, SyncParts, SyncSettings, Syncer};
+use crate::sync::{Outlet, SyncParts, Syncer};
 use crate::vault::{Secrets, Vault};
 use crate::watch::holds::HoldsEnv;
-use crate::watch::planner::PlannerSettings;
-use crate::watch::{
-    AnomalyRules, Counters, HoldRules, Ledger, LedgerEnv, Patrol, PatrolEnv, PatrolSettings, RadiusRules,
-    Roster, RosterEnv, Rules, WatcherEnv,
-};
+use crate::watch::{Counters, Ledger, LedgerEnv, Patrol, PatrolEnv, Roster, RosterEnv, WatcherEnv};
 use anyhow::Context;
-use arc_swap::ArcSwap;
-use chrono::TimeDelta;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -80,7 +74,6 @@ pub(super) struct Doors {
 
 /// What was there before the database.
 pub(super) struct Around {
-    pub(super) clock: Clock,
     pub(super) doors: Doors,
     pub(super) telling: Telling,
 }
@@ -89,8 +82,7 @@ pub(super) struct Around {
 struct Common {
     clock: Clock,
     committed: CommittedSender,
-    book: Arc<ArcSwap<crate::pricing::PriceBook>>,
-    guards: Registry,
+    live: Live,
     gates: Arc<Gates>,
     notices: Notices,
     worker: WorkerId,
@@ -106,22 +98,19 @@ struct Common {
 /// When an endpoint, a certificate or a rate cannot be used.
 pub(super) async fn build(
     settings: &Settings,
+    clock: Clock,
     database: &Database,
     around: Around,
     ops: &Ops,
+    live: &Live,
 ) -> anyhow::Result<(GroupSpec, Parts, Vec<watch::Receiver<bool>>)> {
-    let Around {
-        clock,
-        doors,
-        telling,
-    } = around;
+    let Around { doors, telling } = around;
     let db = &database.db;
     let (committed, _) = broadcast::channel(COMMITTED_KEPT);
     let common = Common {
         clock: clock.clone(),
         committed: committed.clone(),
-        book: Arc::new(ArcSwap::from_pointee(settings.pricing.clone())),
-        guards: Registry::new(),
+        live: live.clone(),
         gates: Gates::new(db.clone(), &database.states),
         notices: Notices::default(),
         worker: WorkerId::new(&node_name()),
@@ -133,7 +122,7 @@ pub(super) async fn build(
     )]));
     let holds = HoldsEnv {
         db: db.clone(),
-        book: Arc::clone(&common.book),
+        book: Arc::clone(&common.live.book),
         committed: committed.clone(),
         clock: clock.clone(),
     };
@@ -141,18 +130,17 @@ pub(super) async fn build(
     let (ledger, ledger_handle) = {
         let env = LedgerEnv {
             db: db.clone(),
-            book: Arc::clone(&common.book),
+            book: Arc::clone(&common.live.book),
             committed,
             clock: clock.clone(),
-            radius: radius(settings),
-            holds: hold_rules(settings),
+            rules: Arc::clone(&common.live.ledger),
             counters: Arc::clone(&counters),
             can_commit,
         };
         ChildSpec::actor("writer", move |life| Ledger::new(env.clone(), life))
     };
     let watchers = WatcherEnv {
-        rules: rules(settings),
+        rules: Arc::clone(&common.live.rules),
         ledger: ledger_handle,
         counters: counters
             .get(&SourcePlatform::Yahoo)
@@ -196,9 +184,13 @@ pub(super) async fn build(
         }
         accounts.insert(Platform::Ebay, made.account);
     }
-    ports::switches(&database.states, &common.guards, destinations.keys().copied());
+    ports::switches(
+        &database.states,
+        &common.live.guards,
+        destinations.keys().copied(),
+    );
     if !syncers.is_empty() {
-        syncers.insert(0, rework_once(db, &common));
+        syncers.insert(0, rework(db, &common));
     }
     let mut watching = vec![roster];
     watching.extend(patrols);
@@ -243,7 +235,11 @@ pub(super) async fn build(
             Strategy::OneForOne,
             (5, 60),
             GiveUp::Park,
-            telling.children((db, &database.board), (&common.guards, ops), &common.committed),
+            telling.children(
+                (db, &database.board),
+                (&common.live.guards, ops),
+                &common.committed,
+            ),
         ),
         group("sync", Strategy::OneForOne, (5, 60), GiveUp::Park, syncers),
         group("watch", Strategy::RestForOne, (5, 60), GiveUp::Park, watching),
@@ -268,7 +264,7 @@ pub(super) async fn build(
     }));
     let parts = Parts {
         db: db.clone(),
-        guards: common.guards,
+        guards: common.live.guards,
         roster: roster_handle,
         counters,
         holds,
@@ -279,7 +275,7 @@ pub(super) async fn build(
             clock,
             turn: tokio::sync::Mutex::default(),
         },
-        book: common.book,
+        book: common.live.book,
         database: database.board.clone(),
         alerts: telling.desk,
         simulated: simulated(settings),
@@ -332,27 +328,13 @@ fn node_name() -> String {
         .unwrap_or_else(|| "localhost".to_owned())
 }
 
-fn per_hour(pace: PaceSettings) -> f64 {
-    pace.requests_per_second * 3_600.0
-}
-
 /// A guard by its settings, its state taken up again.
 async fn guard(platform: Platform, pace: PaceSettings, common: &Common) -> anyhow::Result<Guard> {
-    let policy = Policy {
-        rate: Rate::per_second(pace.requests_per_second)?,
-        concurrency: pace.open_requests,
-        time_limit: pace.time_limit,
-        opening: Opening {
-            first: pace.breaker_open,
-            longest: pace.breaker_open.saturating_mul(10),
-            ..Opening::default()
-        },
-        ..Policy::default()
-    };
+    let policy = live::policy(pace)?;
     let gates = Arc::clone(&common.gates);
     let guard = Guard::new(platform.as_str(), policy, common.clock.clone(), Some(gates))?;
     guard.restore().await;
-    common.guards.add(guard.clone());
+    common.live.guards.add(guard.clone());
     Ok(guard)
 }
 
@@ -412,20 +394,7 @@ async fn yahoo(
             .unwrap_or_default(),
         can_commit,
         ready,
-        settings: PatrolSettings {
-            most_open: own.pace.open_requests.saturating_mul(4),
-            planner: PlannerSettings {
-                max_interval: settings.watch.max_interval,
-                min_interval: settings.watch.min_interval,
-                event_delay: settings.watch.event_delay,
-                back_off: settings
-                    .watch
-                    .min_interval
-                    .max(Duration::from_secs(1))
-                    .min(Duration::from_secs(60)),
-                requests_per_hour: per_hour(own.pace),
-            },
-        },
+        settings: Arc::clone(&common.live.patrol),
     });
     let (patrol, _) = ChildSpec::actor("yahoo", move |life| Patrol::new(Arc::clone(&env), life));
     let patrol = patrol
@@ -512,6 +481,7 @@ async fn ebay(
     )
     .context("platforms.ebay.endpoint")?;
     let oauth = adapter.oauth().clone();
+    let looked_at = Arc::clone(&grants);
     let account = EbayAccount {
         oauth: oauth.clone(),
         grants,
@@ -542,18 +512,9 @@ async fn ebay(
         db: database.db.clone(),
         outlet: Arc::clone(&outlet),
         destination: DestinationPlatform::Ebay,
-        settings: SyncSettings {
-            call_limit_s: own.pace.time_limit.as_secs().max(1),
-            radius: RadiusSettings {
-                per_hour: settings.sync.touched_per_hour,
-                per_day: settings.sync.touched_per_day,
-                share_per_hour_bp: settings.sync.touched_percent_per_hour.saturating_mul(100),
-                share_per_day_bp: settings.sync.touched_percent_per_day.saturating_mul(100),
-            },
-            ..SyncSettings::default()
-        },
+        settings: Arc::clone(&common.live.sync),
         clock: common.clock.clone(),
-        book: Arc::clone(&common.book),
+        book: Arc::clone(&common.live.book),
         worker: common.worker.clone(),
         committed: common.committed.clone(),
         notices: common.notices.clone(),
@@ -567,8 +528,13 @@ async fn ebay(
             syncer: handle,
             outlet,
             sign_in_again: Arc::new(move || {
-                let oauth = oauth.clone();
-                async move { oauth.retry_now().await }.boxed()
+                let (oauth, grants) = (oauth.clone(), Arc::clone(&looked_at));
+                async move {
+                    // Whether that works is told with the next request for a token, if the database is away now.
+                    drop(grants.look().await);
+                    oauth.retry_now().await;
+                }
+                .boxed()
             }),
         },
         account: Arc::new(account),
@@ -639,78 +605,39 @@ fn store(database: &Database, clock: &Clock) -> Vec<ChildSpec> {
     children
 }
 
-/// Works out once what every listing should be: rules and rates may have changed while the daemon was down. Listings that
-/// stay as they are cost a look.
-fn rework_once(db: &Db, common: &Common) -> ChildSpec {
-    let (db, book, clock) = (db.clone(), Arc::clone(&common.book), common.clock.clone());
-    let child = child("rules", move |life| {
-        let (db, book, clock) = (db.clone(), Arc::clone(&book), clock.clone());
+/// Works out what every listing should be, at the start and whenever the rules change: they may have changed while the
+/// daemon was down, too. Listings that stay as they are cost a look.
+fn rework(db: &Db, common: &Common) -> ChildSpec {
+    let (db, live, clock) = (db.clone(), common.live.clone(), common.clock.clone());
+    child("rules", move |life| {
+        let (db, live, clock) = (db.clone(), live.clone(), clock.clone());
         async move {
             loop {
                 life.beat();
                 life.waiting_until(Instant::now() + REWORK_LIMIT);
-                match reprice(&db, &book.load_full(), &clock, Scope::All).await {
-                    Ok(done) if done.moved > 0 => {
-                        tracing::info!(
-                            products = done.products,
-                            listings = done.moved,
-                            "Rules or rates are not those of the last run: listings follow"
-                        );
-                        return;
+                match reprice(&db, &live.book.load_full(), &clock, Scope::All).await {
+                    Ok(done) => {
+                        if done.moved > 0 {
+                            tracing::info!(
+                                products = done.products,
+                                listings = done.moved,
+                                "Rules or rates are not those of the last time: listings follow"
+                            );
+                        }
+                        life.idle();
+                        tokio::select! {
+                            () = live.rework.notified() => {}
+                            () = life.stopping().cancelled_owned() => return,
+                        }
                     }
-                    Ok(_) => return,
-                    Err(error) => tracing::debug!(%error, "Listings are not worked out anew yet"),
-                }
-                if !pause(&life, REWORK_AGAIN).await {
-                    return;
+                    Err(error) => {
+                        tracing::debug!(%error, "Listings are not worked out anew yet");
+                        if !pause(&life, REWORK_AGAIN).await {
+                            return;
+                        }
+                    }
                 }
             }
         }
-    });
-    child.restart(Restart::Transient)
-}
-
-fn time(duration: Duration) -> TimeDelta {
-    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
-}
-
-/// A share or factor as basis points; the settings have checked its range.
-fn basis_points(factor: f64) -> BasisPoints {
-    let scaled = (factor * 10_000.0).round().clamp(0.0, 4e9);
-    #[expect(
-        clippy::as_conversions,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "clamped right above"
-    )]
-    let points = scaled as u32;
-    BasisPoints(points)
-}
-
-fn radius(settings: &Settings) -> RadiusRules {
-    RadiusRules {
-        at_least: u64::from(settings.watch.mass_change_products),
-        share: basis_points(settings.watch.mass_change_percent / 100.0),
-        window: settings.watch.mass_change_window,
-    }
-}
-
-fn hold_rules(settings: &Settings) -> HoldRules {
-    let mut holds = HoldRules::default();
-    holds.price_step.0 = time(settings.watch.hold_deadline);
-    holds
-}
-
-fn rules(settings: &Settings) -> Rules {
-    Rules {
-        anomaly: AnomalyRules {
-            price_factor: basis_points(settings.watch.price_factor),
-            title_similarity: basis_points(settings.watch.title_similarity),
-            ..AnomalyRules::default()
-        },
-        holds: hold_rules(settings),
-        confirm_after: time(settings.watch.confirm_after),
-        reread_after: time(settings.watch.event_delay.max(Duration::from_millis(100))),
-        ..Rules::default()
-    }
+    })
 }

@@ -177,7 +177,7 @@ async fn tell(board: &StatusBoard, ops: &Ops) {
 
 /// Migrates and ends the server again, on every way out.
 pub(super) async fn migrate(settings: &Settings, dry_run: bool) -> anyhow::Result<Vec<String>> {
-    let mut end = Signals::listen()?;
+    let mut end = Signals::listen(None)?;
     let server = Server::default();
     let done = tokio::select! {
         done = migrate_on(&server, settings, dry_run) => done,

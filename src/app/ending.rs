@@ -1,5 +1,6 @@
 //! Asked to end: who asks, and what holds when the orderly way does not come to its end.
 
+use crate::ops::{Ops, OpsError};
 use crate::supervision::{OwnedTask, spawn_owned};
 use crate::telemetry;
 use std::time::Duration;
@@ -11,7 +12,7 @@ pub(super) const BLOCKED: i32 = 70;
 /// How long the log may take at the end of the process.
 pub(super) const FLUSHED_WITHIN: Duration = Duration::from_secs(1);
 
-/// SIGTERM and SIGINT; SIGHUP is heard and ends nothing.
+/// SIGTERM and SIGINT; SIGHUP reads the settings again, where there is somebody who can.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -22,11 +23,16 @@ pub(super) struct Signals {
 // === impl Signals ===
 
 impl Signals {
-    pub(super) fn listen() -> anyhow::Result<Self> {
+    pub(super) fn listen(ops: Option<Ops>) -> anyhow::Result<Self> {
         let mut hangup = signal(SignalKind::hangup())?;
         let hangup = spawn_owned("SIGHUP", async move {
             while hangup.recv().await.is_some() {
-                tracing::info!("Heard SIGHUP: settings are read at the start only, so nothing is done");
+                // The files are opened anew whatever becomes of the settings: the log may have been moved.
+                telemetry::reopen();
+                let Some(ops) = &ops else { continue };
+                if let Err(error @ OpsError::NotReady { .. }) = ops.reload("SIGHUP").await {
+                    tracing::warn!("Heard SIGHUP too early, so the settings were not read again: {error}");
+                }
             }
         });
         Ok(Self {

@@ -1,10 +1,11 @@
 //! The part of the tree that tells a person.
 
+use super::reload::Reloadable;
 use crate::alert::{Alerter, AlerterParts, Desk, Spool, Surroundings, heartbeat, sender};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::domain::{AlertChannel, CommittedSender};
-use crate::ops::Ops;
+use crate::ops::{InputProblem, Ops};
 use crate::resilience::{GuardStatus, Registry};
 use crate::store::looping::child;
 use crate::store::{Db, StatusBoard};
@@ -27,6 +28,18 @@ impl Telling {
         Ok(Self {
             desk: Desk::new(settings.alerts.clone(), clock.clone()).context("alerts")?,
             spool: Spool::new(&settings.daemon.state_dir),
+        })
+    }
+
+    /// Takes up other settings: channels are opened first, and used when every part could.
+    pub(super) fn reloadable(&self) -> Reloadable {
+        let desk = self.desk.clone();
+        Reloadable::new(&["alerts."], move |settings| {
+            let prepared = desk.prepare(settings.alerts.clone());
+            let take = prepared.map_err(|error| {
+                InputProblem::new("alerts", "channels that can be opened", &format!("{error:#}"))
+            })?;
+            Ok(Box::new(take))
         })
     }
 

@@ -116,7 +116,12 @@ pub(crate) enum Command {
         after_help = "What changed meanwhile is sent at once. A platform that was paused by itself stays paused.\n\nExample:\n  zaikoban resume-all"
     )]
     ResumeAll,
-    /// Read the settings without starting anything
+    /// Have the daemon read its settings again: what can change does, the rest is named
+    #[command(
+        after_help = "All or nothing: while one setting cannot be used, all stay as they are, and every problem is told. SIGHUP does the same, and opens the log's files anew.\n\nExample:\n  zaikoban reload"
+    )]
+    Reload,
+    /// Check, show and take over settings without starting anything
     #[command(subcommand)]
     Config(ConfigOrder),
     /// Bring the database to this program's schema
@@ -538,6 +543,20 @@ pub(crate) enum ConfigOrder {
     /// Read the settings and name every problem; exit 78 when there are any
     #[command(after_help = "Example:\n  zaikoban config check --config /etc/zaikoban/zaikoban.toml")]
     Check,
+    /// Show every setting as it is in force and where it is from: default, file and line, or environment
+    #[command(after_help = "Secrets are only said to be there.\n\nExample:\n  zaikoban config show --json")]
+    Show,
+    /// Print the settings that an old `.env` comes to
+    #[command(
+        after_help = "The settings go to stdout; what has no counterpart, and what must go to `zaikoban credentials set`, is named on stderr. Secrets are never printed: with --secrets-dir each goes into a file of its own, readable by its owner alone, which the settings name. The old file is only read. Exit 1 when a value could not be used.\n\nExample:\n  zaikoban config import /srv/old/.env --secrets-dir /etc/zaikoban/secrets"
+    )]
+    Import {
+        /// The old file
+        file: PathBuf,
+        /// The folder for the secrets' files, made when it is not there
+        #[arg(long, value_name = "DIR")]
+        secrets_dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Clone, Debug, Args)]

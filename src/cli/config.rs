@@ -2,7 +2,8 @@
 
 use super::args::{ConfigOrder, Global, MigrateArgs};
 use super::output::{self, Exit};
-use crate::config::{self, BadConfig, Settings};
+use crate::app::Source;
+use crate::config::{self, BadConfig, Settings, Shown};
 use std::path::{Path, PathBuf};
 
 /// Read when no `--config` is given and it is there.
@@ -10,11 +11,23 @@ const DEFAULT_FILE: &str = "/etc/zaikoban/zaikoban.toml";
 
 /// The settings of this call; on trouble every problem is told on stderr.
 pub(super) fn settings(global: &Global) -> Result<Settings, Exit> {
+    with_source(global).map(|(settings, _)| settings)
+}
+
+/// The same, with where they are from.
+pub(super) fn with_source(global: &Global) -> Result<(Settings, Source), Exit> {
     let file = file(global);
-    config::load(file.as_deref(), config::environment()).map_err(|bad| {
-        complain(&bad, global.json);
-        Exit::BadConfig
-    })
+    match config::load_shown(file.as_deref(), config::environment()) {
+        Ok((settings, shown)) => {
+            // The daemon reads it again later, wherever it is then.
+            let file = file.map(|file| std::path::absolute(&file).unwrap_or(file));
+            Ok((settings, Source { file, shown }))
+        }
+        Err(bad) => {
+            complain(&bad, global.json);
+            Err(Exit::BadConfig)
+        }
+    }
 }
 
 /// The file that is read, and what stands in it; nothing is told of its problems.
@@ -39,6 +52,12 @@ pub(super) fn socket(global: &Global) -> Result<PathBuf, Exit> {
     }
 }
 
+/// The same for an order that is about spoilt settings: it must reach the daemon, which says what is wrong with them.
+pub(super) fn socket_though_spoilt(global: &Global) -> PathBuf {
+    let named = global.socket.clone();
+    named.unwrap_or_else(|| config::socket(file(global).as_deref(), config::environment()))
+}
+
 fn complain(bad: &BadConfig, as_json: bool) {
     if as_json {
         output::json(&serde_json::json!({ "error": {
@@ -51,7 +70,36 @@ fn complain(bad: &BadConfig, as_json: bool) {
 }
 
 pub(super) fn run(global: &Global, order: &ConfigOrder) -> Exit {
-    let ConfigOrder::Check = order;
+    match order {
+        ConfigOrder::Check => check(global),
+        ConfigOrder::Show => show(global),
+        ConfigOrder::Import { file, secrets_dir } => {
+            super::config_import::run(file, secrets_dir.as_deref(), global.json)
+        }
+    }
+}
+
+/// Every setting as it is in force, and who says so.
+fn show(global: &Global) -> Exit {
+    let shown = match with_source(global) {
+        Ok((_, source)) => source.shown,
+        Err(exit) => return exit,
+    };
+    if global.json {
+        output::json(&serde_json::json!({ "settings": shown }));
+        return Exit::Done;
+    }
+    let wide = |of: fn(&Shown) -> usize| shown.iter().map(of).max().unwrap_or(0).min(48);
+    let (keys, values) = (wide(|s| s.key.len()), wide(|s| s.text().chars().count()));
+    for one in &shown {
+        let text = one.text();
+        let text = if text.is_empty() { "(not set)" } else { &text };
+        output::data(&format!("{:keys$}  {text:values$}  {}", one.key, one.from));
+    }
+    Exit::Done
+}
+
+fn check(global: &Global) -> Exit {
     match settings(global) {
         Ok(_) => {
             let name = file(global).map_or_else(|| "the defaults".to_owned(), |f| f.display().to_string());

@@ -5,15 +5,15 @@ use super::output::{self, Exit};
 use crate::app::{self, Ended};
 
 pub(super) fn run(global: &Global, arguments: &RunArgs) -> Exit {
-    let mut settings = match super::config::settings(global) {
-        Ok(settings) => settings,
+    let (mut settings, source) = match super::config::with_source(global) {
+        Ok(read) => read,
         Err(exit) => return exit,
     };
     if let Some(socket) = &global.socket {
         settings.daemon.socket.clone_from(socket);
     }
     settings.log.json |= arguments.log_json;
-    match app::run(settings) {
+    match app::run(settings, source) {
         Ok(Ended::Stopped) => Exit::Done,
         Ok(Ended::GaveUp(reason)) => {
             output::talk(&format!("error: the daemon gave up: {reason}"));

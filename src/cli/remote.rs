@@ -54,11 +54,15 @@ pub(super) fn run(global: &Global, command: Command) -> Exit {
         Command::Status(args) | Command::Tree(args) => args.watch.map(Duration::from_secs),
         _ => None,
     };
-    let (ask, show) = orders::order(command);
-    let socket = match super::config::socket(global) {
+    let socket = match command {
+        Command::Reload => Ok(super::config::socket_though_spoilt(global)),
+        _ => super::config::socket(global),
+    };
+    let socket = match socket {
         Ok(socket) => socket,
         Err(exit) => return exit,
     };
+    let (ask, show) = orders::order(command);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -20,6 +20,28 @@ pub(super) fn filter(r: &mut Reader, key: &str, filter: String) -> String {
     filter
 }
 
+/// The folder of the log's files. It may be made at the start; what stands in its way is found here.
+pub(super) fn log_dir(r: &mut Reader, key: &str) -> Option<PathBuf> {
+    let dir = r.path(key)?;
+    let got = format!("`{}`", dir.display());
+    if !dir.is_absolute() {
+        r.complain(key, &got, "an absolute path such as \"/var/log/zaikoban\"", None);
+    } else if dir.exists() && !dir.is_dir() {
+        r.complain(key, &format!("{got}, which is no folder"), "a folder", None);
+    }
+    Some(dir)
+}
+
+/// A project's address at Sentry. What stands there is not shown: a key is in it.
+pub(super) fn dsn(r: &mut Reader, key: &str) -> Option<SecretString> {
+    let dsn = r.secret(key)?;
+    if let Err(why) = telemetry::check_dsn(&dsn) {
+        let expected = "a DSN such as \"https://KEY@sentry.example/1\" (http only to this machine)";
+        r.complain(key, "something else", expected, Some(why));
+    }
+    Some(dsn)
+}
+
 /// A socket's path, as the kernel takes it.
 pub(super) fn socket(r: &mut Reader, key: &str, path: PathBuf) -> PathBuf {
     let (bytes, most) = (path.as_os_str().len(), control::door::MAX_PATH_BYTES);

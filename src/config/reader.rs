@@ -1,9 +1,11 @@
 //! Takes values out of what was typed, by key, type and range, and remembers every trouble.
 
 use super::raw::{Document, Entry, Typed};
+use super::shown::{Origin, Shown, ShownValue};
 use secrecy::SecretString;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -81,6 +83,8 @@ impl Serialize for Problem {
 pub(super) struct Reader {
     document: Document,
     known: BTreeSet<String>,
+    /// What each setting came to, for `config show` and for a reload.
+    shown: BTreeMap<String, Shown>,
     problems: Vec<Problem>,
 }
 
@@ -89,6 +93,7 @@ impl Reader {
         Self {
             document,
             known: BTreeSet::new(),
+            shown: BTreeMap::new(),
             problems: syntax,
         }
     }
@@ -97,6 +102,37 @@ impl Reader {
     pub(super) fn handed_in(&self, name: &str) -> Option<PathBuf> {
         let path = self.document.credentials_directory.as_ref()?.join(name);
         path.is_file().then_some(path)
+    }
+
+    /// Notes what a setting came to. The last word counts: a default is noted over the "not set" before it.
+    pub(super) fn came_to(&mut self, key: &str, value: ShownValue) {
+        let typed = self.document.entries.get(key).map(|entry| entry.place.clone());
+        let from = typed.map_or(Origin::Default, Origin::Typed);
+        let shown = Shown {
+            key: key.to_owned(),
+            value,
+            from,
+        };
+        self.shown.insert(key.to_owned(), shown);
+    }
+
+    /// The same for what a room's own settings fill in.
+    pub(super) fn came_to_unless_typed(&mut self, key: &str, value: Value) {
+        if !self.document.entries.contains_key(key) {
+            self.came_to(key, ShownValue::Plain(value));
+        }
+    }
+
+    /// A text, or its default.
+    pub(super) fn text_or(&mut self, key: &str, default: &str) -> String {
+        let text = self.text(key).unwrap_or_else(|| default.to_owned());
+        self.came_to(key, ShownValue::Plain(json!(text)));
+        text
+    }
+
+    /// A path, or its default.
+    pub(super) fn path_or(&mut self, key: &str, default: &str) -> PathBuf {
+        PathBuf::from(self.text_or(key, default))
     }
 
     /// Every key asked for so far.
@@ -128,18 +164,21 @@ impl Reader {
 
     /// A text, if typed.
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
-        match self.entry(key)?.value {
-            Typed::Text(s) | Typed::Untyped(s) => Some(s),
-            other => {
+        let text = match self.entry(key).map(|e| e.value) {
+            None => None,
+            Some(Typed::Text(s) | Typed::Untyped(s)) => Some(s),
+            Some(other) => {
                 self.complain(key, &shown(&other), "a text in quotes", None);
                 None
             }
-        }
+        };
+        self.came_to(key, ShownValue::Plain(json!(text)));
+        text
     }
 
     /// `true` or `false`.
     pub(super) fn flag(&mut self, key: &str, default: bool) -> bool {
-        match self.entry(key).map(|e| e.value) {
+        let flag = match self.entry(key).map(|e| e.value) {
             None => default,
             Some(Typed::Bool(b)) => b,
             Some(Typed::Untyped(s)) if s == "true" => true,
@@ -148,7 +187,9 @@ impl Reader {
                 self.complain(key, &shown(&other), "true or false", None);
                 default
             }
-        }
+        };
+        self.came_to(key, ShownValue::Plain(json!(flag)));
+        flag
     }
 
     /// A whole number within `range`.
@@ -157,15 +198,21 @@ impl Reader {
         T: FromStr + PartialOrd + Display + Copy,
     {
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
-        self.number(key, &expected, |n: &T| range.contains(n))
-            .unwrap_or(default)
+        let number = self
+            .number(key, &expected, |n: &T| range.contains(n))
+            .unwrap_or(default);
+        self.came_to(key, ShownValue::number(&number));
+        number
     }
 
     /// A share within `range`, as a float: for rates and shares, never for money.
     pub(super) fn share(&mut self, key: &str, range: RangeInclusive<f64>, default: f64) -> f64 {
         let expected = format!("a number from {} to {}", range.start(), range.end());
-        self.number(key, &expected, |n: &f64| n.is_finite() && range.contains(n))
-            .unwrap_or(default)
+        let number = self
+            .number(key, &expected, |n: &f64| n.is_finite() && range.contains(n))
+            .unwrap_or(default);
+        self.came_to(key, ShownValue::Plain(json!(number)));
+        number
     }
 
     /// Whole seconds.
@@ -214,7 +261,7 @@ impl Reader {
             }
         };
         let path = self.path(&file_key);
-        match (in_place, path) {
+        let secret = match (in_place, path) {
             (Some(_), Some(_)) => {
                 let expected = format!("either `{key}` or `{file_key}`");
                 self.complain(&file_key, "both", &expected, None);
@@ -223,7 +270,9 @@ impl Reader {
             (Some(text), None) => Some(SecretString::from(text)),
             (None, Some(path)) => self.secret_from(&file_key, &path),
             (None, None) => None,
-        }
+        };
+        self.came_to(key, ShownValue::Secret(secret.clone()));
+        secret
     }
 
     fn secret_from(&mut self, key: &str, path: &Path) -> Option<SecretString> {
@@ -264,17 +313,31 @@ impl Reader {
     }
 
     /// All that was typed below `section`, as a tree; its keys count as known, because their owner names what is wrong.
-    pub(super) fn section(&mut self, section: &str) -> serde_json::Value {
+    pub(super) fn section(&mut self, section: &str) -> Value {
         let prefix = format!("{section}.");
-        let mut root = serde_json::Value::Object(serde_json::Map::new());
+        let mut root = Value::Object(serde_json::Map::new());
         for (key, entry) in &self.document.entries {
             let Some(rest) = key.strip_prefix(&prefix) else {
                 continue;
             };
             self.known.insert(key.clone());
-            plant(&mut root, rest, entry.value.to_json());
+            let value = entry.value.to_json();
+            self.shown.insert(
+                key.clone(),
+                Shown {
+                    key: key.clone(),
+                    value: ShownValue::Plain(value.clone()),
+                    from: Origin::Typed(entry.place.clone()),
+                },
+            );
+            plant(&mut root, rest, value);
         }
         root
+    }
+
+    /// What every setting came to, by key.
+    pub(super) fn shown(&self) -> Vec<Shown> {
+        self.shown.values().cloned().collect()
     }
 
     /// All problems; keys that nobody asked for are among them, each with the nearest known name.
@@ -302,7 +365,7 @@ impl Reader {
 }
 
 /// Puts `value` at a dotted `path`, making the tables on the way.
-fn plant(root: &mut serde_json::Value, path: &str, value: serde_json::Value) {
+fn plant(root: &mut Value, path: &str, value: Value) {
     let Some(table) = root.as_object_mut() else { return };
     match path.split_once('.') {
         None => {
@@ -311,7 +374,7 @@ fn plant(root: &mut serde_json::Value, path: &str, value: serde_json::Value) {
         Some((first, rest)) => {
             let inner = table
                 .entry(first)
-                .or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
+                .or_insert_with(|| Value::Object(serde_json::Map::new()));
             plant(inner, rest, value);
         }
     }

@@ -7,33 +7,31 @@ use super::checks;
 use super::reader::Reader;
 use super::settings::{
     CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings,
-    PaceSettings, Settings, SyncSettings, WatchSettings, YahooSettings,
+    PaceSettings, SentrySettings, Settings, SyncSettings, WatchSettings, YahooSettings,
 };
+use super::shown::{self, ShownValue};
 use crate::http;
 use crate::pricing::{self, PriceBook};
 use crate::vault::{KeyFile, KeyFileKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use serde_json::json;
+use std::path::Path;
 use url::Url;
+
+/// Where the control socket is unless the settings say otherwise.
+pub(super) const DEFAULT_SOCKET: &str = "/run/zaikoban/control.sock";
 
 /// Reads everything; `None` only when what was typed leaves no meaning at all.
 pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
     let daemon = daemon(r);
-    let filter = r.text("log.filter");
-    let log = LogSettings {
-        json: r.flag("log.json", false),
-        filter: checks::filter(
-            r,
-            "log.filter",
-            filter.unwrap_or_else(|| "info,actix_server=warn".to_owned()),
-        ),
-    };
+    let log = log(r);
+    let sentry = sentry(r);
     let database = DatabaseSettings {
         url: checks::database(r, "database.url"),
         pool_size: r.whole("database.pool_size", 2..=100, 12),
         binaries: checks::binaries(r, "database.binaries"),
-        user: r.text("database.user").unwrap_or_else(|| "postgres".to_owned()),
+        user: r.text_or("database.user", "postgres"),
     };
     let credentials = credentials(r, &daemon.state_dir);
     let yahoo = yahoo(r);
@@ -55,6 +53,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
     Some(Settings {
         daemon,
         log,
+        sentry,
         database,
         credentials,
         yahoo: yahoo?,
@@ -68,16 +67,10 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
 }
 
 fn daemon(r: &mut Reader) -> DaemonSettings {
-    let state_dir = r
-        .path("daemon.state_dir")
-        .unwrap_or_else(|| PathBuf::from("/var/lib/zaikoban"));
-    let socket = r.path("daemon.socket");
+    let state_dir = r.path_or("daemon.state_dir", "/var/lib/zaikoban");
+    let socket = r.path_or("daemon.socket", DEFAULT_SOCKET);
     DaemonSettings {
-        socket: checks::socket(
-            r,
-            "daemon.socket",
-            socket.unwrap_or_else(|| PathBuf::from("/run/zaikoban/control.sock")),
-        ),
+        socket: checks::socket(r, "daemon.socket", socket),
         socket_group: checks::group(r, "daemon.socket_group"),
         drain: r.seconds("daemon.drain_s", 1..=600, 20),
         worker_threads: r.whole("daemon.worker_threads", 1..=256, 1),
@@ -99,8 +92,28 @@ fn credentials(r: &mut Reader, state_dir: &Path) -> CredentialsSettings {
     CredentialsSettings { key_file }
 }
 
+fn log(r: &mut Reader) -> LogSettings {
+    let filter = r.text_or("log.filter", "info,actix_server=warn");
+    LogSettings {
+        json: r.flag("log.json", false),
+        filter: checks::filter(r, "log.filter", filter),
+        dir: checks::log_dir(r, "log.dir"),
+        rotate_bytes: r
+            .whole("log.rotate_mb", 1..=10_000, 50_u64)
+            .saturating_mul(1 << 20),
+        keep: r.whole("log.keep", 1..=1_000, 8),
+    }
+}
+
+fn sentry(r: &mut Reader) -> SentrySettings {
+    SentrySettings {
+        dsn: checks::dsn(r, "sentry.dsn"),
+        environment: r.text_or("sentry.environment", "production"),
+    }
+}
+
 fn yahoo(r: &mut Reader) -> Option<YahooSettings> {
-    let contact = r.text("platforms.yahoo_auction.contact").unwrap_or_default();
+    let contact = r.text_or("platforms.yahoo_auction.contact", "");
     if contact.chars().any(|c| c.is_control() || !c.is_ascii()) || contact.len() > 200 {
         let expected = "at most 200 plain ASCII characters, such as \"ops@example.jp\"";
         r.complain("platforms.yahoo_auction.contact", "", expected, None);
@@ -134,9 +147,7 @@ fn ebay(r: &mut Reader) -> Option<EbaySettings> {
         client_secret: r.secret("platforms.ebay.client_secret").filter(is_typed),
         refresh_token: r.secret("platforms.ebay.refresh_token").filter(is_typed),
         ru_name,
-        content_language: r
-            .text("platforms.ebay.content_language")
-            .unwrap_or_else(|| "en-US".to_owned()),
+        content_language: r.text_or("platforms.ebay.content_language", "en-US"),
         // Last, as above.
         endpoint: endpoint(r, "platforms.ebay.endpoint", "https://api.ebay.com")?,
     })
@@ -187,7 +198,9 @@ fn pace(r: &mut Reader, section: &str, per_s: f64, open: usize, limit_s: u64) ->
 
 /// An origin: scheme, host and port, nothing behind them. Plain HTTP only to this machine, nothing to private networks.
 fn endpoint(r: &mut Reader, key: &str, default: &str) -> Option<Url> {
-    let typed = r.text(key).unwrap_or_else(|| default.to_owned());
+    let typed = r.text_or(key, default);
+    // A user and a password have no place here, and are complained of without being shown.
+    r.came_to(key, ShownValue::Plain(json!(checks::without_secrets(&typed))));
     let refused = Url::parse(&typed)
         .ok()
         .and_then(|u| http::check_literal(&u).err());
@@ -230,7 +243,10 @@ fn pricing(r: &mut Reader) -> Option<PriceBook> {
         }
     };
     match settings.resolve() {
-        Ok(book) => Some(book),
+        Ok(book) => {
+            shown::pricing(r, &book);
+            Some(book)
+        }
         Err(problems) => {
             for problem in problems {
                 let key = format!("pricing.{}", problem.key);
@@ -247,7 +263,7 @@ mod tests {
     use super::super::{load, reader::Reader};
     use super::*;
     use std::io::Write;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     fn shipped() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("config/zaikoban.toml")

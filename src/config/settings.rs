@@ -15,6 +15,8 @@ pub struct Settings {
     pub daemon: DaemonSettings,
     /// `[log]`
     pub log: LogSettings,
+    /// `[sentry]`
+    pub sentry: SentrySettings,
     /// `[database]`
     pub database: DatabaseSettings,
     /// `[credentials]`
@@ -59,6 +61,21 @@ pub struct LogSettings {
     pub json: bool,
     /// What is written, in the syntax of `tracing`'s filters.
     pub filter: String,
+    /// A folder with one file for each channel, in place of standard error.
+    pub dir: Option<PathBuf>,
+    /// A file that would grow over this is put aside, and a new one begun.
+    pub rotate_bytes: u64,
+    /// How many that were put aside are kept of each channel.
+    pub keep: u32,
+}
+
+/// Where panics and errors are reported, beside the log.
+#[derive(Clone, Debug)]
+pub struct SentrySettings {
+    /// The project's address; none reports nothing.
+    pub dsn: Option<SecretString>,
+    /// Which installation this is.
+    pub environment: String,
 }
 
 /// Which database.

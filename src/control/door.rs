@@ -1,8 +1,10 @@
 //! The listening side: who may come in, and a thread of its own.
 
 use crate::api::{self, Caller};
-use actix_web::dev::{Extensions, ServerHandle, Service};
+use actix_web::dev::{Extensions, ServerHandle, Service, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::{App, HttpMessage, HttpResponse, HttpServer, web};
+use futures_util::FutureExt as _;
 use futures_util::future::{Either, ready};
 use nix::unistd::{Gid, Group, Uid, User};
 use std::any::Any;
@@ -206,7 +208,9 @@ fn listen(path: &Path, group: Option<Gid>) -> Result<UnixListener, DoorError> {
     // The peer's credentials decide; the mode only keeps strangers from filling the backlog.
     let mode = if group.is_some() { 0o660 } else { 0o600 };
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(io)?;
-    if let Some(group) = group {
+    // What belongs to the group already is left alone: a sandboxed service may change no owner.
+    let belongs = |group: Gid| fs::metadata(path).is_ok_and(|meta| meta.gid() == group.as_raw());
+    if let Some(group) = group.filter(|group| !belongs(*group)) {
         nix::unistd::chown(path, None, Some(group)).map_err(|e| io(e.into()))?;
     }
     listener.set_nonblocking(true).map_err(io)?;
@@ -226,8 +230,15 @@ fn serve(
                 .app_data(web::Data::new(state.clone()))
                 .wrap_fn(|request, service| match request.conn_data::<Caller>().cloned() {
                     Some(caller) => {
+                        let order = (!request.method().is_safe()).then(|| {
+                            (
+                                caller.0.clone(),
+                                request.method().clone(),
+                                request.path().to_owned(),
+                            )
+                        });
                         request.extensions_mut().insert(caller);
-                        Either::Left(service.call(request))
+                        Either::Left(service.call(request).inspect(move |answer| noted(order, answer)))
                     }
                     None => Either::Right(ready(Ok(request.into_response(stranger())))),
                 })
@@ -253,6 +264,20 @@ fn serve(
     });
 }
 
+/// Writes down who gave which order, and what it was answered. Whoever only looks changes nothing.
+fn noted<B>(order: Option<(String, Method, String)>, answer: &Result<ServiceResponse<B>, actix_web::Error>) {
+    let Some((by, method, path)) = order else { return };
+    let status = match answer {
+        Ok(answer) => answer.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    tracing::info!(
+        channel = "security",
+        by, %method, path, status = status.as_u16(),
+        "{by} gave the order `{method} {path}`, which was answered {status}"
+    );
+}
+
 /// What somebody hears whom the kernel's word does not admit.
 fn stranger() -> HttpResponse {
     HttpResponse::Forbidden().json(serde_json::json!({ "error": {
@@ -274,6 +299,11 @@ fn greet(connection: &dyn Any, data: &mut Extensions, admitted: Admitted) {
         Some(name) => {
             data.insert(Caller(name));
         }
-        None => tracing::warn!(peer.uid = peer.uid(), "Refused a stranger at the control socket"),
+        None => tracing::warn!(
+            channel = "security",
+            peer.uid = peer.uid(),
+            peer.gid = peer.gid(),
+            "Refused a stranger at the control socket"
+        ),
     }
 }

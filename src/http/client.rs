@@ -296,6 +296,31 @@ impl Inner {
     }
 }
 
+/// A plain client for a library that sends reports by itself: time limits, no redirects, no proxies. The house's own
+/// requests go through [`Client`].
+///
+/// # Errors
+/// When the system's certificates cannot be read.
+pub fn for_reports(user_agent: &str, tls: bool) -> Result<reqwest::Client, BadClient> {
+    let _already_there = rustls::crypto::ring::default_provider().install_default();
+    let limits = Limits::default();
+    let mut builder = reqwest::Client::builder()
+        .user_agent(user_agent)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .no_gzip()
+        .referer(false)
+        .connect_timeout(limits.connect)
+        .timeout(limits.total)
+        .min_tls_version(reqwest::tls::Version::TLS_1_2);
+    if !tls {
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(|error| BadClient::Build {
+        why: super::error::chain(&error),
+    })
+}
+
 /// Whether the file can stand for [`ClientSettings::ca_file`].
 ///
 /// # Errors

@@ -38,6 +38,19 @@ impl InputProblem {
     }
 }
 
+impl std::fmt::Display for InputProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: expected {}", self.place, self.expected)?;
+        if !self.got.is_empty() {
+            write!(f, ", got {}", self.got)?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, " ({hint})")?;
+        }
+        Ok(())
+    }
+}
+
 /// Why an order was not carried out. Nothing was changed, unless the message says so.
 #[derive(Debug, thiserror::Error)]
 pub enum OpsError {
@@ -56,6 +69,12 @@ pub enum OpsError {
         problems: Vec<InputProblem>,
         /// How many there are beside those.
         more: usize,
+    },
+    /// The settings cannot be used; all problems at once.
+    #[error("the settings have {} problem(s); those in force stay", problems.len())]
+    BadSettings {
+        /// Every problem.
+        problems: Vec<InputProblem>,
     },
     /// The request's body is larger than anything that would be understood.
     #[error("the request's body is larger than {most_bytes} bytes; nothing was changed")]
@@ -186,6 +205,7 @@ impl OpsError {
         match self {
             Self::NotFound { .. } => "not_found",
             Self::Invalid { .. } => "invalid",
+            Self::BadSettings { .. } => "bad_settings",
             Self::TooLarge { .. } => "too_large",
             Self::Conflict { .. } => "conflict",
             Self::NotReady { .. } => "not_ready",
@@ -200,7 +220,7 @@ impl OpsError {
     #[must_use]
     pub fn problems(&self) -> &[InputProblem] {
         match self {
-            Self::Invalid { problems, .. } => problems,
+            Self::Invalid { problems, .. } | Self::BadSettings { problems } => problems,
             _ => &[],
         }
     }
@@ -219,6 +239,9 @@ impl OpsError {
                 Some("give `zaikoban stop-all` again once `zaikoban status` shows the database up")
             }
             Self::Platform { .. } => Some("`zaikoban platforms list` shows how it stands; ask again later"),
+            Self::BadSettings { .. } => {
+                Some("`zaikoban config check` reads them without changing anything; then reload again")
+            }
             Self::Invalid { .. } | Self::Internal { .. } => None,
         }
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// Rows that one statement of an import inserts.
 const CHUNK: usize = 2_000;
@@ -105,6 +106,24 @@ impl Ops {
     /// # Errors
     /// [`OpsError::Invalid`] with every problem by line and column; [`OpsError::Conflict`] while another import runs.
     pub async fn import(&self, body: Bytes, by: &str) -> Result<Value, OpsError> {
+        let execution = uuid::Uuid::now_v7().to_string();
+        let span = tracing::info_span!("import", %execution);
+        let run = async {
+            tracing::info!(by, bytes = body.len(), "An import begins");
+            let done = self.import_run(body, by).await;
+            if let Err(error) = &done {
+                tracing::info!(by, error = %error, "The import was not carried out");
+            }
+            done
+        };
+        let mut answer = run.instrument(span).await?;
+        if let Some(fields) = answer.as_object_mut() {
+            fields.insert("execution".to_owned(), json!(execution));
+        }
+        Ok(answer)
+    }
+
+    async fn import_run(&self, body: Bytes, by: &str) -> Result<Value, OpsError> {
         let seat = self.0.desk.sit(by)?;
         let progress = &seat.progress;
         let rows = self.understood(body).await?;

@@ -115,11 +115,11 @@ impl Ops {
                 snapshot.sync.push((*destination, status));
             }
         }
-        snapshot.figures = self.figures().await;
+        snapshot.figures = self.tables().await;
         snapshot
     }
 
-    async fn figures(&self) -> Option<(Duration, Arc<Figures>)> {
+    async fn tables(&self) -> Option<(Duration, Arc<Figures>)> {
         let kept = &self.0.scraped;
         if let Some(fresh) = kept.known(FRESH) {
             return Some(fresh);

@@ -23,7 +23,7 @@ impl Ops {
         let (version, started_at) = (env!("CARGO_PKG_VERSION"), self.0.started_at);
         let Ok(parts) = self.parts() else {
             return Ok(json!({
-                "state": **self.0.phase.load(), "version": version, "uptime_s": uptime_s, "started_at": started_at,
+                "state": self.phase(), "version": version, "uptime_s": uptime_s, "started_at": started_at,
             }));
         };
         let database = match self.counts().await {
@@ -44,7 +44,7 @@ impl Ops {
             .map(|(source, counters)| (source.to_string(), json!(counters.snapshot())))
             .collect();
         let mut status = json!({
-            "state": **self.0.phase.load(),
+            "state": self.phase(),
             "version": version,
             "uptime_s": uptime_s,
             "started_at": started_at,
@@ -114,7 +114,7 @@ impl Ops {
     pub fn tree(&self) -> Result<Value, OpsError> {
         let tree = self.0.tree.get().ok_or_else(|| OpsError::NotReady {
             what: "the tree",
-            why: self.0.phase.load().to_string(),
+            why: self.phase(),
         })?;
         Ok(json!(tree.report()))
     }
@@ -151,7 +151,7 @@ impl Ops {
             };
             let tree = self.0.tree.get().ok_or_else(|| OpsError::NotReady {
                 what: "the tree",
-                why: self.0.phase.load().to_string(),
+                why: self.phase(),
             })?;
             tree.fault(child, fault).map_err(|_unknown| OpsError::NotFound {
                 things: vec![format!("child `{child}`")],

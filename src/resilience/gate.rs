@@ -85,6 +85,11 @@ impl Gate {
         }
     }
 
+    /// Another policy for the next time it shuts; how it stands now stays.
+    pub(super) fn change(&mut self, policy: Opening, probe_time_limit: Duration) {
+        (self.policy, self.probe_time_limit) = (policy, probe_time_limit);
+    }
+
     /// How it stands at `now`.
     pub(super) fn stand(&self, now: Instant) -> Stand {
         match self.state {

@@ -18,6 +18,7 @@ use crate::{
     clock::Clock,
     domain::{Classified, ErrorClass},
 };
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use outcome::{Outcome, calendar};
@@ -122,7 +123,7 @@ impl Guard {
         let breaker = Breaker::new(policy.trip, now);
         let core = Core {
             service: service.to_owned(),
-            policy,
+            policy: ArcSwap::from_pointee(policy),
             clock,
             store,
             breaker,
@@ -139,8 +140,35 @@ impl Guard {
 
     /// The policy it follows.
     #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.core.policy
+    pub fn policy(&self) -> Arc<Policy> {
+        self.core.policy.load_full()
+    }
+
+    /// Follows another policy from the next token on. Calls that are under way end by the one they began with. A change
+    /// of rate admits nothing by itself, a tripped breaker stays shut until its time, and when the breaker trips stays as
+    /// it was: what it has counted is counted by that rule.
+    ///
+    /// # Errors
+    /// When the policy cannot be followed; the one before stays.
+    pub fn change(&self, policy: Policy) -> Result<(), BadPolicy> {
+        let problems = policy.problems();
+        if !problems.is_empty() {
+            return Err(BadPolicy {
+                service: self.core.service.clone(),
+                problems,
+            });
+        }
+        let now = Instant::now();
+        let mut state = self.core.state.lock();
+        let before = self.core.policy.load();
+        state.pace.change(&policy, now);
+        let probe_time_limit = policy.time_limit + policy.longest_wait;
+        state.gate.change(policy.opening.clone(), probe_time_limit);
+        let trip = before.trip;
+        self.core.policy.store(Arc::new(Policy { trip, ..policy }));
+        // More slots, another spacing: whoever waits looks again.
+        state.line.wake_all();
+        Ok(())
     }
 
     /// Waits for the right to make one call: a token of the rate, a slot, and a gate that lets it through. A pause is
@@ -153,7 +181,10 @@ impl Guard {
             // Who waits is refused for one reason only: the line is full. It moves at the pace of the rate.
             match self.core.acquire(priority, End::Back, Patience::Waits).await {
                 Ok(permit) => return permit,
-                Err(_full) => tokio::time::sleep(self.core.policy.rate.interval().min(LINE_IS_FULL)).await,
+                Err(_full) => {
+                    let interval = self.core.policy.load().rate.interval();
+                    tokio::time::sleep(interval.min(LINE_IS_FULL)).await;
+                }
             }
         }
     }
@@ -230,7 +261,7 @@ impl Guard {
         let now = Instant::now();
         let state = self.core.state.lock();
         if state.switched_off() {
-            return Some(self.core.policy.longest_wait);
+            return Some(self.core.policy.load().longest_wait);
         }
         let shut = match state.gate.stand(now) {
             Stand::Shut(until) => Some(until),
@@ -251,7 +282,7 @@ impl Guard {
             Stand::Shut(_) => 0,
             Stand::Limited => 1,
             // Who waits for a slot waits as long as the service pleases.
-            Stand::Open if state.in_flight >= self.core.policy.concurrency => 1,
+            Stand::Open if state.in_flight >= self.core.policy.load().concurrency => 1,
             Stand::Open => state.pace.turns(now, within),
         };
         let ahead = state.line.ahead_of(priority);
@@ -275,7 +306,8 @@ impl Guard {
         let permit = self.fresh(permit).await?;
         let call = self.core.start(permit)?;
         let caught = AssertUnwindSafe(async { f().await }).catch_unwind();
-        match tokio::time::timeout(self.core.policy.time_limit, caught).await {
+        let time_limit = self.core.policy.load().time_limit;
+        match tokio::time::timeout(time_limit, caught).await {
             Ok(Ok(Ok(value))) => {
                 call.ended(&Outcome::Ok);
                 Ok(value)
@@ -316,7 +348,7 @@ impl Guard {
             },
             Stand::Limited => GateView::Limited,
         };
-        let full = self.core.policy.rate.requests_per_second();
+        let full = self.core.policy.load().rate.requests_per_second();
         GuardStatus {
             service: self.core.service.clone(),
             gate,
@@ -381,7 +413,8 @@ impl Guard {
             return;
         };
         let (now, at) = (Instant::now(), self.core.clock.now());
-        let longest = self.core.policy.opening.longest * 2 + self.core.policy.slow_down.wait_max;
+        let policy = self.core.policy.load_full();
+        let longest = policy.opening.longest * 2 + policy.slow_down.wait_max;
         let instant = |until: DateTime<Utc>| now + (until - at).to_std().unwrap_or_default().min(longest);
         let ago = (at - record.saved_at).to_std().unwrap_or_default();
         let mut state = self.core.state.lock();
@@ -402,7 +435,7 @@ impl Guard {
 
     /// A permit that can be used now: this one, or another when it is another guard's or has grown old.
     async fn fresh(&self, permit: Permit) -> Result<Permit, Refused> {
-        let lasts = (self.core.policy.rate.interval() / 10).max(PERMIT_LASTS_AT_LEAST);
+        let lasts = (self.core.policy.load().rate.interval() / 10).max(PERMIT_LASTS_AT_LEAST);
         let ours = permit
             .core
             .as_ref()

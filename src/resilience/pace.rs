@@ -109,6 +109,18 @@ impl Pace {
         }
     }
 
+    /// Another policy from here on. A rate that is another begins with a whole spacing of its own; what 429s left of it,
+    /// the ramp and the server's word stay.
+    pub(super) fn change(&mut self, policy: &Policy, now: Instant) {
+        self.slow = policy.slow_down;
+        self.jitter = policy.spacing_jitter;
+        self.ramp.clone_from(&policy.opening.ramp);
+        if self.rate != policy.rate {
+            self.rate = policy.rate;
+            self.apply(self.share_at(now));
+        }
+    }
+
     /// Takes the right to send one request, or says when to ask again.
     pub(super) fn take(&mut self, now: Instant, rng: &mut impl Rng) -> Result<u64, Instant> {
         if let Some(until) = self

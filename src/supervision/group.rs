@@ -284,6 +284,14 @@ impl Group {
             );
             self.tell(child, TreeEventKind::Parked { exit, after_ms });
         } else {
+            if let Exit::Panic { location, .. } = &exit {
+                // The field makes it a report, too: it heals by itself, and is a fault of ours.
+                tracing::warn!(
+                    child.path = %path, retry_in_ms = after_ms, panic.location = %location,
+                    "Child `{path}` {exit}. It is started again in {wait:?}"
+                );
+                return self.tell(child, TreeEventKind::Restarting { exit, after_ms });
+            }
             tracing::warn!(
                 child.path = %path, retry_in_ms = after_ms,
                 "Child `{path}` {exit}. It is started again in {wait:?}"

@@ -83,6 +83,11 @@ impl Radius {
         }
     }
 
+    /// Other limits from here on, for what was counted too.
+    pub fn change(&mut self, settings: RadiusSettings) {
+        self.settings = settings;
+    }
+
     /// How many listings the destination has, for the shares.
     pub fn set_listings(&mut self, listings: u64) {
         self.listings = listings;

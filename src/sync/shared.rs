@@ -81,6 +81,8 @@ pub(super) struct Shared {
     pub(super) outlet: Arc<dyn Outlet>,
     pub(super) destination: DestinationPlatform,
     pub(super) settings: SyncSettings,
+    /// For what may change meanwhile.
+    pub(super) live: Arc<ArcSwap<SyncSettings>>,
     pub(super) clock: Clock,
     pub(super) worker: String,
     pub(super) book: Arc<ArcSwap<PriceBook>>,
@@ -101,8 +103,9 @@ impl Shared {
             // Each life of the actor is a worker of its own: what an earlier one held is known by it.
             worker: format!("{}/{}", parts.worker, Uuid::now_v7()),
             book: Arc::clone(&parts.book),
-            radius: Mutex::new(Radius::new(parts.settings.radius)),
-            settings: parts.settings,
+            radius: Mutex::new(Radius::new(parts.settings.load().radius)),
+            settings: **parts.settings.load(),
+            live: Arc::clone(&parts.settings),
             status: Mutex::new(SyncStatus::default()),
             memory: Mutex::new(Memory::default()),
             outage: outage_backoff(),
@@ -270,7 +273,7 @@ impl Shared {
     pub(super) async fn load_radius(&self) -> Result<(), StoreError> {
         let mut conn = self.db.conn().await?;
         let counted = sync_log::counted(&mut conn, self.destination, DAY).await?;
-        let mut radius = Radius::new(self.settings.radius);
+        let mut radius = Radius::new(self.live.load().radius);
         radius.set_listings(listings::count_active(&mut conn, self.destination).await?);
         for push in counted {
             if push.ended {

@@ -55,8 +55,8 @@ pub struct SyncParts {
     pub outlet: Arc<dyn Outlet>,
     /// The destination.
     pub destination: DestinationPlatform,
-    /// How to keep it in line.
-    pub settings: SyncSettings,
+    /// How to keep it in line: the blast radius as it is at each request, everything else as it was when the syncer began.
+    pub settings: Arc<ArcSwap<SyncSettings>>,
     /// The calendar.
     pub clock: Clock,
     /// Who holds the jobs.

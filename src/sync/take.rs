@@ -332,6 +332,7 @@ fn touches(listing: &Listing, step: Step) -> Vec<Touch> {
 fn admit(shared: &Shared, listing: &Listing, step: Step, now: DateTime<Utc>) -> Result<(), Reached> {
     let touches = touches(listing, step);
     let mut radius = shared.radius.lock();
+    radius.change(shared.live.load().radius);
     for touch in &touches {
         radius.admit(listing.id(), *touch, now)?;
     }

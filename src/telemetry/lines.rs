@@ -9,7 +9,10 @@
 //! waits only by dropping it, which the watchdog cannot; and its count of lost lines has to be polled. What is needed is
 //! this file.
 
+use super::channel::Channel;
+use super::execution::execution;
 use super::storm::Form;
+use super::structured::head;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -116,6 +119,7 @@ fn write_out(mut out: impl Write, waiting: &Receiver<Message>, lost: &AtomicU64,
 
 fn note(lines: u64, form: Form) -> String {
     let mut text = String::new();
+    let head = head(Channel::Errors, execution());
     let message = format_args!("… {lines} lines were lost here: whoever reads this log was too slow");
     let mut now = String::new();
     // Writing into a String cannot fail.
@@ -124,7 +128,7 @@ fn note(lines: u64, form: Form) -> String {
         Form::Text => writeln!(text, "{now}  WARN zaikoban::telemetry: {message}"),
         Form::Json => writeln!(
             text,
-            r#"{{"timestamp":"{now}","level":"WARN","target":"zaikoban::telemetry","fields":{{"message":"{message}","lost":{lines}}}}}"#
+            r#"{head}"timestamp":"{now}","level":"WARN","target":"zaikoban::telemetry","fields":{{"message":"{message}","lost":{lines}}}}}"#
         ),
     };
     text

@@ -5,6 +5,7 @@
 //! says how many there were. The count is told with the next `warn` or `error` from anywhere, so that a storm that ended
 //! is told too. Nothing is allocated for a line that is held back.
 
+use super::{channel::Channel, execution::execution, structured::head};
 use parking_lot::Mutex;
 use std::{collections::HashMap, fmt, time::Duration};
 use tokio::time::Instant;
@@ -102,7 +103,8 @@ impl<F> Calm<F> {
             }
             // Level, target and place hold no character that JSON would escape: they are names of our own code.
             Form::Json => {
-                write!(writer, r#"{{"timestamp":""#)?;
+                writer.write_str(&head(Channel::of_place(held.metadata), execution()))?;
+                write!(writer, r#""timestamp":""#)?;
                 SystemTime.format_time(writer)?;
                 writeln!(
                     writer,

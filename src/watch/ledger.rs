@@ -71,14 +71,21 @@ pub struct LedgerEnv {
     pub committed: CommittedSender,
     /// What time it is.
     pub clock: Clock,
-    /// When too many products go out of stock.
-    pub radius: RadiusRules,
-    /// How long holds wait.
-    pub holds: HoldRules,
+    /// When a change waits for a person; swapped when the settings change.
+    pub rules: Arc<ArcSwap<LedgerRules>>,
     /// The numbers of each source.
     pub counters: Arc<HashMap<SourcePlatform, Arc<Counters>>>,
     /// Whether records can be committed now; the patrols listen.
     pub can_commit: watch::Sender<bool>,
+}
+
+/// When a change waits for a person instead of being followed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LedgerRules {
+    /// When too many products go out of stock.
+    pub radius: RadiusRules,
+    /// How long holds wait.
+    pub holds: HoldRules,
 }
 
 /// The actor. See the module.
@@ -216,7 +223,7 @@ impl Writer {
         let env = &self.env;
         let mut tried = 0;
         loop {
-            match Blast::load(&env.db, &env.clock, env.radius, env.holds.clone()).await {
+            match Blast::load(&env.db, &env.clock, &env.rules).await {
                 Ok(blast) => {
                     env.can_commit.send_replace(true);
                     return Ok(blast);

@@ -30,6 +30,7 @@ use crate::resilience::{Guard, Permit, Priority};
 use crate::store::Db;
 use crate::supervision::{DynHandle, Handle, Life, OwnedTask, SendError, spawn_owned};
 use actix::prelude::*;
+use arc_swap::ArcSwap;
 use check::{Outcome, Picked, check};
 use futures_util::future::{BoxFuture, FutureExt as _, OptionFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -41,7 +42,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// How a source is patrolled.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PatrolSettings {
     /// Checks open at once. Must cover the rate times the time from the request to the COMMIT: 64 is enough for 500 a
     /// second.
@@ -72,8 +73,8 @@ pub struct PatrolEnv {
     pub can_commit: watch::Receiver<bool>,
     /// Set once everything that is to be watched is known.
     pub ready: watch::Sender<bool>,
-    /// How it patrols.
-    pub settings: PatrolSettings,
+    /// How it patrols; looked at every second.
+    pub settings: Arc<ArcSwap<PatrolSettings>>,
 }
 
 /// The actor. See the module.
@@ -116,6 +117,7 @@ type Outcomes = Vec<(WatchId, Outcome)>;
 struct Round {
     env: Arc<PatrolEnv>,
     life: Life,
+    settings: Arc<PatrolSettings>,
     planner: Planner,
     slots: HashMap<WatchId, Slot>,
     open: FuturesUnordered<BoxFuture<'static, Outcomes>>,
@@ -138,11 +140,13 @@ const ENROL_AGAIN: Duration = Duration::from_millis(200);
 
 impl Round {
     fn new(env: Arc<PatrolEnv>, life: Life) -> Self {
-        let planner = Planner::new(env.settings.planner);
+        let settings = env.settings.load_full();
+        let planner = Planner::new(settings.planner);
         let tally = Tally::new(Platform::from(env.source));
         Self {
             env,
             life,
+            settings,
             planner,
             slots: HashMap::new(),
             open: FuturesUnordered::new(),
@@ -218,7 +222,7 @@ impl Round {
     }
 
     fn has_room(&self) -> bool {
-        self.enrolled && self.open.len() < self.env.settings.most_open
+        self.enrolled && self.open.len() < self.settings.most_open
     }
 
     /// Asks the roster for everything; `None` when it is to stop first.
@@ -411,6 +415,11 @@ impl Round {
 
     async fn tick(&mut self) {
         self.life.beat();
+        let settings = self.env.settings.load_full();
+        if *settings != *self.settings {
+            self.planner.change(settings.planner);
+            self.settings = settings;
+        }
         let counters = &self.env.counters;
         set(&counters.in_flight, u64::try_from(self.open.len()).unwrap_or(0));
         let oldest_ms = self.planner.stats(self.env.clock.now()).oldest_ms;

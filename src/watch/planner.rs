@@ -154,6 +154,11 @@ impl Planner {
         }
     }
 
+    /// Plans by other bounds from here on. Appointments and back-offs that were made stay as they are.
+    pub fn change(&mut self, settings: PlannerSettings) {
+        self.settings = settings;
+    }
+
     /// Takes a product in; one that is there already is taken in anew. Fastest in the order of `last_ok`.
     pub fn insert(&mut self, id: WatchId, item: PlannedItem, now: DateTime<Utc>) {
         self.remove(id);

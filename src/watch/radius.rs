@@ -84,6 +84,11 @@ impl Radius {
         }
     }
 
+    /// Other rules from here on, for what was counted too.
+    pub fn change(&mut self, rules: RadiusRules) {
+        self.rules = rules;
+    }
+
     /// Counts looks that could have found something gone. Looks by which an announced end was found are none of them.
     pub fn look(&mut self, looks: u64, at: Instant) {
         self.looked = self.looked.saturating_add(looks);

@@ -22,13 +22,14 @@ use crate::platform;
 use crate::store::watches::WatchRow;
 use crate::supervision::{Handle, SendError};
 use actix::prelude::*;
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
 
 /// What all watchers of a source share.
 pub struct WatcherEnv {
-    /// How observations are judged.
-    pub rules: Rules,
+    /// How observations are judged; swapped when the settings change.
+    pub rules: Arc<ArcSwap<Rules>>,
     /// Who records.
     pub ledger: Handle<Ledger>,
     /// The source's numbers.
@@ -359,7 +360,7 @@ impl Handler<See> for Watcher {
             seen,
             known.cost_rule,
             see.background.as_deref(),
-            &self.env.rules,
+            &self.env.rules.load(),
         );
         let step = match judgement {
             Judgement::Older => {

@@ -8,8 +8,8 @@
 
 mod addresses;
 mod cli;
-mod doctor;
 mod credentials;
+mod doctor;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod kills;
@@ -18,6 +18,7 @@ mod orders;
 mod proof;
 mod refusals;
 mod server;
+mod service;
 mod starts;
 mod stop;
 #[cfg(feature = "failpoints")]

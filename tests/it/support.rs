@@ -3,4 +3,5 @@
 pub mod oas;
 pub mod pg;
 pub mod proxy;
+pub mod sink;
 pub mod wait;

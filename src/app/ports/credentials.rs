@@ -140,6 +140,8 @@ pub struct SealedGrants {
     typed: Secrets,
     /// What was lacking when the rows were looked at last.
     lacking: Mutex<Vec<&'static str>>,
+    /// Why what is kept could not be opened when that was last tried.
+    trouble: Mutex<Option<String>>,
 }
 
 // === impl SealedGrants ===
@@ -163,8 +165,9 @@ impl SealedGrants {
             fields,
             typed,
             lacking: Mutex::default(),
+            trouble: Mutex::default(),
         };
-        grants.note(kept);
+        grants.found(kept);
         grants
     }
 
@@ -185,8 +188,16 @@ impl SealedGrants {
         let own = rows
             .into_iter()
             .find(|row| row.platform == self.platform.as_str());
-        self.note(&own.map(|row| row.fields).unwrap_or_default());
+        self.found(&own.map(|row| row.fields).unwrap_or_default());
         Ok(())
+    }
+
+    /// What is kept, and whether there is a key for it: told at once, not only with the first request for a token.
+    fn found(&self, kept: &[String]) {
+        self.note(kept);
+        let keys = (!kept.is_empty() && self.asks_the_vault()).then(|| self.vault.keys());
+        let trouble = keys.and_then(|keys| keys.err().map(|error| error.to_string()));
+        *self.trouble.lock() = trouble;
     }
 
     fn note(&self, kept: &[String]) {
@@ -195,15 +206,29 @@ impl SealedGrants {
         *self.lacking.lock() = lacking.collect();
     }
 
+    /// Whether the settings leave something to be looked up.
+    fn asks_the_vault(&self) -> bool {
+        self.fields.iter().any(|field| self.typed.get(field).is_none())
+    }
+
     /// All that is known of the account now, the settings' word first.
     ///
     /// # Errors
     /// When what is kept cannot be told or opened.
     pub async fn secrets(&self) -> Result<Secrets, NoGrant> {
+        let known = self.read().await;
+        *self.trouble.lock() = match &known {
+            Err(NoGrant::Unreadable(why)) => Some(why.clone()),
+            _ => None,
+        };
+        known
+    }
+
+    async fn read(&self) -> Result<Secrets, NoGrant> {
         let away = |error: StoreError| NoGrant::Away(error.into());
         let mut all = Secrets::default();
         // What is typed needs no database: a rehearsal, and a start while it is away.
-        if self.fields.iter().any(|field| self.typed.get(field).is_none()) {
+        if self.asks_the_vault() {
             let mut conn: Conn = self.db.conn().await.map_err(away)?;
             let found = credentials::find(&mut conn, self.platform).await.map_err(away)?;
             drop(conn);
@@ -248,6 +273,12 @@ impl Grants for SealedGrants {
 
 /// What `status` says of an account that lacks something.
 pub(in crate::app) fn needs(grants: &SealedGrants) -> Option<String> {
+    if let Some(trouble) = grants.trouble.lock().clone() {
+        let platform = grants.platform;
+        return Some(format!(
+            "the credentials of `{platform}` cannot be used: {trouble}. Afterwards: `zaikoban platforms reset {platform}`"
+        ));
+    }
     let lacking = grants.lacking();
     (!lacking.is_empty()).then(|| oauth::lacks(grants.platform, &lacking))
 }

@@ -23,6 +23,7 @@ pub(super) fn order(command: Command) -> (Ask, Show) {
         ),
         Command::StopAll => (post("/v1/stop-all", json!({})), Show::Said(said::stopped)),
         Command::ResumeAll => (post("/v1/resume-all", json!({})), Show::Said(said::resumed)),
+        Command::Reload => (post("/v1/reload", json!({})), Show::Said(said::reloaded)),
         #[cfg(feature = "failpoints")]
         Command::Fault { kind, child } => (
             post("/v1/fault", json!({ "kind": kind, "child": child })),

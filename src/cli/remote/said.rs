@@ -55,6 +55,17 @@ fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or(0)
 }
 
+pub(super) fn reloaded(answer: &Value) -> Told {
+    let (changed, left) = (at(answer, "changed"), at(answer, "needs_restart"));
+    if array(changed).is_empty() && array(left).is_empty() {
+        return Told::new().line("nothing differs from the settings in force");
+    }
+    // A setting that waits for a restart is no failure: it was asked for, and will be.
+    Told::new()
+        .of("in force now", changed)
+        .of("needs a restart", left)
+}
+
 pub(super) fn products_paused(answer: &Value) -> Told {
     Told::new()
         .of("paused: product", at(answer, "changed"))

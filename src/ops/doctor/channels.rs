@@ -43,7 +43,8 @@ impl Probe for ChannelsProbe {
 
 async fn one(channel: Arc<dyn Channel>) -> Check {
     let name = channel.name();
-    let to_do = format!("see `[alerts.{name}]` in the settings, then `zaikoban alerts test --channel {name}`");
+    let to_do =
+        format!("see `[alerts.{name}]` in the settings, then `zaikoban alerts test --channel {name}`");
     match tokio::time::timeout(ANSWER_WITHIN, channel.probe()).await {
         Ok(Ok(said)) => Check::ok(name.as_str(), said),
         Ok(Err(error)) => Check::failed(name.as_str(), error.message, to_do),

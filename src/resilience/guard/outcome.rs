@@ -76,7 +76,7 @@ impl Core {
                 state.pace.went_well();
             }
             Verdict::Failure { at_once, away_for } => {
-                let at_once = at_once && self.policy.trip.at_once_when_unavailable;
+                let at_once = at_once && self.policy.load().trip.at_once_when_unavailable;
                 if self.breaker.failed(at_once) {
                     self.trip(state, now, away_for);
                 } else if let Some(told) = away_for {
@@ -125,7 +125,7 @@ impl Core {
     }
 
     pub(super) fn trip(&self, state: &mut State, now: Instant, at_least: Option<Duration>) {
-        let at_least = at_least.map(|told| told.min(self.policy.slow_down.wait_max));
+        let at_least = at_least.map(|told| told.min(self.policy.load().slow_down.wait_max));
         let until = state.gate.trip(now, at_least, &mut rand::rng());
         state.counts.trips += 1;
         self.keep(state, now);
@@ -164,7 +164,7 @@ impl Core {
             Outcome::Ok | Outcome::Cancelled => return,
             Outcome::Failed { class, error, .. } => (Some(*class), error.to_string()),
             Outcome::TimedOut => {
-                let limit = self.policy.time_limit;
+                let limit = self.policy.load().time_limit;
                 (Some(ErrorClass::Transient), format!("no answer within {limit:?}"))
             }
             Outcome::Panicked { message } => (None, format!("panic: {message}")),

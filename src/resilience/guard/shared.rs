@@ -10,6 +10,7 @@ use super::super::{
 };
 use super::outcome::Outcome;
 use crate::clock::Clock;
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::sync::{Arc, atomic::Ordering};
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 /// What all clones of a guard share.
 pub(super) struct Core {
     pub(super) service: String,
-    pub(super) policy: Policy,
+    pub(super) policy: ArcSwap<Policy>,
     pub(super) clock: Clock,
     pub(super) store: Option<Arc<dyn GateStore>>,
     pub(super) breaker: Breaker,
@@ -114,7 +115,7 @@ impl Core {
         patience: Patience,
     ) -> Result<Permit, Refused> {
         let place = Place::enter(self, priority, end, patience)?;
-        let busy_at = Instant::now() + self.policy.longest_wait;
+        let busy_at = Instant::now() + self.policy.load().longest_wait;
         loop {
             let until = match self.step(&place, patience) {
                 Step::Granted(permit) => return Ok(permit),
@@ -142,6 +143,7 @@ impl Core {
     fn step(self: &Arc<Self>, place: &Place, patience: Patience) -> Step {
         let now = Instant::now();
         let mut state = self.state.lock();
+        let policy = self.policy.load();
         if place.waiter.ousted.load(Ordering::Acquire) {
             state.counts.refused += 1;
             return Step::Refused(Refused::Busy);
@@ -161,12 +163,12 @@ impl Core {
             state.counts.refused += 1;
             return Step::Refused(Refused::Late);
         }
-        if !state.line.is_head(&place.waiter) || state.in_flight >= self.policy.concurrency {
+        if !state.line.is_head(&place.waiter) || state.in_flight >= policy.concurrency {
             return Step::Wait;
         }
         let token = match state.pace.take(now, &mut rand::rng()) {
             Ok(token) => token,
-            Err(until) if !patience.waits() && until > now + self.policy.longest_wait => {
+            Err(until) if !patience.waits() && until > now + policy.longest_wait => {
                 state.counts.refused += 1;
                 return Step::Refused(Refused::Shut(until));
             }
@@ -267,7 +269,7 @@ impl Place {
             state.counts.refused += 1;
             return Err(why);
         }
-        let Some(waiter) = state.line.enter(priority, end, core.policy.waiting) else {
+        let Some(waiter) = state.line.enter(priority, end, core.policy.load().waiting) else {
             state.counts.refused += 1;
             return Err(Refused::Busy);
         };

@@ -1,6 +1,7 @@
 //! The guard on paused time: order, outage, recovery, restart.
 #![expect(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
+mod change;
 mod turns;
 
 use super::*;

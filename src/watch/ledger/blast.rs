@@ -4,10 +4,13 @@ use super::record::Record;
 use crate::clock::Clock;
 use crate::domain::{HoldReason, Meanwhile, Proposal, SourcePlatform};
 use crate::store::{Db, StoreError, history, watches};
-use crate::watch::judge::{HoldRules, HoldStep, new_hold};
+use crate::watch::judge::{HoldStep, new_hold};
+use crate::watch::ledger::LedgerRules;
 use crate::watch::radius::{Radius, RadiusRules};
+use arc_swap::ArcSwap;
 use serde_json::json;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -16,8 +19,9 @@ const COUNT_GOOD_FOR: Duration = Duration::from_secs(60);
 
 /// The blast radius of every source.
 pub(super) struct Blast {
+    live: Arc<ArcSwap<LedgerRules>>,
+    /// Those in force.
     rules: RadiusRules,
-    holds: HoldRules,
     sources: HashMap<SourcePlatform, Source>,
 }
 
@@ -46,9 +50,9 @@ impl Blast {
     pub(super) async fn load(
         db: &Db,
         clock: &Clock,
-        rules: RadiusRules,
-        holds: HoldRules,
+        live: &Arc<ArcSwap<LedgerRules>>,
     ) -> Result<Self, StoreError> {
+        let rules = live.load().radius;
         let (now, instant) = (clock.now(), Instant::now());
         let since = chrono::TimeDelta::from_std(rules.window)
             .ok()
@@ -80,8 +84,8 @@ impl Blast {
             );
         }
         Ok(Self {
+            live: Arc::clone(live),
             rules,
-            holds,
             sources,
         })
     }
@@ -91,6 +95,7 @@ impl Blast {
     /// # Errors
     /// Those of the store; the group is as it was.
     pub(super) async fn guard(&mut self, db: &Db, group: &mut [Record]) -> Result<Vec<MassHeld>, StoreError> {
+        self.follow_settings();
         let mut told = Vec::new();
         for source in SourcePlatform::ALL.iter().copied() {
             let now = Instant::now();
@@ -128,6 +133,18 @@ impl Blast {
             });
         }
         Ok(told)
+    }
+
+    /// Takes other rules up, if there are. A window that became longer fills as time goes by: what had left the shorter one
+    /// is not counted again.
+    fn follow_settings(&mut self) {
+        let rules = self.live.load().radius;
+        if rules != self.rules {
+            self.rules = rules;
+            for source in self.sources.values_mut() {
+                source.radius.change(rules);
+            }
+        }
     }
 
     fn known(&mut self, source: SourcePlatform, now: Instant) -> &mut Source {
@@ -175,7 +192,15 @@ impl Blast {
             price: after.and_then(|a| a.price),
         };
         let (reason, at) = (HoldReason::MassChange, record.fetched_at);
-        let hold = new_hold(reason, detail, proposed, Meanwhile::Keep, at, &self.holds, None);
+        let hold = new_hold(
+            reason,
+            detail,
+            proposed,
+            Meanwhile::Keep,
+            at,
+            &self.live.load().holds,
+            None,
+        );
         news.hold = HoldStep::Open(Box::new(hold));
         news.change = news.change.and_then(|c| c.without_stock());
     }

@@ -346,7 +346,16 @@ async fn what_somebody_did_to_key_or_row_is_told(stage: &mut Stage) {
         told.contains("is not there. Put it back from your backup"),
         "{told}"
     );
+    let ran = stage.authorize(|ended_at| ended_at).await;
+    assert!(ran.code == Some(1) && ran.out.is_empty(), "{ran:?}");
+    stage.done("platforms reset ebay", "").await;
+    let trouble = "the credentials of `ebay` cannot be used: the key file";
+    let status = stage.world.shown("status").await;
+    assert!(status.contains(trouble), "{status}");
     fs::rename(&aside, &key).unwrap();
+    stage.done("platforms reset ebay", "").await;
+    let status = stage.world.shown("status").await;
+    assert!(!status.contains(trouble), "{status}");
     let all = fs::read_to_string(&key).unwrap();
     let old = all.lines().nth(1).unwrap();
     fs::write(&key, old).unwrap();

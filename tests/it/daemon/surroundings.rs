@@ -22,7 +22,7 @@ async fn a_hangup_ends_nothing_and_is_answered_in_the_log() {
     kill(pid, Signal::SIGHUP).unwrap();
     world.run_for(Duration::from_secs(1)).await;
     let log = fs::read_to_string(world.daemon.log()).unwrap();
-    assert!(log.contains("Heard SIGHUP"), "{log}");
+    assert!(log.contains("The settings were read again"), "{log}");
     world.finish().await;
 }
 

@@ -96,7 +96,7 @@ impl Stage {
             db: t.db().clone(),
             outlet: Arc::new(fake.clone()),
             destination: DestinationPlatform::Ebay,
-            settings,
+            settings: Arc::new(ArcSwap::from_pointee(settings)),
             clock: Clock::system(),
             worker: WorkerId::new("test"),
             committed,

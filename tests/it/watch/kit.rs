@@ -27,8 +27,8 @@ use zaikoban::supervision::{
 use zaikoban::watch::holds::HoldsEnv;
 use zaikoban::watch::planner::PlannerSettings;
 use zaikoban::watch::{
-    Change, Counters, HoldRules, HoldStep, Ledger, LedgerEnv, News, Origin, Patrol, PatrolEnv,
-    PatrolSettings, RadiusRules, Record, Recorded, Roster, RosterEnv, Rules, WatcherEnv, follow,
+    Change, Counters, HoldStep, Ledger, LedgerEnv, News, Origin, Patrol, PatrolEnv, PatrolSettings, Record,
+    Recorded, Roster, RosterEnv, WatcherEnv, follow,
 };
 
 pub const SOURCE: SourcePlatform = SourcePlatform::Yahoo;
@@ -109,8 +109,7 @@ impl Shop {
             book: Arc::clone(&self.book),
             committed: self.committed.clone(),
             clock: self.clock.clone(),
-            radius: RadiusRules::default(),
-            holds: HoldRules::default(),
+            rules: Arc::default(),
             counters: Arc::clone(&self.counters),
             can_commit: self.can_commit.clone(),
         }
@@ -335,7 +334,7 @@ impl Shop {
         let (gateway_spec, gateway) = ChildSpec::actor("gateway", move |_| gateway.clone());
         let counters = Arc::clone(self.counters.get(&SOURCE).unwrap());
         let watchers = WatcherEnv {
-            rules: Rules::default(),
+            rules: Arc::default(),
             ledger,
             counters: Arc::clone(&counters),
         };
@@ -361,13 +360,13 @@ impl Shop {
             counters,
             can_commit: self.can_commit.subscribe(),
             ready: tell_ready,
-            settings: PatrolSettings {
+            settings: Arc::new(ArcSwap::from_pointee(PatrolSettings {
                 most_open: 64,
                 planner: PlannerSettings {
                     requests_per_hour: 1e6,
                     ..PlannerSettings::default()
                 },
-            },
+            })),
         });
         let (patrol_spec, _) =
             ChildSpec::actor("patrol", move |life| Patrol::new(Arc::clone(&patrol_env), life));

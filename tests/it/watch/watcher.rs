@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use zaikoban::domain::{HoldReason, Observation, Version, WatchId};
 use zaikoban::supervision::{DynHandle, DynamicSpec, Roster as Children, SendError, Tree};
 use zaikoban::watch::holds::{Decision, decide};
-use zaikoban::watch::{Background, Done, Looked, Rules, See, Seed, Sight, Watcher, WatcherEnv};
+use zaikoban::watch::{Background, Done, Looked, See, Seed, Sight, Watcher, WatcherEnv};
 
 /// Makes a watcher panic.
 #[derive(Message)]
@@ -36,7 +36,7 @@ async fn watcher(shop: &Shop) -> Kept {
     let (tree, ledger) = shop.ledger().await;
     let counters = Arc::clone(shop.counters.get(&SOURCE).unwrap());
     let env = Arc::new(WatcherEnv {
-        rules: Rules::default(),
+        rules: Arc::default(),
         ledger,
         counters,
     });

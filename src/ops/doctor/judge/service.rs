@@ -336,7 +336,10 @@ mod tests {
         );
         assert_eq!(states(Outcome::TimedOut, Account::Given), [Failed, Skipped]);
         let lacking = error(ErrorClass::Unauthorized, NEEDS_CREDENTIALS);
-        assert_eq!(states(Outcome::Failed(&lacking), Account::Given), [Warning, Failed]);
+        assert_eq!(
+            states(Outcome::Failed(&lacking), Account::Given),
+            [Warning, Failed]
+        );
         let line = told(Outcome::Failed(&lacking), Account::Given).pop().unwrap();
         assert!(line.to_do.unwrap().contains("`zaikoban credentials set ebay`"));
         let line = told(Outcome::Failed(&refused), Account::Given).pop().unwrap();

@@ -1,0 +1,266 @@
+//! What the settings mean to the rooms, and which of it changes while the daemon runs.
+//!
+//! Each value that can change lives behind an `ArcSwap` or in a guard, and the rooms look at it where they use it. A
+//! request's time limit is not among them: a destination's is written into the pushes that wait for its outcome, and
+//! the clients are built with theirs.
+
+use super::reload::{Commit, Reloadable};
+use crate::config::{PaceSettings, Settings};
+use crate::domain::{BasisPoints, Platform};
+use crate::ops::InputProblem;
+use crate::pricing::PriceBook;
+use crate::resilience::{Guard, Opening, Policy, Rate, Registry};
+use crate::sync::SyncSettings;
+use crate::sync::radius::RadiusSettings;
+use crate::telemetry;
+use crate::watch::planner::PlannerSettings;
+use crate::watch::{AnomalyRules, HoldRules, LedgerRules, PatrolSettings, RadiusRules, Rules};
+use arc_swap::ArcSwap;
+use chrono::TimeDelta;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// What changes while the daemon runs. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Live {
+    /// How prices are made.
+    pub(super) book: Arc<ArcSwap<PriceBook>>,
+    /// Told when listings have to be worked out anew.
+    pub(super) rework: Arc<Notify>,
+    /// How pages are judged.
+    pub(super) rules: Arc<ArcSwap<Rules>>,
+    /// When a change waits for a person.
+    pub(super) ledger: Arc<ArcSwap<LedgerRules>>,
+    /// How Yahoo! is patrolled.
+    pub(super) patrol: Arc<ArcSwap<PatrolSettings>>,
+    /// How eBay is kept in line.
+    pub(super) sync: Arc<ArcSwap<SyncSettings>>,
+    /// Every guard.
+    pub(super) guards: Registry,
+}
+
+// === impl Live ===
+
+impl Live {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            book: Arc::new(ArcSwap::from_pointee(settings.pricing.clone())),
+            rework: Arc::default(),
+            rules: Arc::new(ArcSwap::from_pointee(rules(settings))),
+            ledger: Arc::new(ArcSwap::from_pointee(ledger(settings))),
+            patrol: Arc::new(ArcSwap::from_pointee(patrol(settings))),
+            sync: Arc::new(ArcSwap::from_pointee(sync(settings))),
+            guards: Registry::new(),
+        }
+    }
+
+    /// What a reload can take up.
+    pub(super) fn reloadable(&self) -> Vec<Reloadable> {
+        vec![
+            log_filter(),
+            self.prices(),
+            self.watching(),
+            self.selling(),
+            self.pace(Platform::YahooAuction, YAHOO_PACE, |s| s.yahoo.pace),
+            self.pace(Platform::Ebay, EBAY_PACE, |s| s.ebay.pace),
+        ]
+    }
+
+    fn prices(&self) -> Reloadable {
+        let live = self.clone();
+        Reloadable::new(&["pricing."], move |settings| {
+            let (book, live) = (settings.pricing.clone(), live.clone());
+            Ok(commit(move || {
+                if **live.book.load() != book {
+                    live.book.store(Arc::new(book));
+                    live.rework.notify_one();
+                }
+            }))
+        })
+    }
+
+    fn watching(&self) -> Reloadable {
+        let live = self.clone();
+        // What a patrol may have open follows the pace, which is taken up beside this.
+        Reloadable::new(&["watch."], move |settings| {
+            let (rules, ledger, patrol) = (rules(settings), ledger(settings), patrol(settings));
+            let live = live.clone();
+            Ok(commit(move || {
+                live.rules.store(Arc::new(rules));
+                live.ledger.store(Arc::new(ledger));
+                live.patrol.store(Arc::new(patrol));
+            }))
+        })
+    }
+
+    fn selling(&self) -> Reloadable {
+        let live = self.clone();
+        Reloadable::new(&["sync."], move |settings| {
+            let (radius, live) = (sync(settings).radius, live.clone());
+            Ok(commit(move || {
+                let before = **live.sync.load();
+                live.sync.store(Arc::new(SyncSettings { radius, ..before }));
+            }))
+        })
+    }
+
+    fn pace(
+        &self,
+        platform: Platform,
+        keys: &'static [&'static str],
+        of: fn(&Settings) -> PaceSettings,
+    ) -> Reloadable {
+        let live = self.clone();
+        Reloadable::new(keys, move |settings| {
+            let Some(guard) = live.guards.get(platform.as_str()) else {
+                // It is switched off; when it is switched on, that is by a restart.
+                return Ok(commit(|| {}));
+            };
+            let policy = policy(of(settings)).map_err(|error| {
+                InputProblem::new(format!("platforms.{platform}"), "a rate", &error.to_string())
+            })?;
+            let policy = Policy {
+                time_limit: guard.policy().time_limit,
+                ..policy
+            };
+            let patrolled = (platform == Platform::YahooAuction).then(|| (live.clone(), patrol(settings)));
+            Ok(commit(move || {
+                change(&guard, policy);
+                if let Some((live, patrol)) = patrolled {
+                    live.patrol.store(Arc::new(patrol));
+                }
+            }))
+        })
+    }
+}
+
+const YAHOO_PACE: &[&str] = &[
+    "platforms.yahoo_auction.requests_per_second",
+    "platforms.yahoo_auction.open_requests",
+    "platforms.yahoo_auction.breaker_open_s",
+];
+const EBAY_PACE: &[&str] = &[
+    "platforms.ebay.requests_per_second",
+    "platforms.ebay.open_requests",
+    "platforms.ebay.breaker_open_s",
+];
+
+fn log_filter() -> Reloadable {
+    Reloadable::new(&["log.filter"], |settings| {
+        let filter = settings.log.filter.clone();
+        Ok(commit(move || {
+            // It was read before; without a log there is nothing to filter.
+            if let Err(error) = telemetry::set_filter(&filter) {
+                tracing::warn!(error = %error, "The log's filter stays as it was");
+            }
+        }))
+    })
+}
+
+fn commit(apply: impl FnOnce() + Send + 'static) -> Commit {
+    Box::new(apply)
+}
+
+fn change(guard: &Guard, policy: Policy) {
+    if let Err(bad) = guard.change(policy) {
+        // Its numbers were checked when they were read: this is a fault of ours, and the guard goes on as before.
+        tracing::error!(error = %bad, "A guard keeps its pace");
+    }
+}
+
+// === what the settings mean ===
+
+/// A guard's policy.
+pub(super) fn policy(pace: PaceSettings) -> anyhow::Result<Policy> {
+    Ok(Policy {
+        rate: Rate::per_second(pace.requests_per_second)?,
+        concurrency: pace.open_requests,
+        time_limit: pace.time_limit,
+        opening: Opening {
+            first: pace.breaker_open,
+            longest: pace.breaker_open.saturating_mul(10),
+            ..Opening::default()
+        },
+        ..Policy::default()
+    })
+}
+
+fn patrol(settings: &Settings) -> PatrolSettings {
+    let (watch, pace) = (&settings.watch, settings.yahoo.pace);
+    PatrolSettings {
+        most_open: pace.open_requests.saturating_mul(4),
+        planner: PlannerSettings {
+            max_interval: watch.max_interval,
+            min_interval: watch.min_interval,
+            event_delay: watch.event_delay,
+            back_off: watch
+                .min_interval
+                .max(Duration::from_secs(1))
+                .min(Duration::from_secs(60)),
+            requests_per_hour: pace.requests_per_second * 3_600.0,
+        },
+    }
+}
+
+fn sync(settings: &Settings) -> SyncSettings {
+    let own = &settings.sync;
+    SyncSettings {
+        call_limit_s: settings.ebay.pace.time_limit.as_secs().max(1),
+        radius: RadiusSettings {
+            per_hour: own.touched_per_hour,
+            per_day: own.touched_per_day,
+            share_per_hour_bp: own.touched_percent_per_hour.saturating_mul(100),
+            share_per_day_bp: own.touched_percent_per_day.saturating_mul(100),
+        },
+        ..SyncSettings::default()
+    }
+}
+
+fn ledger(settings: &Settings) -> LedgerRules {
+    LedgerRules {
+        radius: RadiusRules {
+            at_least: u64::from(settings.watch.mass_change_products),
+            share: basis_points(settings.watch.mass_change_percent / 100.0),
+            window: settings.watch.mass_change_window,
+        },
+        holds: hold_rules(settings),
+    }
+}
+
+fn hold_rules(settings: &Settings) -> HoldRules {
+    let mut holds = HoldRules::default();
+    holds.price_step.0 = time(settings.watch.hold_deadline);
+    holds
+}
+
+fn rules(settings: &Settings) -> Rules {
+    Rules {
+        anomaly: AnomalyRules {
+            price_factor: basis_points(settings.watch.price_factor),
+            title_similarity: basis_points(settings.watch.title_similarity),
+            ..AnomalyRules::default()
+        },
+        holds: hold_rules(settings),
+        confirm_after: time(settings.watch.confirm_after),
+        reread_after: time(settings.watch.event_delay.max(Duration::from_millis(100))),
+        ..Rules::default()
+    }
+}
+
+fn time(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+/// A share or factor as basis points; the settings have checked its range.
+fn basis_points(factor: f64) -> BasisPoints {
+    let scaled = (factor * 10_000.0).round().clamp(0.0, 4e9);
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped right above"
+    )]
+    let points = scaled as u32;
+    BasisPoints(points)
+}

@@ -1,0 +1,4 @@
+//! What is around the daemon: settings shown and taken over, units, and the installation.
+
+mod config;
+mod install;
