@@ -25,7 +25,7 @@ mod summary;
 pub use alerts::{AlertsDecision, SilenceOrder};
 pub use credentials::{
     Account, Consent, ConsentAnswer, CredentialParts, CredentialsOrder, CredentialsRemoval,
-    CredentialsRotation, NoConsent,
+    CredentialsRotation, NoConsent, is_name,
 };
 pub use error::{InputProblem, OpsError};
 pub use errors::{ErrorsAsked, ErrorsResolution};

@@ -26,6 +26,7 @@ CREATE TABLE alerts (
     CHECK ((told_at IS NULL) = (times_told = 0))
 );
 CREATE UNIQUE INDEX alerts_open ON alerts (fingerprint) WHERE status <> 'resolved';
+CREATE INDEX alerts_fingerprint ON alerts (fingerprint);
 CREATE INDEX alerts_resolved ON alerts (resolved_at DESC) WHERE status = 'resolved';
 
 CREATE TABLE alert_deliveries (

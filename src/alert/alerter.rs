@@ -15,7 +15,7 @@ use super::spool::Spool;
 use super::text;
 use crate::domain::{AlertChannel, AlertEvent, AlertLevel, Committed, CommittedSender};
 use crate::store::alerts::{self, Alert, NewAlert, RECOVERED, deliveries, silences};
-use crate::store::{Connection, Db, StoreError};
+use crate::store::{Connection, Db, StoreError, errors};
 use crate::supervision::Life;
 use crate::telemetry::ErrorChain;
 use actix::prelude::*;
@@ -38,6 +38,8 @@ const REMEMBERED: TimeDelta = TimeDelta::days(7);
 const KEPT: TimeDelta = TimeDelta::days(90);
 /// What could not be told for so long helps nobody any more.
 const WAITS_AT_MOST: TimeDelta = TimeDelta::days(7);
+/// A mild trouble that was not met for so long is over.
+const HEALED: TimeDelta = TimeDelta::hours(1);
 /// How often what is over is cleared away.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -100,7 +102,7 @@ async fn run(parts: AlerterParts, mut committed: Receiver<Arc<Committed>>, life:
     let stopping = life.stopping();
     let mut memory = Memory::default();
     let (mut look_at, mut prune_at) = (Instant::now(), Instant::now());
-    let mut last = Instant::now();
+    let mut earliest = Instant::now();
     let mut moved = true;
     let mut open = true;
     loop {
@@ -111,7 +113,7 @@ async fn run(parts: AlerterParts, mut committed: Receiver<Arc<Committed>>, life:
             told = committed.recv(), if open && !moved => match told {
                 Ok(_) | Err(RecvError::Lagged(_)) => {
                     moved = true;
-                    look_at = look_at.min(last + REST);
+                    look_at = look_at.min(earliest);
                     continue;
                 }
                 Err(RecvError::Closed) => {
@@ -120,28 +122,37 @@ async fn run(parts: AlerterParts, mut committed: Receiver<Arc<Committed>>, life:
                 }
             },
             () = parts.desk.look_asked() => {
-                look_at = look_at.min(last + REST);
+                look_at = look_at.min(earliest);
                 continue;
             }
             () = tokio::time::sleep_until(look_at) => {}
         }
-        life.waiting_until(Instant::now() + LIMIT);
-        last = Instant::now();
-        match turn(&parts, &mut memory, moved, last >= prune_at).await {
-            Ok(()) if last >= prune_at => prune_at = last + PRUNE_EVERY,
-            Ok(()) => {}
+        life.waiting_until(Instant::now() + LIMIT + REST);
+        let began = Instant::now();
+        let prune = began >= prune_at;
+        // A transaction goes on in a task of its own, whoever waits for it.
+        let turned = tokio::time::timeout(LIMIT, turn(&parts, &mut memory, moved, prune));
+        match turned.await {
+            Ok(Ok(())) if prune => prune_at = began + PRUNE_EVERY,
+            Ok(Ok(())) => {}
             // Its being away is told by the spool.
-            Err(error) if error.is_outage() => tracing::debug!("Alerts wait for the database: {error}"),
-            Err(error) => {
-                tracing::error!(error = %ErrorChain(&error), "Alerts could not be written; tried again in a moment")
+            Ok(Err(error)) if error.is_outage() => tracing::debug!("Alerts wait for the database: {error}"),
+            Ok(Err(error)) => {
+                tracing::error!(error = %ErrorChain(&error), "Alerts could not be written; tried again in a moment");
             }
+            Err(_elapsed) => tracing::warn!(
+                "A look for what is to be told took longer than {} s",
+                LIMIT.as_secs()
+            ),
         }
         moved = false;
         while committed.try_recv().is_ok() {
             moved = true;
         }
         // A look at large tables rests for twenty times what it took.
-        look_at = Instant::now() + EVERY.max(last.elapsed().saturating_mul(20));
+        let took = began.elapsed().saturating_mul(20);
+        earliest = Instant::now() + REST.max(took);
+        look_at = Instant::now() + EVERY.max(took);
     }
 }
 
@@ -153,12 +164,15 @@ async fn turn(parts: &AlerterParts, memory: &mut Memory, moved: bool, prune: boo
     let found = rules::conditions(&seen, rules_of(&settings), now);
     let told = {
         let settings = settings.clone();
+        // Only over what is set up: nothing waits for a channel that is not there.
+        let open: Vec<AlertChannel> = desk.channels().iter().map(|c| c.name()).collect();
         let written = parts.db.transaction_retried(3, move |conn| {
-            let (settings, found) = (settings.clone(), found.clone());
-            async move { write(conn, &settings, &found, now).await }.boxed()
+            let (settings, open, found) = (settings.clone(), open.clone(), found.clone());
+            async move { write(conn, (&settings, &open), &found, now).await }.boxed()
         });
         written.await?
     };
+    desk.looked();
     for told in &told {
         log(told);
         desk.wake(&told.channels);
@@ -195,10 +209,11 @@ struct Telling {
 
 async fn write(
     conn: &mut Connection,
-    settings: &AlertSettings,
+    (settings, open): (&AlertSettings, &[AlertChannel]),
     found: &[Condition],
     now: DateTime<Utc>,
 ) -> Result<Vec<Telling>, StoreError> {
+    errors::end_passing(conn, now - HEALED).await?;
     let standing = alerts::standing(conn, now - REMEMBERED).await?;
     let silences = silences::silences(conn, now).await?;
     let patience = Patience {
@@ -218,6 +233,7 @@ async fn write(
                 };
                 if let Some(id) = reopen {
                     alerts::reopen(conn, id).await?;
+                    deliveries::withdraw_end(conn, id).await?;
                 }
                 let known = standing
                     .iter()
@@ -238,7 +254,7 @@ async fn write(
             }
         };
         if let Some((id, event)) = tell {
-            telling.extend(tell_of(conn, settings, id, event, now).await?);
+            telling.extend(tell_of(conn, (settings, open), id, event, now).await?);
         }
     }
     Ok(telling)
@@ -268,7 +284,7 @@ fn as_row(condition: &Condition) -> NewAlert {
 /// Puts an alert to be told: that it is over, where it was told; everything else, where the routes say.
 async fn tell_of(
     conn: &mut Connection,
-    settings: &AlertSettings,
+    (settings, open): (&AlertSettings, &[AlertChannel]),
     id: i64,
     event: AlertEvent,
     now: DateTime<Utc>,
@@ -276,8 +292,8 @@ async fn tell_of(
     let Some(alert) = alerts::get(conn, id).await? else {
         return Ok(None);
     };
-    let channels = match event {
-        AlertEvent::Recovered => deliveries::channels_of(conn, id).await?,
+    let chosen = match event {
+        AlertEvent::Recovered => Some(deliveries::channels_of(conn, id).await?),
         _ => routing::channels(
             &settings.levels,
             &settings.routes,
@@ -285,6 +301,11 @@ async fn tell_of(
             now,
         ),
     };
+    // Not at this hour: it is looked at again until it is told.
+    let Some(mut channels) = chosen else {
+        return Ok(None);
+    };
+    channels.retain(|channel| open.contains(channel));
     deliveries::enqueue(conn, id, &channels, event, now).await?;
     if event != AlertEvent::Recovered {
         alerts::told(conn, id, now).await?;

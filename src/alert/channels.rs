@@ -79,8 +79,8 @@ impl Message {
     fn delay(&self) -> Option<String> {
         let since = text::time(self.delayed_since?);
         Some(match self.language {
-            Language::Ja => format!("この方法が使えなかったため、{since} から遅れて届いています。"),
-            Language::En => format!("This channel was away: this is late, it has waited since {since}."),
+            Language::Ja => format!("お届けできなかった時間があり、遅れて届いています（{since} から）。"),
+            Language::En => format!("This is late: it could not be delivered since {since}."),
         })
     }
 }

@@ -99,8 +99,10 @@ fn new(
             return None;
         }
     }
+    // What a person or a deadline settled is over: the next one is another.
     let again = before.filter(|alert| {
-        alert.resolved_by.as_deref() == Some(RECOVERED)
+        by_itself(alert.kind)
+            && alert.resolved_by.as_deref() == Some(RECOVERED)
             && resolved_at.is_some_and(|at| now.signed_duration_since(at) < SAME_AGAIN)
     });
     let rests = again
@@ -148,6 +150,10 @@ fn tell_again(
         return Some(AlertEvent::Opened);
     };
     let rested = now.signed_duration_since(told_at);
+    if alert.told_level.is_none() {
+        // It came back so soon that nothing was said: it is when it stays.
+        return (rested >= FLAPPING_REST).then_some(AlertEvent::Opened);
+    }
     if alert.told_level.is_some_and(|told| condition.level > told) {
         return Some(AlertEvent::Grew);
     }
@@ -162,7 +168,9 @@ fn tell_again(
     let grew = match condition.kind {
         AlertKind::MassOutOfStock => half_more && rested >= TENFOLD_REST,
         // Each crash of the same part is the same trouble.
-        AlertKind::PartDown => much && rested >= TENFOLD_REST,
+        AlertKind::PartDown if condition.facts.code.as_deref() != Some("quarantined") => {
+            much && rested >= TENFOLD_REST
+        }
         _ => much && rested >= TENFOLD_REST || rested >= rest,
     };
     if grown && grew {
@@ -174,32 +182,38 @@ fn tell_again(
 
 /// An alert whose trouble is not met.
 fn absent(alert: &Alert, silences: &[Silence], patience: Patience, now: DateTime<Utc>) -> Option<Step> {
-    let by_itself = matches!(
-        alert.kind,
-        AlertKind::Outage
-            | AlertKind::Credentials
-            | AlertKind::PartDown
-            | AlertKind::Channel
-            | AlertKind::Database
-    );
-    let wait = if by_itself {
-        patience.recovered_after
-    } else {
+    let wait = match alert.kind {
+        kind if by_itself(kind) => patience.recovered_after,
+        // An hour's count moves around its limit.
+        AlertKind::MassOutOfStock => TimeDelta::hours(1),
         // A person or a deadline has settled it: there is nothing to wait for.
-        TimeDelta::zero()
+        _ => TimeDelta::zero(),
     };
     match alert.gone_since {
         None if wait > TimeDelta::zero() => Some(Step::Gone { alert: alert.id }),
         Some(since) if now.signed_duration_since(since) < wait => None,
         _ => {
             let quiet = is_silenced(silences, alert.kind, alert.platform.as_deref(), Some(alert.id));
-            let tell = by_itself || alert.kind == AlertKind::EmergencyStop;
+            let tell = by_itself(alert.kind) || alert.kind == AlertKind::EmergencyStop;
             Some(Step::Over {
                 alert: alert.id,
-                tell: tell && alert.told_at.is_some() && !quiet,
+                // Whose coming was not told needs no end.
+                tell: tell && alert.told_level.is_some() && !quiet,
             })
         }
     }
+}
+
+/// Kinds that are over when they are not met any more; the others are when somebody settles them.
+fn by_itself(kind: AlertKind) -> bool {
+    matches!(
+        kind,
+        AlertKind::Outage
+            | AlertKind::Credentials
+            | AlertKind::PartDown
+            | AlertKind::Channel
+            | AlertKind::Database
+    )
 }
 
 /// Whether a trouble is only what an outage of its service brings about.

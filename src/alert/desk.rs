@@ -59,8 +59,12 @@ struct Inner {
     health: Mutex<BTreeMap<AlertChannel, ChannelHealth>>,
     /// There may be something to tell.
     wake: BTreeMap<AlertChannel, Notify>,
+    /// It is another channel now: what waits is tried at once.
+    renewed: BTreeMap<AlertChannel, Notify>,
     /// There may be something to look at.
     look: Notify,
+    /// When everything was looked at last.
+    looked_at: Mutex<Instant>,
 }
 
 impl Desk {
@@ -70,13 +74,15 @@ impl Desk {
     /// When an address, a certificate or a name cannot be used.
     pub fn new(settings: AlertSettings, clock: Clock) -> anyhow::Result<Self> {
         let channels = channels::open(&settings, &clock)?;
-        let wake = AlertChannel::ALL.iter().map(|c| (*c, Notify::new())).collect();
+        let notes = || AlertChannel::ALL.iter().map(|c| (*c, Notify::new())).collect();
         Ok(Self(Arc::new(Inner {
             setup: ArcSwap::from_pointee(Setup { settings, channels }),
             clock,
             health: Mutex::default(),
-            wake,
+            wake: notes(),
+            renewed: notes(),
             look: Notify::new(),
+            looked_at: Mutex::new(Instant::now()),
         })))
     }
 
@@ -89,9 +95,9 @@ impl Desk {
         let desk = self.clone();
         Ok(move || {
             desk.0.setup.store(Arc::new(Setup { settings, channels }));
-            desk.0.health.lock().clear();
-            for wake in desk.0.wake.values() {
+            for (wake, renewed) in desk.0.wake.values().zip(desk.0.renewed.values()) {
                 wake.notify_one();
+                renewed.notify_one();
             }
             desk.look_now();
         })
@@ -174,6 +180,24 @@ impl Desk {
             Some(wake) => wake.notified().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// Resolves when the channel was set up anew.
+    pub(super) async fn renewed(&self, channel: AlertChannel) {
+        match self.0.renewed.get(&channel) {
+            Some(renewed) => renewed.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Everything was looked at, and what was found is written down.
+    pub(super) fn looked(&self) {
+        *self.0.looked_at.lock() = Instant::now();
+    }
+
+    /// How long ago that was.
+    pub(super) fn not_looked_for(&self) -> Duration {
+        self.0.looked_at.lock().elapsed()
     }
 
     /// Something may have changed that is worth a look.

@@ -5,7 +5,7 @@ use super::desk::Desk;
 use super::look::Surroundings;
 use crate::store::StatusBoard;
 use crate::store::looping::pause;
-use crate::supervision::{ChildState, Life, TreeReport};
+use crate::supervision::{ChildState, Life, NodeReport, TreeReport};
 use crate::telemetry::ErrorChain;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,15 @@ use tokio::time::Instant;
 
 /// How often the settings are looked at where there is none.
 const IDLE: Duration = Duration::from_secs(30);
+/// When nobody has looked for so long what a person should know, nobody is told.
+const BLIND_AFTER: Duration = Duration::from_secs(300);
 /// One exchange.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Asks for the configured address as long as the daemon does its work, until it is asked to stop.
 ///
-/// While the database is away or the watching is parked nothing is sent: silence is the message.
+/// While the database is away, a part that is needed is parked, or nobody looks what is to be told, nothing is sent: silence
+/// is the message.
 pub async fn heartbeat(desk: Desk, board: StatusBoard, around: Arc<dyn Surroundings>, life: Life) {
     let mut well = true;
     loop {
@@ -26,7 +29,9 @@ pub async fn heartbeat(desk: Desk, board: StatusBoard, around: Arc<dyn Surroundi
         life.waiting_until(Instant::now() + LIMIT);
         let settings = desk.settings().heartbeat;
         let every = settings.as_ref().map_or(IDLE, |own| own.every);
-        let works = board.watch().borrow().is_up() && around.tree().is_none_or(|tree| is_watching(&tree));
+        let works = board.watch().borrow().is_up()
+            && desk.not_looked_for() < BLIND_AFTER
+            && around.tree().is_none_or(|tree| is_well(&tree));
         if let Some(own) = settings.filter(|_| works) {
             let asked = async {
                 let client = client(&own.url, None)?;
@@ -49,13 +54,10 @@ pub async fn heartbeat(desk: Desk, board: StatusBoard, around: Arc<dyn Surroundi
     }
 }
 
-/// Whether nothing of the watching is parked.
-fn is_watching(tree: &TreeReport) -> bool {
-    let watch = tree.root.children.iter().find(|group| group.name == "watch");
-    watch.is_none_or(|group| {
-        group
-            .children
-            .iter()
-            .all(|child| child.state != ChildState::Parked)
-    })
+/// Whether nothing is parked that watching, selling or telling needs.
+fn is_well(tree: &TreeReport) -> bool {
+    let needed = |name: &str| ["ledger", "queue", "sync", "watch", "alert"].contains(&name);
+    let parked = |child: &NodeReport| child.state == ChildState::Parked && child.name != "heartbeat";
+    let mut groups = tree.root.children.iter().filter(|group| needed(&group.name));
+    groups.all(|group| !group.children.iter().any(parked))
 }

@@ -95,10 +95,15 @@ fn down(guards: &[GuardStatus], memory: &mut Memory, now: DateTime<Utc>) -> Vec<
     let mut found = Vec::new();
     for guard in guards {
         let until = match guard.gate {
-            GateView::Open | GateView::Paused | GateView::Stopped => {
+            GateView::Open => {
                 memory.down_since.remove(&guard.service);
                 continue;
             }
+            // Nobody asks it: whether it is back is not known. What was well before stays so.
+            GateView::Paused | GateView::Stopped if !memory.down_since.contains_key(&guard.service) => {
+                continue;
+            }
+            GateView::Paused | GateView::Stopped => None,
             GateView::Limited => None,
             GateView::Shut { until } => Some(until),
         };

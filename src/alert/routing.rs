@@ -58,31 +58,41 @@ pub struct Route {
 
 impl Route {
     fn fits(&self, level: AlertLevel, kind: AlertKind, facts: &AlertFacts, now: DateTime<Utc>) -> bool {
-        let about = |id: &i64| facts.products.iter().any(|p| p.id.0 == *id);
+        let named = |id: i64| self.products.contains(&id);
+        // A route that keeps one product quiet keeps no others quiet with it.
+        let about = if self.channels.is_empty() {
+            facts.products.iter().all(|p| named(p.id.0)) && !facts.products.is_empty()
+        } else {
+            facts.products.iter().any(|p| named(p.id.0))
+        };
         self.level.is_none_or(|least| level >= least)
             && (self.kinds.is_empty() || self.kinds.contains(&kind))
-            && (self.products.is_empty() || self.products.iter().any(about))
+            && (self.products.is_empty() || about)
             && self.hours.is_none_or(|hours| hours.contains(now))
     }
 }
 
-/// The channels of an alert: those of all routes that fit, or, where none does, those of its level.
+/// The channels of an alert: those of all routes that fit, or, where none does, those of its level. `None`: not at this
+/// hour; what is still so when the hours are over is told then.
 pub(super) fn channels(
     levels: &BTreeMap<AlertLevel, Vec<AlertChannel>>,
     routes: &[Route],
     (level, kind, facts): (AlertLevel, AlertKind, &AlertFacts),
     now: DateTime<Utc>,
-) -> Vec<AlertChannel> {
-    let mut fitting = routes
+) -> Option<Vec<AlertChannel>> {
+    let fitting: Vec<&Route> = routes
         .iter()
         .filter(|r| r.fits(level, kind, facts, now))
-        .peekable();
-    let chosen: BTreeSet<AlertChannel> = if fitting.peek().is_some() {
-        fitting.flat_map(|route| route.channels.iter().copied()).collect()
-    } else {
-        levels.get(&level).into_iter().flatten().copied().collect()
-    };
-    chosen.into_iter().collect()
+        .collect();
+    if fitting.is_empty() {
+        return Some(levels.get(&level).cloned().unwrap_or_default());
+    }
+    let chosen: BTreeSet<AlertChannel> = fitting
+        .iter()
+        .flat_map(|route| route.channels.iter().copied())
+        .collect();
+    let later = chosen.is_empty() && fitting.iter().any(|route| route.hours.is_some());
+    (!later).then(|| chosen.into_iter().collect())
 }
 
 #[cfg(test)]
@@ -115,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_level_decides_where_no_route_fits() {
-        let of = |level| channels(&levels(), &[], (level, AlertKind::Hold, &about(1)), at(12));
+        let of = |level| channels(&levels(), &[], (level, AlertKind::Hold, &about(1)), at(12)).unwrap();
         assert_eq!(of(AlertLevel::Critical), [Email, Slack]);
         assert_eq!(of(AlertLevel::Warning), [Slack]);
         assert!(of(AlertLevel::Info).is_empty());
@@ -141,7 +151,9 @@ mod tests {
             ..Route::default()
         };
         let routes = [night, product, quiet];
-        let of = |level, kind, id, hour| channels(&levels(), &routes, (level, kind, &about(id)), at(hour));
+        let of = |level, kind, id, hour| {
+            channels(&levels(), &routes, (level, kind, &about(id)), at(hour)).unwrap()
+        };
         assert_eq!(of(AlertLevel::Critical, AlertKind::Outage, 1, 23), [Webhook]);
         assert_eq!(of(AlertLevel::Critical, AlertKind::Outage, 1, 6), [Webhook]);
         assert_eq!(of(AlertLevel::Critical, AlertKind::Outage, 1, 7), [Email, Slack]);
@@ -149,6 +161,32 @@ mod tests {
         assert!(of(AlertLevel::Info, AlertKind::Change, 8, 12).is_empty());
         assert!(of(AlertLevel::Warning, AlertKind::Hold, 1, 12).is_empty());
         assert_eq!(of(AlertLevel::Critical, AlertKind::Hold, 1, 23), [Webhook]);
+    }
+
+    #[test]
+    fn quiet_hours_put_off_and_a_quiet_product_keeps_no_other_quiet() {
+        let night = Route {
+            hours: Hours::parse("22:00-07:00"),
+            ..Route::default()
+        };
+        let of = |routes: &[Route], facts: &AlertFacts, hour| {
+            channels(
+                &levels(),
+                routes,
+                (AlertLevel::Critical, AlertKind::Hold, facts),
+                at(hour),
+            )
+        };
+        assert_eq!(of(std::slice::from_ref(&night), &about(1), 23), None);
+        assert_eq!(of(&[night], &about(1), 7), Some(vec![Email, Slack]));
+        let noisy = Route {
+            products: vec![12],
+            ..Route::default()
+        };
+        let mut two = about(12);
+        assert_eq!(of(std::slice::from_ref(&noisy), &two, 12), Some(vec![]));
+        two.products.extend(about(13).products);
+        assert_eq!(of(&[noisy], &two, 12), Some(vec![Email, Slack]));
     }
 
     #[test]

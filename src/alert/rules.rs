@@ -70,7 +70,13 @@ pub(super) struct Seen {
 pub(super) fn conditions(seen: &Seen, rules: Rules, now: DateTime<Utc>) -> Vec<Condition> {
     let mut found = Vec::new();
     found.extend(seen.holds.iter().map(hold));
-    found.extend(seen.errors.iter().filter_map(error));
+    // What is held is told by its holds.
+    let held = |e: &&Group| {
+        seen.holds
+            .iter()
+            .any(|h| h.code == e.code && h.platform == e.platform)
+    };
+    found.extend(seen.errors.iter().filter(|e| !held(e)).filter_map(error));
     found.extend(seen.dead_letters.iter().map(dead_letter));
     found.extend(seen.out_of_stock.iter().filter_map(|g| out_of_stock(g, rules)));
     found.extend(seen.changes.iter().map(change));
@@ -114,7 +120,13 @@ fn hold(group: &Group) -> Condition {
         // A shop could be emptied, or goods sold that cannot be bought.
         Ok(HoldReason::MassChange | HoldReason::Radius) => AlertLevel::Critical,
         Ok(HoldReason::RemoteSale) => AlertLevel::Error,
-        _ => AlertLevel::Warning,
+        Ok(_) => AlertLevel::Warning,
+        // The syncer's own: what a destination shows is not what it confirmed.
+        Err(_) => match group.code.as_str() {
+            "radius_price" => AlertLevel::Critical,
+            "remote_end" | "not_applied" => AlertLevel::Error,
+            _ => AlertLevel::Warning,
+        },
     };
     of_group(AlertKind::Hold, level, group)
 }
@@ -143,7 +155,8 @@ fn error(group: &Group) -> Option<Condition> {
         }
     };
     Some(Condition {
-        foldable: level == AlertLevel::Warning,
+        // What needs a person stays his, whatever else is away.
+        foldable: group.severity == Some(Severity::Low),
         ..of_group(kind, level, group)
     })
 }

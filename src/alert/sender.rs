@@ -8,15 +8,18 @@ use super::channels::{Channel, ChannelError, Message};
 use super::desk::Desk;
 use super::text::{self, Told};
 use crate::backoff::{Backoff, Jitter};
-use crate::domain::{AlertChannel, AlertEvent, AlertStatus};
+use crate::domain::{AlertChannel, AlertEvent, AlertKind, AlertStatus};
 use crate::store::alerts;
 use crate::store::alerts::deliveries::{self, Claimed, Delivery};
 use crate::store::{Db, StoreError};
 use crate::supervision::Life;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// How much is taken at once.
 const AT_ONCE: i64 = 50;
@@ -45,9 +48,10 @@ pub async fn sender(desk: Desk, db: Db, name: AlertChannel, life: Life) {
         life.waiting_until(until + Duration::from_secs(600));
         tokio::select! {
             () = stopping.cancelled() => return,
+            () = desk.renewed(name), if rest > SPACING => hasten(&desk, &db, name).await,
             () = tokio::time::sleep_until(until) => {}
         }
-        let turn = turn(&desk, &db, name);
+        let turn = turn(&desk, &db, name, &stopping);
         rest = match turn.await {
             // A failed channel rests; nothing new wakes it before.
             Ok(Turn::Failed(wait)) => wait,
@@ -79,7 +83,19 @@ enum Turn {
     Failed(Duration),
 }
 
-async fn turn(desk: &Desk, db: &Db, name: AlertChannel) -> Result<Turn, StoreError> {
+/// What waits is due now; a database that is away makes it due by itself, later.
+async fn hasten(desk: &Desk, db: &Db, name: AlertChannel) {
+    if let Ok(mut conn) = db.conn().await {
+        drop(deliveries::hasten(&mut conn, name, desk.now()).await);
+    }
+}
+
+async fn turn(
+    desk: &Desk,
+    db: &Db,
+    name: AlertChannel,
+    stopping: &CancellationToken,
+) -> Result<Turn, StoreError> {
     let Some(channel) = desk.channel(name) else {
         return Ok(Turn::Idle(IDLE));
     };
@@ -99,7 +115,16 @@ async fn turn(desk: &Desk, db: &Db, name: AlertChannel) -> Result<Turn, StoreErr
         if place > 0 {
             tokio::time::sleep(SPACING).await;
         }
-        if let Err(error) = channel.send(message).await {
+        // Asked to stop: what was not handed over yet waits for the next life.
+        let sent = tokio::select! {
+            biased;
+            sent = channel.send(message) => sent,
+            () = stopping.cancelled() => {
+                give_back(db, claimed.token, "the daemon stopped", desk.now()).await?;
+                return Ok(Turn::Told);
+            }
+        };
+        if let Err(error) = sent {
             return put_back(desk, db, (&channel, &claimed), &error).await;
         }
         desk.took(name);
@@ -116,24 +141,31 @@ async fn messages(desk: &Desk, db: &Db, claimed: &Claimed) -> Result<Vec<(Vec<i6
     let settings = desk.settings();
     let now = desk.clock().now();
     let mut conn = db.conn().await?;
-    let mut told = Vec::new();
+    // Several of one alert are one text, in its newest form.
+    let mut told: Vec<(Vec<i64>, &Delivery, Told)> = Vec::new();
     for item in &claimed.items {
         // An alert is removed with its deliveries.
         let Some(alert) = alerts::get(&mut conn, item.alert_id).await? else {
             continue;
         };
-        let event = if alert.status == AlertStatus::Resolved {
+        let event = if alert.status == AlertStatus::Resolved && alert.kind != AlertKind::Change {
             AlertEvent::Recovered
         } else {
             item.event
         };
-        told.push((
-            item,
-            text::tell(&alert, event, item.first_event, settings.language),
-        ));
+        let known = told
+            .iter_mut()
+            .find(|(_, first, _)| first.alert_id == item.alert_id);
+        if let Some((ids, first, text)) = known {
+            ids.push(item.id);
+            *text = text::tell(&alert, event, first.first_event, settings.language);
+        } else {
+            let text = text::tell(&alert, event, item.first_event, settings.language);
+            told.push((vec![item.id], item, text));
+        }
     }
-    let message = |of: &[(&Delivery, Told)]| {
-        let first = of.first().map(|(item, _)| *item);
+    let message = |of: &[(Vec<i64>, &Delivery, Told)]| {
+        let first = of.first().map(|(_, item, _)| *item);
         let oldest = first.map(|item| item.created_at);
         let id = match (first, of.len()) {
             (Some(item), 1) => format!("{}-{}", item.id, item.created_at.timestamp_millis()),
@@ -144,11 +176,11 @@ async fn messages(desk: &Desk, db: &Db, claimed: &Claimed) -> Result<Vec<(Vec<i6
             id,
             language: settings.language,
             host: settings.host.clone(),
-            told: of.iter().map(|(_, told)| told.clone()).collect(),
+            told: of.iter().map(|(_, _, told)| told.clone()).collect(),
             at: now,
             delayed_since: oldest.filter(|at| is_late(*at, now)),
         };
-        (of.iter().map(|(item, _)| item.id).collect(), message)
+        (of.iter().flat_map(|(ids, _, _)| ids.clone()).collect(), message)
     };
     Ok(if told.len() > ONE_BY_ONE {
         vec![message(&told)]
@@ -170,9 +202,17 @@ async fn put_back(
     let failures = desk.failed(channel.name(), error);
     let wait = rest(failures, error);
     let next_at = desk.clock().now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::zero());
-    let mut conn = db.conn().await?;
-    deliveries::put_back(&mut conn, claimed.token, &error.message, next_at).await?;
+    give_back(db, claimed.token, &error.message, next_at).await?;
     Ok(Turn::Failed(wait))
+}
+
+async fn give_back(db: &Db, token: Uuid, error: &str, next_at: DateTime<Utc>) -> Result<(), StoreError> {
+    let error = error.to_owned();
+    let given = db.transaction_retried(3, move |conn| {
+        let error = error.clone();
+        async move { deliveries::put_back(conn, token, &error, next_at).await }.boxed()
+    });
+    given.await
 }
 
 /// How long a channel is left alone.

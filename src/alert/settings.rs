@@ -144,6 +144,13 @@ impl SecretUrl {
         }
     }
 
+    /// Why it will not be reached, if its address says so: private networks are nobody's that we should send to.
+    #[must_use]
+    pub fn refused(&self) -> Option<String> {
+        let refused = crate::http::check_literal(&self.0).err()?;
+        Some(refused.to_string())
+    }
+
     pub(super) fn expose(&self) -> &Url {
         &self.0
     }

@@ -8,9 +8,9 @@ use super::channels::{Channel, Message};
 use super::desk::Desk;
 use super::text;
 use crate::domain::{AlertChannel, AlertEvent, AlertFacts, AlertKind, AlertLevel};
-use crate::store::alerts::{self, NewAlert, RECOVERED, deliveries};
+use crate::store::alerts::{self, NewAlert, RECOVERED, deliveries, look};
 use crate::store::{DatabaseStatus, Db, StatusBoard, StoreError};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write as _};
@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An outage that ends sooner is told by nobody.
-const AWAY_AFTER: TimeDelta = TimeDelta::seconds(30);
+/// An outage that ends sooner, or within the time that an outage of a service may last unheard, is told by nobody.
+const AWAY_AFTER: Duration = Duration::from_secs(30);
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 /// How often a channel is tried that did not take it.
@@ -52,23 +52,28 @@ impl Spool {
     /// Tells of the database's being away, as long as it is awaited.
     pub async fn keep_watch(self, board: StatusBoard, desk: Desk) {
         let mut tries: Vec<(AlertChannel, tokio::time::Instant)> = Vec::new();
+        // The file is its copy: a disk that takes nothing must not make it be told again.
+        let mut known = self.read();
         loop {
             tokio::time::sleep(LOOK).await;
             let status = board.watch().borrow().clone();
             let DatabaseStatus::Away { since, reason, .. } = status else {
                 tries.clear();
+                known = None;
                 continue;
             };
-            if desk.clock().now().signed_duration_since(since) < AWAY_AFTER {
+            let patience = AWAY_AFTER.min(desk.settings().outage_after);
+            let lasts = desk.clock().now().signed_duration_since(since).to_std();
+            if lasts.unwrap_or_default() < patience {
                 continue;
             }
-            let mut outage = self.read().unwrap_or_else(|| Outage {
+            let outage = known.get_or_insert_with(|| Outage {
                 since,
                 reason: reason.clone(),
                 told: Vec::new(),
             });
-            self.keep(&outage);
-            for channel in self.untold(&desk, &outage) {
+            self.keep(outage);
+            for channel in self.untold(&desk, outage) {
                 let name = channel.name();
                 let now = tokio::time::Instant::now();
                 if tries
@@ -79,9 +84,15 @@ impl Spool {
                 }
                 tries.retain(|(tried, _)| *tried != name);
                 tries.push((name, now));
-                if tell(&desk, &channel, &outage).await {
+                if board.watch().borrow().is_up() {
+                    break;
+                }
+                if tell(&desk, &channel, outage).await {
                     outage.told.push(name);
-                    self.keep(&outage);
+                    // Settled meanwhile: then its end is told without this one.
+                    if !board.watch().borrow().is_up() {
+                        self.keep(outage);
+                    }
                 }
             }
         }
@@ -98,6 +109,7 @@ impl Spool {
         );
         let open = |name: &AlertChannel| !outage.told.contains(name);
         wanted
+            .unwrap_or_default()
             .iter()
             .filter(|name| open(name))
             .filter_map(|name| desk.channel(*name))
@@ -127,6 +139,11 @@ impl Spool {
         let written = db.transaction_retried(3, move |conn| {
             let (row, told) = (row.clone(), told.clone());
             async move {
+                // Killed before the file was gone, or it cannot be removed: it stands here already.
+                let same = [row.fingerprint.clone()];
+                if !look::known(conn, AlertKind::Database, &same).await?.is_empty() {
+                    return Ok(Vec::new());
+                }
                 let id = alerts::put(conn, &row).await?;
                 alerts::told(conn, id, now).await?;
                 deliveries::enqueue(conn, id, &told, AlertEvent::Recovered, now).await?;

@@ -1,7 +1,7 @@
 //! What a person reads: what is wrong, since when, what happens next, what to do. Pure.
 //!
 //! `ja` and `en` say the same; here is what both are put together from. Everything from outside passes
-//! [`inert::line`](super::inert::line) before it becomes part of a text.
+//! [`inert::line`] before it becomes part of a text.
 
 mod en;
 mod ja;
@@ -60,7 +60,7 @@ pub(super) fn tell(alert: &Alert, event: AlertEvent, first: AlertEvent, language
 /// An alert as doors show it: its row, and what it says.
 #[must_use]
 pub fn described(alert: &Alert, language: Language) -> serde_json::Value {
-    let event = if alert.resolved_at.is_some() {
+    let event = if alert.resolved_at.is_some() && alert.kind != AlertKind::Change {
         AlertEvent::Recovered
     } else {
         AlertEvent::Opened
@@ -83,6 +83,8 @@ pub fn described(alert: &Alert, language: Language) -> serde_json::Value {
 /// The variable parts of a text, made inert.
 struct Words {
     platform: String,
+    /// As commands take it.
+    name: String,
     code: String,
     message: Option<String>,
     since: String,
@@ -104,7 +106,14 @@ impl Words {
             AlertKind::Hold | AlertKind::MassOutOfStock | AlertKind::DeadLetter
         );
         Self {
-            platform: alert.platform.as_deref().map_or_else(|| "-".to_owned(), shop),
+            platform: alert
+                .platform
+                .as_deref()
+                .map_or_else(|| "zaikoban".to_owned(), shop),
+            name: alert
+                .platform
+                .as_deref()
+                .map_or_else(|| "NAME".to_owned(), inert::line),
             code: facts.code.as_deref().map(inert::line).unwrap_or_default(),
             message: facts
                 .message

@@ -112,6 +112,12 @@ fn show(import: &Import, dir: Option<&Path>, as_json: bool) {
             file(secret).unwrap_or_default()
         ));
     }
+    if let (Some(dir), false) = (dir, import.secrets.is_empty()) {
+        output::talk(&format!(
+            "only you can read them: `chown -R zaikoban: {}` gives them to the service",
+            dir.display()
+        ));
+    }
     for (kind, heading) in [
         ("credential", "needs you"),
         ("unusable", "could not be used"),

@@ -266,12 +266,13 @@ pub(crate) fn fail(code: &str, message: &str, problems: &[Value], hint: Option<&
 
 fn problem_line(problem: &Value) -> String {
     let text = |key: &str| problem.get(key).and_then(Value::as_str).unwrap_or_default();
-    let mut line = format!(
-        "{}: expected {}, got `{}`",
-        text("place"),
-        text("expected"),
-        text("got")
-    );
+    let mut line = format!("{}: expected {}", text("place"), text("expected"));
+    // What is quoted already, or nothing, is not quoted again.
+    match text("got") {
+        "" => {}
+        got if got.contains('`') => line.push_str(&format!(", got {got}")),
+        got => line.push_str(&format!(", got `{got}`")),
+    }
     if let Some(hint) = problem.get("hint").and_then(Value::as_str) {
         line.push_str("\n    hint: ");
         line.push_str(hint);

@@ -3,12 +3,14 @@
 use super::checks;
 use super::raw::Typed;
 use super::reader::Reader;
+use super::shown::ShownValue;
 use crate::alert::{
     AlertSettings, EmailSettings, HeartbeatSettings, Hours, Language, Route, SecretUrl, SlackSettings,
     SmtpSecurity, WebhookSettings,
 };
-use crate::domain::{AlertChannel, AlertKind, AlertLevel, UnknownName};
+use crate::domain::{AlertChannel, AlertLevel, UnknownName};
 use secrecy::ExposeSecret as _;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -29,7 +31,7 @@ const LEVELS: &[(AlertLevel, &[AlertChannel])] = &[
 
 pub(super) fn alerts(r: &mut Reader) -> AlertSettings {
     AlertSettings {
-        language: word(r, "alerts.language", Language::ALL).unwrap_or(Language::Ja),
+        language: word_or(r, "alerts.language", Language::Ja),
         host: host(r),
         outage_after: r.seconds("alerts.outage_after_s", 1..=86_400, 60),
         recovered_after: r.seconds("alerts.recovered_after_s", 1..=86_400, 60),
@@ -50,16 +52,18 @@ fn host(r: &mut Reader) -> String {
             .ok()
             .and_then(|name| name.into_string().ok())
     };
-    let name = r.text("alerts.host").or_else(own);
-    name.unwrap_or_else(|| "localhost".to_owned())
+    let name = own().unwrap_or_else(|| "localhost".to_owned());
+    r.text_or("alerts.host", &name)
 }
 
 fn levels(r: &mut Reader) -> BTreeMap<AlertLevel, Vec<AlertChannel>> {
     LEVELS
         .iter()
         .map(|(level, usual)| {
-            let typed = words(r, &format!("alerts.{level}"), AlertChannel::ALL);
-            (*level, typed.unwrap_or_else(|| usual.to_vec()))
+            let key = format!("alerts.{level}");
+            let channels = words(r, &key).unwrap_or_else(|| usual.to_vec());
+            r.came_to(&key, ShownValue::Plain(json!(channels)));
+            (*level, channels)
         })
         .collect()
 }
@@ -78,15 +82,17 @@ fn routes(r: &mut Reader) -> Vec<Route> {
                 }
                 hours
             });
-            let channels = words(r, &key("channels"), AlertChannel::ALL);
+            let channels = words(r, &key("channels"));
             if channels.is_none() {
                 let expected = "a list such as [\"email\", \"slack\"]; [] keeps it quiet";
                 r.complain(&key("channels"), "nothing", expected, None);
             }
             let products = r.list(&key("products")).unwrap_or_default();
             Route {
-                level: word(r, &key("level"), AlertLevel::ALL),
-                kinds: words(r, &key("kinds"), AlertKind::ALL).unwrap_or_default(),
+                level: r
+                    .text(&key("level"))
+                    .and_then(|typed| read(r, &key("level"), &typed)),
+                kinds: words(r, &key("kinds")).unwrap_or_default(),
                 products: numbers(r, &key("products"), &products),
                 hours,
                 channels: channels.unwrap_or_default(),
@@ -111,7 +117,7 @@ fn numbers(r: &mut Reader, key: &str, typed: &[String]) -> Vec<i64> {
 
 fn email(r: &mut Reader) -> Option<EmailSettings> {
     let host = r.text("alerts.email.host");
-    let security = word(r, "alerts.email.security", SmtpSecurity::ALL).unwrap_or(SmtpSecurity::Starttls);
+    let security = word_or(r, "alerts.email.security", SmtpSecurity::Starttls);
     let usual = match security {
         SmtpSecurity::Tls => 465,
         SmtpSecurity::Starttls => 587,
@@ -203,7 +209,14 @@ fn heartbeat(r: &mut Reader) -> Option<HeartbeatSettings> {
 fn secret_url(r: &mut Reader, key: &str) -> Option<SecretUrl> {
     let typed = r.secret(key)?;
     match SecretUrl::parse(typed.expose_secret()) {
-        Ok(url) => Some(url),
+        Ok(url) => match url.refused() {
+            None => Some(url),
+            Some(refused) => {
+                let expected = format!("an address that may be reached: {refused}");
+                r.complain(key, &format!("{}/…", url.origin()), &expected, None);
+                None
+            }
+        },
         Err(expected) => {
             r.complain(key, "something else", expected, None);
             None
@@ -211,25 +224,19 @@ fn secret_url(r: &mut Reader, key: &str) -> Option<SecretUrl> {
     }
 }
 
-/// One of our words.
-fn word<T: FromStr<Err = UnknownName>>(r: &mut Reader, key: &str, all: &[T]) -> Option<T>
-where
-    T: Copy + Display,
-{
-    let typed = r.text(key)?;
-    read(r, key, &typed, all)
+/// One of our words, or its default.
+fn word_or<T: FromStr<Err = UnknownName> + Display + Copy>(r: &mut Reader, key: &str, usual: T) -> T {
+    let typed = r.text_or(key, &usual.to_string());
+    read(r, key, &typed).unwrap_or(usual)
 }
 
 /// A list of our words.
-fn words<T: FromStr<Err = UnknownName>>(r: &mut Reader, key: &str, all: &[T]) -> Option<Vec<T>>
-where
-    T: Copy + Display,
-{
+fn words<T: FromStr<Err = UnknownName>>(r: &mut Reader, key: &str) -> Option<Vec<T>> {
     let typed = r.list(key)?;
-    Some(typed.iter().filter_map(|text| read(r, key, text, all)).collect())
+    Some(typed.iter().filter_map(|text| read(r, key, text)).collect())
 }
 
-fn read<T: FromStr<Err = UnknownName>>(r: &mut Reader, key: &str, typed: &str, _: &[T]) -> Option<T> {
+fn read<T: FromStr<Err = UnknownName>>(r: &mut Reader, key: &str, typed: &str) -> Option<T> {
     match typed.parse() {
         Ok(word) => Some(word),
         Err(unknown) => {
@@ -243,17 +250,19 @@ fn read<T: FromStr<Err = UnknownName>>(r: &mut Reader, key: &str, typed: &str, _
 impl Reader {
     /// A list of texts, if typed; in the environment, joined by commas.
     fn list(&mut self, key: &str) -> Option<Vec<String>> {
-        match self.typed(key)? {
-            Typed::List(items) => Some(items),
+        let items = match self.typed(key)? {
+            Typed::List(items) => items,
             Typed::Untyped(joined) => {
                 let items = joined.split(',').map(str::trim).filter(|item| !item.is_empty());
-                Some(items.map(str::to_owned).collect())
+                items.map(str::to_owned).collect()
             }
             other => {
                 self.complain(key, other.kind(), "a list of texts such as [\"a\", \"b\"]", None);
-                None
+                return None;
             }
-        }
+        };
+        self.came_to(key, ShownValue::Plain(json!(items)));
+        Some(items)
     }
 }
 

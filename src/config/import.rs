@@ -4,6 +4,7 @@
 //! only the daemon can read. What has no counterpart is named with its reason; nothing is left out in silence.
 
 use super::dotenv;
+use crate::alert::is_mail_address;
 use secrecy::SecretString;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -154,9 +155,14 @@ impl Taking<'_> {
         value: String,
     ) -> bool {
         let Some(dir) = self.secrets_dir else {
+            let sealed = if section == "platforms.ebay" {
+                "give it to `zaikoban credentials set ebay`, or "
+            } else {
+                ""
+            };
             let what = format!(
-                "a secret, which is not printed: give it to `zaikoban credentials set`, or import again with \
-                 --secrets-dir DIR, which puts it into a file that `{section}.{key}_file` names"
+                "a secret, which is not printed: {sealed}import again with --secrets-dir DIR, which puts it into a file \
+                 that `{section}.{key}_file` names"
             );
             self.note(name, "credential", what);
             return false;
@@ -254,11 +260,15 @@ impl Taking<'_> {
         if rehearsal.is_some_and(|r| matches!(r.to_lowercase().as_str(), "sandbox" | "true" | "1" | "yes")) {
             self.set(AT, "endpoint", "https://api.sandbox.ebay.com");
         }
-        if has_id && has_secret && has_refresh {
+        if let Some(ru_name) = self.value(&["EBAY_RU_NAME", "EBAY_RUNAME", "EBAY_REDIRECT_URI"]) {
+            self.set(AT, "ru_name", ru_name);
+        }
+        if has_id {
+            if !(has_secret && has_refresh) {
+                let what = "# Nothing is sent until `zaikoban credentials set ebay` and `authorize ebay` gave the rest.";
+                self.line(AT, what.to_owned());
+            }
             self.set(AT, "enabled", true);
-        } else if has_id {
-            self.line(AT, "# To be set to true once the keys are there.".to_owned());
-            self.set(AT, "enabled", false);
         }
         if let Some((name, _)) = self.take(&["EBAY_AUTH_TOKEN", "EBAY_USER_TOKEN", "EBAY_TOKEN"]) {
             let what = "a token of eBay's old sign-in, which its present one does not take: let the seller consent anew";
@@ -275,40 +285,49 @@ impl Taking<'_> {
         let password = self.take(&["SMTP_PASSWORD", "SMTP_PASS"]);
         let from = self.value(&["SMTP_FROM", "SMTP_FROM_EMAIL", "SMTP_FROM_ADDRESS", "MAIL_FROM"]);
         let to = self.value(&["ALERT_EMAIL", "ALERT_EMAILS"]);
-        if let Some(host) = host {
-            self.set(AT, "host", host);
-            let word = security.as_ref().map(|(_, word)| word.to_lowercase());
-            match security_of(port, word.as_deref()) {
-                Some(security) => self.set(AT, "security", security),
-                None => {
-                    let name = security.map_or("SMTP_SECURE", |(name, _)| name);
-                    self.note(
-                        name,
-                        "unusable",
-                        "expected one of tls, ssl, starttls, none, true, false",
-                    );
-                }
+        let to: Vec<String> = to
+            .iter()
+            .flat_map(|all| all.split(|c: char| c == ',' || c == ';' || c.is_whitespace()))
+            .filter(|one| !one.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let (host, first) = match (host, to.first()) {
+            (None, None) => return,
+            (Some(host), Some(first)) => (host, first.clone()),
+            (Some(_), None) => {
+                let what = "nobody is told by mail without a reader's address: set `[alerts.email]`";
+                return self.note("ALERT_EMAIL", "unusable", what);
+            }
+            (None, Some(_)) => {
+                let what = "nobody is told by mail without a server: set `[alerts.email]`";
+                return self.note("SMTP_HOST", "unusable", what);
+            }
+        };
+        let local = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
+        self.set(AT, "host", host);
+        let word = security.as_ref().map(|(_, word)| word.to_lowercase());
+        match security_of(port, word.as_deref()).filter(|security| local || *security != "none") {
+            Some(security) => self.set(AT, "security", security),
+            None => {
+                let name = security.map_or("SMTP_SECURE", |(name, _)| name);
+                let what = "expected one of tls, ssl, starttls, true, false (none to this machine only)";
+                self.note(name, "unusable", what);
             }
         }
         if let Some(port) = port {
             self.set(AT, "port", port);
         }
-        for (key, value) in [("username", user), ("from", from)] {
-            if let Some(value) = value {
-                self.set(AT, key, value);
-            }
+        let kept =
+            password.is_some_and(|(name, value)| self.secret(name, AT, "password", "smtp.password", value));
+        let address = user.clone().filter(|user| is_mail_address(user));
+        self.set(AT, "from", from.or(address).unwrap_or(first));
+        match user.filter(|_| kept) {
+            Some(user) => self.set(AT, "username", user),
+            // One without the other is refused.
+            None => self.line(AT, "# username and password_file go together.".to_owned()),
         }
-        if let Some((name, value)) = password {
-            self.secret(name, AT, "password", "smtp.password", value);
-        }
-        if let Some(to) = to {
-            let all: Vec<toml::Value> = to
-                .split(|c: char| c == ',' || c == ';' || c.is_whitespace())
-                .filter(|one| !one.is_empty())
-                .map(toml::Value::from)
-                .collect();
-            self.set(AT, "to", all);
-        }
+        let to: Vec<toml::Value> = to.into_iter().map(toml::Value::from).collect();
+        self.set(AT, "to", to);
     }
 
     fn slack(&mut self) {
@@ -426,11 +445,6 @@ EMPTY=
         of.map(|n| n.name.clone()).collect()
     }
 
-    /// What this program can check already: the sections of alerts are another room's.
-    fn without_alerts(toml: &str) -> String {
-        toml.split("\n[alerts").next().unwrap().to_owned()
-    }
-
     #[test]
     fn secrets_go_into_files_and_the_settings_can_be_used() {
         let dir = tempfile::tempdir().unwrap();
@@ -444,7 +458,7 @@ EMPTY=
             std::fs::write(dir.path().join(secret.file), secret.value.expose_secret()).unwrap();
         }
         let file = dir.path().join("zaikoban.toml");
-        std::fs::write(&file, without_alerts(&import.toml)).unwrap();
+        std::fs::write(&file, &import.toml).unwrap();
         let settings = load(Some(&file), [])
             .map_err(|bad| format!("{:?}\n{}", bad.problems, import.toml))
             .unwrap();
@@ -454,8 +468,11 @@ EMPTY=
             "postgres://shop%20user:can%40ry%2F1@db.example:5433/shop"
         );
         assert!(settings.ebay.enabled);
-        assert_eq!(settings.ebay.client_id, "App-1");
-        assert_eq!(settings.ebay.refresh_token.expose_secret(), "v^1.1#canary");
+        assert_eq!(settings.ebay.client_id.as_deref(), Some("App-1"));
+        assert_eq!(
+            settings.ebay.refresh_token.unwrap().expose_secret(),
+            "v^1.1#canary"
+        );
         assert_eq!(settings.ebay.endpoint.as_str(), "https://api.sandbox.ebay.com/");
         for line in [
             "security = \"starttls\"",
@@ -488,8 +505,9 @@ EMPTY=
             ]
         );
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), without_alerts(&import.toml)).unwrap();
-        assert!(!load(Some(file.path()), []).unwrap().ebay.enabled);
+        std::fs::write(file.path(), &import.toml).unwrap();
+        // It runs and waits for what is kept sealed.
+        assert!(load(Some(file.path()), []).unwrap().ebay.enabled);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::platform::ebay;
 use crate::platform::oauth::Consented;
 use crate::platform::oauth::consent::code_in;
 use crate::store::credentials::{self, Kept, NewCredentials, SealedRow, WARNED_BEFORE};
-use crate::store::{Connection, StoreError};
+use crate::store::{Connection, StoreError, errors};
 use crate::vault::{Ring, Row, Secrets, Vault, VaultError};
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
@@ -132,8 +132,21 @@ fn platform_of(name: &str) -> Result<Platform, OpsError> {
 
 fn field_problem(platform: Platform, name: &str) -> Option<InputProblem> {
     let known = fields_of(platform);
-    (!known.contains(&name))
-        .then(|| InputProblem::new("fields", format!("one of {}", known.join(", ")), name))
+    (!known.contains(&name)).then(|| {
+        // What does not look like a name may be a secret: eBay's end with the sign that parts name and value.
+        let got = if is_name(name) {
+            name
+        } else {
+            "something that is no name"
+        };
+        InputProblem::new("fields", format!("one of {}", known.join(", ")), got)
+    })
+}
+
+/// Whether a text looks like the name of a field.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    (1..=24).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
 /// What is wrong with a value; it is not shown.
@@ -248,7 +261,7 @@ impl Ops {
             });
         }
         tracing::info!(by, platform = %platform, "A person removed credentials of `{platform}`: {}", removed.join(", "));
-        self.take_effect(platform).await?;
+        self.take_effect(platform, by).await?;
         Ok(json!({ "platform": platform, "removed": removed, "needs": self.needs(platform)? }))
     }
 
@@ -304,7 +317,7 @@ impl Ops {
     pub async fn end_consent(&self, name: &str, answer: ConsentAnswer, by: &str) -> Result<Value, OpsError> {
         let platform = platform_of(name)?;
         let account = self.account(platform)?;
-        let state = self
+        let begun = self
             .parts()?
             .credentials
             .turn
@@ -312,14 +325,21 @@ impl Ops {
             .await
             .get(&platform)
             .cloned();
-        let code =
-            code_in(answer.0.expose_secret(), state.as_deref().unwrap_or_default()).map_err(|why| {
-                let problem = InputProblem::new("answer", why.to_string(), "something else");
-                OpsError::all(vec![problem.hint(format!(
-                    "begin again: `zaikoban credentials authorize {platform}`"
-                ))])
-            })?;
+        let Some(state) = begun else {
+            return Err(OpsError::Conflict {
+                message: format!("no consent of `{platform}` was begun; nothing was changed"),
+                hint: Some(format!("begin with `zaikoban credentials authorize {platform}`")),
+            });
+        };
+        let code = code_in(answer.0.expose_secret(), &state).map_err(|why| {
+            let problem = InputProblem::new("answer", why.to_string(), "something else");
+            OpsError::all(vec![problem.hint(format!(
+                "begin again: `zaikoban credentials authorize {platform}`"
+            ))])
+        })?;
         let consented = account.exchange(&code).await?;
+        // A code counts once, and so does the state that it came with.
+        self.parts()?.credentials.turn.lock().await.remove(&platform);
         let lasts = consented
             .lifetime
             .and_then(|l| chrono::TimeDelta::from_std(l).ok());
@@ -346,7 +366,7 @@ impl Ops {
         });
         kept.await??;
         tracing::info!(by, platform = %platform, "A person set credentials of `{platform}`: {}", set.join(", "));
-        self.take_effect(platform).await?;
+        self.take_effect(platform, by).await?;
         let over: Vec<&str> = match parts.accounts.get(&platform) {
             Some(account) => account
                 .typed()
@@ -382,7 +402,7 @@ impl Ops {
     }
 
     /// The account uses what is kept now, and the syncers look at what waits.
-    async fn take_effect(&self, platform: Platform) -> Result<(), OpsError> {
+    async fn take_effect(&self, platform: Platform, by: &str) -> Result<(), OpsError> {
         let parts = self.parts()?;
         if let Some(account) = parts.credentials.accounts.get(&platform) {
             account.changed().await;
@@ -390,6 +410,8 @@ impl Ops {
             if let Some(guard) = parts.guards.get(platform.as_str()) {
                 guard.reset();
             }
+            // What is refused still comes again with the next call.
+            errors::end_sign_in(&mut *self.conn().await?, platform, by).await?;
             self.look_now()?;
         }
         Ok(())

@@ -3,6 +3,7 @@
 use super::{Ops, OpsError, Rows};
 use crate::domain::Platform;
 use crate::resilience::GateView;
+use crate::store::errors;
 use crate::store::platform_state::{self, Scope};
 use crate::sync::LookNow;
 use serde_json::{Value, json};
@@ -134,6 +135,8 @@ impl Ops {
                     (selling.sign_in_again)().await;
                 }
                 guard.reset();
+                // What is refused still comes again with the next call.
+                errors::end_sign_in(&mut *self.conn().await?, platform, by).await?;
             }
         }
         self.look_now()?;

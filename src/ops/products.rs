@@ -3,6 +3,7 @@
 use super::{InputProblem, Ops, OpsError, Page, Rows, text_problem, unsent, word_problem};
 use crate::domain::{CostRule, ProductId, SourcePlatform, SourceProductId, UnknownName, WatchId};
 use crate::platform::yahoo;
+use crate::store::errors;
 use crate::store::views::{self, Thing};
 use crate::store::watches::{self, Added, NewWatch, Owned};
 use crate::watch::{CheckNow, Refresh};
@@ -206,6 +207,9 @@ impl Ops {
             }
             _ => {
                 let moved = watches::set_enabled(&mut conn, &all, verb == "resume").await?;
+                if verb == "resume" {
+                    errors::end_quarantines(&mut conn, &ids, by).await?;
+                }
                 drop(conn);
                 self.refresh(all).await.map_err(after("the tables are changed"))?;
                 let (changed, unchanged): (Vec<Owned>, Vec<Owned>) =

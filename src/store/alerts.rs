@@ -155,16 +155,25 @@ macro_rules! alert_sql {
 }
 
 fn read(records: Vec<Record>) -> Result<Vec<Alert>, StoreError> {
-    records.into_iter().map(Record::read).collect()
+    let read = |record: Record| {
+        let id = record.id;
+        let alert = record.read();
+        if let Err(error) = &alert {
+            // Of another version of this program; the others are told all the same.
+            tracing::warn!(alert = id, %error, "Alert {id} cannot be understood and is left out");
+        }
+        alert.ok()
+    };
+    Ok(records.into_iter().filter_map(read).collect())
 }
 
-/// Those that are not over, locked, and those that ended after `since`.
+/// Those that are not over, those that ended after `since`, and those that ended by a person's word.
 ///
 /// # Errors
 /// When the database is away or refuses, or a row cannot be understood.
 pub async fn standing(conn: &mut AsyncPgConnection, since: DateTime<Utc>) -> Result<Vec<Alert>, StoreError> {
     let records = diesel::sql_query(alert_sql!(
-        "WHERE status <> 'resolved' OR resolved_at > $1 ORDER BY id FOR UPDATE"
+        "WHERE status <> 'resolved' OR resolved_at > $1 OR resolved_by <> 'recovered' ORDER BY id"
     ))
     .bind::<Timestamptz, _>(since)
     .load(conn)
@@ -242,7 +251,8 @@ pub async fn put(conn: &mut AsyncPgConnection, new: &NewAlert) -> Result<i64, St
         "INSERT INTO alerts (fingerprint, kind, level, platform, count, facts, since, last_seen_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
          ON CONFLICT (fingerprint) WHERE status <> 'resolved' DO UPDATE SET level = excluded.level, \
-           count = excluded.count, facts = excluded.facts, last_seen_at = excluded.last_seen_at, gone_since = NULL \
+           count = excluded.count, facts = excluded.facts, last_seen_at = excluded.last_seen_at, gone_since = NULL, \
+           told_count = LEAST(alerts.told_count, excluded.count) \
          RETURNING id",
     )
     .bind::<Text, _>(text::text(&new.fingerprint))
@@ -265,7 +275,7 @@ pub async fn put(conn: &mut AsyncPgConnection, new: &NewAlert) -> Result<i64, St
 pub async fn reopen(conn: &mut AsyncPgConnection, id: i64) -> Result<(), StoreError> {
     diesel::sql_query(
         "UPDATE alerts SET status = CASE WHEN acknowledged_at IS NULL THEN 'open' ELSE 'acknowledged' END, \
-         resolved_at = NULL, resolved_by = NULL, gone_since = NULL WHERE id = $1",
+         resolved_at = NULL, resolved_by = NULL, gone_since = NULL, told_level = NULL, told_count = 0 WHERE id = $1",
     )
     .bind::<BigInt, _>(id)
     .execute(conn)

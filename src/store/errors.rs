@@ -8,6 +8,7 @@ use super::hot;
 use super::schema::inventory_errors as e;
 use super::text;
 use crate::domain::{Platform, ProductId, UnknownName, names};
+use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Jsonb, Nullable, Text};
 use diesel::{ExpressionMethods as _, QueryableByName};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
@@ -159,4 +160,70 @@ pub async fn resolve(
         .get_results(conn)
         .await?;
     Ok(resolved)
+}
+
+/// Who resolved what was over by itself.
+const RECOVERED: &str = "recovered";
+
+/// Ends mild troubles that were not met since `before`: the moment's fault was over.
+///
+/// # Errors
+/// Those of the database.
+pub async fn end_passing(conn: &mut AsyncPgConnection, before: DateTime<Utc>) -> Result<(), StoreError> {
+    diesel::update(e::table)
+        .filter(e::severity.eq(Severity::Low.as_str()))
+        .filter(e::resolved.eq(false))
+        .filter(e::last_seen_at.lt(before))
+        .set((
+            e::resolved.eq(true),
+            e::resolved_by.eq(RECOVERED),
+            e::resolved_at.eq(diesel::dsl::now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Ends what a platform's sign-in was recorded for: somebody has signed in again, and what is still wrong comes again.
+///
+/// # Errors
+/// Those of the database.
+pub async fn end_sign_in(
+    conn: &mut AsyncPgConnection,
+    platform: Platform,
+    by: &str,
+) -> Result<(), StoreError> {
+    diesel::update(e::table)
+        .filter(e::platform.eq(platform.as_str()))
+        .filter(e::error_code.eq_any(["needs_reauth", "needs_credentials"]))
+        .filter(e::resolved.eq(false))
+        .set((
+            e::resolved.eq(true),
+            e::resolved_by.eq(by),
+            e::resolved_at.eq(diesel::dsl::now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Ends the quarantines of products that somebody resumed.
+///
+/// # Errors
+/// Those of the database.
+pub async fn end_quarantines(
+    conn: &mut AsyncPgConnection,
+    products: &[i64],
+    by: &str,
+) -> Result<(), StoreError> {
+    diesel::sql_query(
+        "UPDATE inventory_errors SET resolved = true, resolved_by = $2, resolved_at = now() \
+         WHERE NOT resolved AND error_code = 'quarantined' AND (details->>'watch_id')::bigint IN \
+           (SELECT id FROM inventory_management WHERE product_id = ANY($1))",
+    )
+    .bind::<diesel::sql_types::Array<BigInt>, _>(products)
+    .bind::<Text, _>(by)
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -4,6 +4,64 @@
 //! change of the migrations, run it and copy the file that it names.
 
 diesel::table! {
+    alert_deliveries (id) {
+        id -> BigInt,
+        alert_id -> BigInt,
+        channel -> Text,
+        first_event -> Text,
+        event -> Text,
+        status -> Text,
+        attempt -> Integer,
+        next_at -> Timestamptz,
+        lease_token -> Nullable<Uuid>,
+        lease_until -> Nullable<Timestamptz>,
+        error -> Nullable<Text>,
+        created_at -> Timestamptz,
+        delivered_at -> Nullable<Timestamptz>,
+        told_with -> Integer,
+    }
+}
+
+diesel::table! {
+    alert_silences (id) {
+        id -> BigInt,
+        kind -> Nullable<Text>,
+        platform -> Nullable<Text>,
+        alert_id -> Nullable<BigInt>,
+        until -> Timestamptz,
+        set_by -> Text,
+        note -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    alerts (id) {
+        id -> BigInt,
+        fingerprint -> Text,
+        kind -> Text,
+        level -> Text,
+        status -> Text,
+        platform -> Nullable<Text>,
+        count -> BigInt,
+        facts -> Jsonb,
+        since -> Timestamptz,
+        last_seen_at -> Timestamptz,
+        gone_since -> Nullable<Timestamptz>,
+        told_at -> Nullable<Timestamptz>,
+        told_level -> Nullable<Text>,
+        told_count -> BigInt,
+        times_told -> Integer,
+        acknowledged_by -> Nullable<Text>,
+        acknowledged_at -> Nullable<Timestamptz>,
+        resolved_by -> Nullable<Text>,
+        resolved_at -> Nullable<Timestamptz>,
+        note -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     encrypted_credentials (platform) {
         platform -> Text,
         encrypted_key -> Text,
@@ -256,6 +314,8 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(alert_deliveries -> alerts (alert_id));
+diesel::joinable!(alert_silences -> alerts (alert_id));
 diesel::joinable!(holds -> listing_platforms (listing_id));
 diesel::joinable!(holds -> inventory_management (watch_id));
 diesel::joinable!(inventory_management -> yahoo_scraped_products (product_id));
@@ -263,6 +323,9 @@ diesel::joinable!(listing_platforms -> yahoo_scraped_products (product_id));
 diesel::joinable!(processing_queue -> listing_platforms (listing_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
+    alert_deliveries,
+    alert_silences,
+    alerts,
     encrypted_credentials,
     holds,
     inventory_errors,

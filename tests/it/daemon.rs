@@ -7,6 +7,7 @@
 //! What must hold is worked out beside the daemon, from the simulator's own books: see `rehearsal::compare`.
 
 mod addresses;
+mod alerts;
 mod cli;
 mod credentials;
 mod doctor;

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod long;
 pub mod oas;
 pub mod pg;
 pub mod proxy;

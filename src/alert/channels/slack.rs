@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 
 /// Slack refuses longer texts in a section.
 const MOST_IN_SECTION: usize = 2_900;
-/// Slack refuses more blocks; the last says how many were left out.
-const MOST_BLOCKS: usize = 45;
+/// Slack refuses more than fifty blocks, and an alert has three.
+const MOST_WHOLE: usize = 12;
+/// Alerts told in a line each; a line has at most some hundred characters.
+const LINES_IN_SECTION: usize = 8;
 
 pub(super) struct Slack {
     client: http::Client,
@@ -45,7 +47,9 @@ impl Slack {
         if answer.status == 200 && body == "ok" {
             return Ok(());
         }
-        let said = format!("Slack answered {} `{body}`", answer.status);
+        let said = self
+            .url
+            .hide_in(&format!("Slack answered {} `{body}`", answer.status));
         match answer.status_class(self.clock.now()) {
             Some(ErrorClass::RateLimited { retry_after }) => Err(ChannelError {
                 retry_after,
@@ -99,15 +103,22 @@ fn payload(message: &Message) -> Value {
         .into_iter()
         .collect();
     let headings = message.headings();
-    for told in &message.told {
+    // The worst first; what does not fit whole is a line.
+    let mut all: Vec<&Told> = message.told.iter().collect();
+    all.sort_by_key(|told| std::cmp::Reverse(told.level));
+    for told in all.iter().take(MOST_WHOLE) {
         blocks.extend(sections(told, &headings, message));
     }
-    let left = blocks.len().saturating_sub(MOST_BLOCKS);
-    if left > 0 {
-        blocks.truncate(MOST_BLOCKS);
-        let more = i64::try_from(left).unwrap_or(i64::MAX);
-        blocks.push(section(&(headings.more)(more)));
-    }
+    let lines: Vec<String> = all
+        .iter()
+        .skip(MOST_WHOLE)
+        .map(|told| line(told, message))
+        .collect();
+    blocks.extend(
+        lines
+            .chunks(LINES_IN_SECTION)
+            .map(|lines| section(&lines.join("\n"))),
+    );
     let footer = inert::slack(&(headings.footer)(&inert::line(&message.host)));
     let at = text::time(message.at);
     blocks.push(
@@ -120,6 +131,17 @@ fn payload(message: &Message) -> Value {
         "unfurl_media": false,
         "link_names": false,
     })
+}
+
+/// One alert in a line.
+fn line(told: &Told, message: &Message) -> String {
+    let mark = text::mark(told, message.language);
+    let number = told.alert;
+    format!(
+        "• *[{}]* {} (`zaikoban alerts show {number}`)",
+        inert::slack(&mark),
+        inert::slack(&told.said.headline)
+    )
 }
 
 fn sections(told: &Told, headings: &Headings, message: &Message) -> Vec<Value> {

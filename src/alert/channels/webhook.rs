@@ -81,11 +81,12 @@ impl Webhook {
         if answer.is_success() {
             return Ok(());
         }
-        let said = format!(
+        // Some servers say in the body what they were asked for.
+        let said = self.url.hide_in(&format!(
             "the webhook answered {} `{}`",
             answer.status,
             inert::line(&String::from_utf8_lossy(&answer.body))
-        );
+        ));
         Err(match answer.status_class(now) {
             Some(ErrorClass::RateLimited { retry_after }) => ChannelError {
                 retry_after,

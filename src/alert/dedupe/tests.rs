@@ -74,6 +74,7 @@ impl World {
                 let alert = self.alerts.iter_mut().find(open).unwrap();
                 if reopen.is_some() {
                     (alert.status, alert.resolved_at, alert.resolved_by) = (AlertStatus::Open, None, None);
+                    (alert.told_level, alert.told_count) = (None, 0);
                 }
                 (alert.count, alert.level, alert.gone_since) = (c.count, c.level, None);
                 if let Some(event) = tell {
@@ -168,8 +169,13 @@ fn what_comes_and_goes_is_one_alert_and_no_flood() {
         }
     }
     assert_eq!(world.alerts.len(), 1, "all within half an hour of each other");
-    let opened = told.iter().filter(|event| **event == Opened).count();
-    assert!((2..=5).contains(&opened), "{opened} times in 100 minutes");
+    let of = |which| told.iter().filter(|event| **event == which).count();
+    assert!(
+        (2..=5).contains(&of(Opened)),
+        "{} times in 100 minutes",
+        of(Opened)
+    );
+    assert!(of(Recovered) <= of(Opened), "no end of what was not told");
 }
 
 #[test]
@@ -284,4 +290,31 @@ fn ten_thousand_products_that_fail_at_once_are_one_word() {
         told += world.look(seconds, &[trouble(seconds * 3, seconds)]).len();
     }
     assert!(told <= 3, "{told}");
+}
+
+#[test]
+fn what_comes_back_at_once_and_stays_is_told_again() {
+    let mut world = World::default();
+    assert_eq!(world.look(60, &[outage("ebay", 0, 60)]), [Opened]);
+    world.look(100, &[]);
+    assert_eq!(world.look(160, &[]), [Recovered]);
+    // The last word was that it is over; it is not.
+    assert_eq!(world.look(300, &[outage("ebay", 200, 300)]), []);
+    assert_eq!(world.look(60 + 1_800, &[outage("ebay", 200, 1_860)]), [Opened]);
+    assert_eq!(world.look(1_861, &[outage("ebay", 200, 1_861)]), []);
+}
+
+#[test]
+fn the_next_hold_after_a_decision_is_told() {
+    let hold = |since, newest| Condition {
+        fingerprint: "hold ebay mass_change".to_owned(),
+        kind: AlertKind::Hold,
+        foldable: false,
+        since: at(since),
+        ..trouble(1, newest)
+    };
+    let mut world = World::default();
+    assert_eq!(world.look(0, &[hold(0, 0)]), [Opened]);
+    assert_eq!(world.look(10, &[]), []);
+    assert_eq!(world.look(20, &[hold(15, 15)]), [Opened]);
 }

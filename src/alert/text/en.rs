@@ -47,9 +47,12 @@ fn to_do(steps: &[(&str, &str)]) -> Vec<(String, String)> {
 
 pub(super) fn said(alert: &Alert, w: &Words, event: AlertEvent) -> Said {
     let mut said = about(alert, w);
-    said.lines.insert(0, format!("Since {}", w.since));
-    if let Some(message) = &w.message {
-        said.lines.push(message.clone());
+    // Its text has both already.
+    if alert.kind != AlertKind::Database {
+        said.lines.insert(0, format!("Since {}", w.since));
+        if let Some(message) = &w.message {
+            said.lines.push(message.clone());
+        }
     }
     said.products.clone_from(&w.products);
     said.more = w.more;
@@ -70,7 +73,7 @@ fn about(alert: &Alert, w: &Words) -> Said {
     let mut said = match alert.kind {
         AlertKind::Hold => hold(alert, w),
         AlertKind::Error => Said {
-            headline: format!("{} troubles of kind {} at {}", alert.count, w.code, w.platform),
+            headline: format!("{} trouble(s) of kind {} at {}", alert.count, w.code, w.platform),
             next: "Other products go on. What is recorded stays until somebody resolves it.".to_owned(),
             to_do: to_do(&[
                 ("zaikoban errors list", "shows them with what was being done"),
@@ -79,7 +82,7 @@ fn about(alert: &Alert, w: &Words) -> Said {
             ..empty()
         },
         AlertKind::DeadLetter => Said {
-            headline: format!("{} jobs of {} were given up", alert.count, w.code),
+            headline: format!("{} job(s) of {} were given up", alert.count, w.code),
             next: "They stay where they are; their listings may be out of date until then.".to_owned(),
             to_do: to_do(&[
                 ("zaikoban queue list --status dead", "shows them and why"),
@@ -105,7 +108,7 @@ fn about(alert: &Alert, w: &Words) -> Said {
             },
             to_do: to_do(&[
                 ("zaikoban platforms list", "shows how it stands and its last answer"),
-                ("zaikoban platforms reset NAME", "tries at once, when you know that it is back"),
+                (&format!("zaikoban platforms reset {}", w.name), "tries at once, when you know that it is back"),
             ]),
             ..empty()
         },
@@ -114,7 +117,7 @@ fn about(alert: &Alert, w: &Words) -> Said {
             next: format!("From {} on nothing can be pushed there.", w.at.as_deref().unwrap_or("then")),
             to_do: to_do(&[
                 ("zaikoban credentials list", "shows what is there and until when it holds"),
-                ("zaikoban credentials authorize PLATFORM", "signs in again"),
+                (&format!("zaikoban credentials authorize {}", w.name), "signs in again"),
             ]),
             ..empty()
         },
@@ -123,8 +126,9 @@ fn about(alert: &Alert, w: &Words) -> Said {
             next: "Nothing is pushed there until a person signs in again; changes wait.".to_owned(),
             to_do: to_do(&[
                 ("zaikoban credentials list", "shows what is there and until when it holds"),
-                ("zaikoban credentials authorize PLATFORM", "signs in again"),
-                ("zaikoban platforms reset PLATFORM", "tries at once with what is there"),
+                (&format!("zaikoban credentials set {}", w.name), "keeps the keys, if they are lacking"),
+                (&format!("zaikoban credentials authorize {}", w.name), "signs in again"),
+                (&format!("zaikoban platforms reset {}", w.name), "tries at once with what is there"),
             ]),
             ..empty()
         },
@@ -177,7 +181,10 @@ fn hold(alert: &Alert, w: &Words) -> Said {
         "other_item" => "addresses lead to other items",
         "mass_change" => "too many would go out of stock at once",
         "remote_sale" => "less is left there than was confirmed: something was sold",
-        "radius" => "too many listings would be ended or repriced",
+        "radius" | "radius_price" => "too many listings would be ended or repriced",
+        "remote_end" => "listings were ended over there by somebody else",
+        "not_applied" => "values were taken over there and others are shown",
+        "refused" => "values were refused over there",
         other => other,
     };
     let default = match w.then.as_deref() {
@@ -186,7 +193,7 @@ fn hold(alert: &Alert, w: &Words) -> Said {
         _ => "is read again, and takes effect if it is still so",
     };
     Said {
-        headline: format!("{n} changes wait for you at {}: {what}", w.platform),
+        headline: format!("{n} change(s) wait for you at {}: {what}", w.platform),
         next: match &w.at {
             Some(at) => format!("Without your word the first of them {default} on {at}."),
             None => "They wait for your word.".to_owned(),

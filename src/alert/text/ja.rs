@@ -47,9 +47,12 @@ fn to_do(steps: &[(&str, &str)]) -> Vec<(String, String)> {
 
 pub(super) fn said(alert: &Alert, w: &Words, event: AlertEvent) -> Said {
     let mut said = about(alert, w);
-    said.lines.insert(0, format!("発生: {}", w.since));
-    if let Some(message) = &w.message {
-        said.lines.push(message.clone());
+    // Its text has both already.
+    if alert.kind != AlertKind::Database {
+        said.lines.insert(0, format!("発生: {}", w.since));
+        if let Some(message) = &w.message {
+            said.lines.push(message.clone());
+        }
     }
     said.products.clone_from(&w.products);
     said.more = w.more;
@@ -102,7 +105,7 @@ fn about(alert: &Alert, w: &Words) -> Said {
             },
             to_do: to_do(&[
                 ("zaikoban platforms list", "状態と最後の応答を表示します"),
-                ("zaikoban platforms reset 名前", "復旧がわかっているときに、すぐ試します"),
+                (&format!("zaikoban platforms reset {}", w.name), "復旧がわかっているときに、すぐ試します"),
             ]),
             ..empty()
         },
@@ -111,7 +114,7 @@ fn about(alert: &Alert, w: &Words) -> Said {
             next: format!("{} を過ぎると、この出品先には何も送れなくなります。", w.at.as_deref().unwrap_or("期限")),
             to_do: to_do(&[
                 ("zaikoban credentials list", "登録されている認証情報と期限を表示します"),
-                ("zaikoban credentials authorize 名前", "認証をやり直します"),
+                (&format!("zaikoban credentials authorize {}", w.name), "認証をやり直します"),
             ]),
             ..empty()
         },
@@ -120,8 +123,9 @@ fn about(alert: &Alert, w: &Words) -> Said {
             next: "もう一度認証するまで、この出品先には何も送りません。変更は待機します。".to_owned(),
             to_do: to_do(&[
                 ("zaikoban credentials list", "登録されている認証情報と期限を表示します"),
-                ("zaikoban credentials authorize 名前", "認証をやり直します"),
-                ("zaikoban platforms reset 名前", "今の認証情報ですぐ試します"),
+                (&format!("zaikoban credentials set {}", w.name), "鍵が足りないときに登録します"),
+                (&format!("zaikoban credentials authorize {}", w.name), "認証をやり直します"),
+                (&format!("zaikoban platforms reset {}", w.name), "今の認証情報ですぐ試します"),
             ]),
             ..empty()
         },
@@ -174,7 +178,10 @@ fn hold(alert: &Alert, w: &Words) -> Said {
         "other_item" => "別の商品のページに変わりました",
         "mass_change" => "一度に多くの商品が在庫切れになろうとしています",
         "remote_sale" => "出品先の在庫が確認済みの数より少なく、売れたようです",
-        "radius" => "一度に多くの出品が終了または値上げ・値下げされようとしています",
+        "remote_end" => "出品先で、ほかの人が出品を終了しました",
+        "not_applied" => "送った値と、出品先に表示されている値が違います",
+        "refused" => "出品先に値を拒否されました",
+        "radius" | "radius_price" => "一度に多くの出品が終了または値上げ・値下げされようとしています",
         other => other,
     };
     let default = match w.then.as_deref() {

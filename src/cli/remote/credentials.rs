@@ -101,13 +101,14 @@ fn in_text(text: &str, field: Option<&str>) -> Result<Map<String, Value>, Troubl
     let lines = (1..).zip(text.lines().map(str::trim));
     for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
         // The line itself is not shown: it may be the secret without its name.
-        let Some((name, value)) = line.split_once('=') else {
+        let named = line.split_once('=').map(|(name, value)| (name.trim(), value));
+        let Some((name, value)) = named.filter(|(name, _)| crate::ops::is_name(name)) else {
             return Err(Trouble::Input(format!(
                 "line {number}: expected `name=value`, the names being {}; with --field NAME the value stands alone",
                 ASKED.join(", ")
             )));
         };
-        fields.insert(name.trim().to_owned(), value.trim().into());
+        fields.insert(name.to_owned(), value.trim().into());
     }
     Ok(fields)
 }

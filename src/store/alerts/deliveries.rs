@@ -171,7 +171,10 @@ pub async fn delivered(
     Ok(settled == ids.len())
 }
 
-/// Puts back what was not taken, to be tried again at `next_at`. What was put to be told anew meanwhile takes its place.
+/// Puts back what was not taken, to be tried again at `next_at`.
+///
+/// Of several of one alert, the newest stays, with the beginning of the oldest: what was never told is told as new. To be
+/// called in a transaction.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -181,26 +184,88 @@ pub async fn put_back(
     error: &str,
     next_at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    // A newer one that waits already keeps the older one's beginning: what was never told is told as new.
+    // Whatever of these alerts waits or is held under this lease, the newest of each, with what it begins with.
+    let merge = "WITH mine AS (SELECT DISTINCT alert_id, channel FROM alert_deliveries WHERE lease_token = $1), \
+         these AS (SELECT d.id, d.alert_id, d.channel, d.first_event, d.created_at, d.attempt FROM alert_deliveries d \
+           JOIN mine m ON m.alert_id = d.alert_id AND m.channel = d.channel \
+           WHERE d.lease_token = $1 OR d.status = 'pending'), \
+         oldest AS (SELECT DISTINCT ON (alert_id, channel) alert_id, channel, first_event, created_at FROM these \
+           ORDER BY alert_id, channel, id), \
+         newest AS (SELECT max(id) AS id, alert_id, channel, max(attempt) AS attempt FROM these \
+           GROUP BY alert_id, channel) \
+         SELECT n.id, n.attempt, o.first_event, o.created_at FROM newest n \
+         JOIN oldest o ON o.alert_id = n.alert_id AND o.channel = n.channel ORDER BY n.id";
+    let kept: Vec<Newest> = diesel::sql_query(merge)
+        .bind::<SqlUuid, _>(token)
+        .load(conn)
+        .await?;
+    let ids: Vec<i64> = kept.iter().map(|k| k.id).collect();
     diesel::sql_query(
-        "WITH newer AS (UPDATE alert_deliveries w SET first_event = s.first_event, created_at = s.created_at, \
-             next_at = GREATEST(w.next_at, $3), error = $2, attempt = s.attempt \
-           FROM alert_deliveries s WHERE s.lease_token = $1 AND w.alert_id = s.alert_id AND w.channel = s.channel \
-             AND w.status = 'pending' RETURNING s.id) \
-         DELETE FROM alert_deliveries WHERE id IN (SELECT id FROM newer)",
+        "DELETE FROM alert_deliveries d USING alert_deliveries k WHERE k.id = ANY($2) AND d.alert_id = k.alert_id \
+         AND d.channel = k.channel AND d.id <> k.id AND (d.lease_token = $1 OR d.status = 'pending')",
     )
     .bind::<SqlUuid, _>(token)
-    .bind::<Text, _>(text::text(error))
-    .bind::<Timestamptz, _>(next_at)
+    .bind::<Array<BigInt>, _>(&ids)
     .execute(conn)
     .await?;
+    for one in kept {
+        diesel::sql_query(
+            "UPDATE alert_deliveries SET status = 'pending', lease_token = NULL, lease_until = NULL, error = $2, \
+             next_at = $3, first_event = $4, created_at = $5, attempt = $6 WHERE id = $1",
+        )
+        .bind::<BigInt, _>(one.id)
+        .bind::<Text, _>(text::text(error))
+        .bind::<Timestamptz, _>(next_at)
+        .bind::<Text, _>(one.first_event)
+        .bind::<Timestamptz, _>(one.created_at)
+        .bind::<Integer, _>(one.attempt)
+        .execute(conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// The delivery of an alert that stays, and what it takes over.
+#[derive(QueryableByName)]
+struct Newest {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Integer)]
+    attempt: i32,
+    #[diesel(sql_type = Text)]
+    first_event: String,
+    #[diesel(sql_type = Timestamptz)]
+    created_at: DateTime<Utc>,
+}
+
+/// Makes all that waits for a channel due now: it was mended.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn hasten(
+    conn: &mut AsyncPgConnection,
+    channel: AlertChannel,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     diesel::sql_query(
-        "UPDATE alert_deliveries SET status = 'pending', next_at = $3, error = $2, lease_token = NULL, \
-         lease_until = NULL WHERE lease_token = $1 AND status = 'sending'",
+        "UPDATE alert_deliveries SET next_at = $2 WHERE channel = $1 AND status = 'pending' AND next_at > $2",
     )
-    .bind::<SqlUuid, _>(token)
-    .bind::<Text, _>(text::text(error))
-    .bind::<Timestamptz, _>(next_at)
+    .bind::<Text, _>(channel.as_str())
+    .bind::<Timestamptz, _>(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes back the word that an alert is over, where it was not told yet: it goes on.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn withdraw_end(conn: &mut AsyncPgConnection, alert_id: i64) -> Result<(), StoreError> {
+    diesel::sql_query(
+        "DELETE FROM alert_deliveries WHERE alert_id = $1 AND status = 'pending' AND event = 'recovered'",
+    )
+    .bind::<BigInt, _>(alert_id)
     .execute(conn)
     .await?;
     Ok(())
@@ -276,13 +341,14 @@ pub async fn of_alert(conn: &mut AsyncPgConnection, alert_id: i64) -> Result<ser
     Ok(row.view)
 }
 
-/// Gives up what has waited since before `before`: a week-old word helps nobody; answers how many.
+/// Gives up what has waited since before `before` and is over: that word helps nobody; answers how many.
 ///
 /// # Errors
 /// When the database is away or refuses.
 pub async fn expire(conn: &mut AsyncPgConnection, before: DateTime<Utc>) -> Result<usize, StoreError> {
     let expired = diesel::sql_query(
-        "UPDATE alert_deliveries SET status = 'expired' WHERE status = 'pending' AND created_at < $1",
+        "UPDATE alert_deliveries d SET status = 'expired' FROM alerts a WHERE a.id = d.alert_id \
+         AND a.status = 'resolved' AND d.status = 'pending' AND d.created_at < $1",
     )
     .bind::<Timestamptz, _>(before)
     .execute(conn)

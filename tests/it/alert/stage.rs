@@ -3,7 +3,6 @@
 use crate::support::pg::TestDb;
 use crate::support::wait::until;
 use actix::prelude::*;
-use chrono::Utc;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use zaikoban::alert::{Alerter, AlerterParts, Desk, LookNow, Spool, Surroundings, sender};
@@ -41,6 +40,7 @@ pub struct Stage {
 pub fn settings(sinks: &Sinks) -> zaikoban::alert::AlertSettings {
     let set = |name: &str, value: String| (format!("ZAIKOBAN_ALERTS__{name}"), value);
     let environment = [
+        set("OUTAGE_AFTER_S", "1".to_owned()),
         set("EMAIL__HOST", sinks.smtp().ip().to_string()),
         set("EMAIL__PORT", sinks.smtp().port().to_string()),
         set("EMAIL__SECURITY", "none".to_owned()),
@@ -79,6 +79,10 @@ impl Stage {
         };
         stage.restart();
         stage
+    }
+
+    pub fn spool(&self) -> Spool {
+        self.parts.spool.clone()
     }
 
     /// Starts the alerter and a sender for each channel.
@@ -208,7 +212,7 @@ impl Stage {
     pub async fn next_due(&self, channel: AlertChannel) -> i64 {
         let mut conn = self.t.db().conn().await.unwrap();
         let at = deliveries::next_due(&mut conn, channel).await.unwrap().unwrap();
-        at.signed_duration_since(Utc::now()).num_seconds()
+        at.signed_duration_since(Clock::system().now()).num_seconds()
     }
 }
 

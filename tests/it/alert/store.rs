@@ -1,7 +1,8 @@
 //! What the tables promise of alerts.
 
 use crate::support::pg::TestDb;
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
+use zaikoban::clock::Clock;
 use zaikoban::domain::{AlertChannel, AlertEvent, AlertFacts, AlertKind, AlertLevel};
 use zaikoban::store::alerts::{self, NewAlert, deliveries};
 
@@ -16,8 +17,8 @@ fn new(fingerprint: &str, count: i64) -> NewAlert {
             message: Some("with a NUL\0 in it".to_owned()),
             ..AlertFacts::default()
         },
-        since: Utc::now(),
-        newest: Utc::now(),
+        since: Clock::system().now(),
+        newest: Clock::system().now(),
     }
 }
 
@@ -30,12 +31,18 @@ async fn one_trouble_is_one_open_row_and_the_next_after_its_end_is_another() {
     let row = alerts::get(&mut conn, first).await.unwrap().unwrap();
     assert_eq!(row.count, 5);
     assert_eq!(row.facts.message.as_deref(), Some("with a NUL\u{fffd} in it"));
-    let ended = alerts::resolve(&mut conn, &[first, first + 99], "hana", Some("note"), Utc::now())
-        .await
-        .unwrap();
+    let ended = alerts::resolve(
+        &mut conn,
+        &[first, first + 99],
+        "hana",
+        Some("note"),
+        Clock::system().now(),
+    )
+    .await
+    .unwrap();
     assert_eq!(ended, [first]);
     assert!(
-        alerts::acknowledge(&mut conn, &[first], "hana", None, Utc::now())
+        alerts::acknowledge(&mut conn, &[first], "hana", None, Clock::system().now())
             .await
             .unwrap()
             .is_empty()
@@ -47,7 +54,7 @@ async fn one_trouble_is_one_open_row_and_the_next_after_its_end_is_another() {
 async fn what_waits_is_told_in_its_newest_form_and_keeps_its_beginning() {
     let t = TestDb::new().await;
     let mut conn = t.db().conn().await.unwrap();
-    let (now, slack) = (Utc::now(), [AlertChannel::Slack]);
+    let (now, slack) = (Clock::system().now(), [AlertChannel::Slack]);
     let id = alerts::put(&mut conn, &new("x", 1)).await.unwrap();
     for event in [AlertEvent::Opened, AlertEvent::Grew] {
         deliveries::enqueue(&mut conn, id, &slack, event, now)
@@ -108,7 +115,7 @@ async fn what_waits_is_told_in_its_newest_form_and_keeps_its_beginning() {
 async fn a_lease_that_runs_out_is_taken_by_the_next_and_not_before() {
     let t = TestDb::new().await;
     let mut conn = t.db().conn().await.unwrap();
-    let (now, mail) = (Utc::now(), AlertChannel::Email);
+    let (now, mail) = (Clock::system().now(), AlertChannel::Email);
     let id = alerts::put(&mut conn, &new("x", 1)).await.unwrap();
     deliveries::enqueue(&mut conn, id, &[mail], AlertEvent::Opened, now)
         .await

@@ -139,7 +139,9 @@ async fn a_daemon_without_keys_is_given_them_and_nothing_ever_shows_one() {
 async fn it_waits_and_says_for_what(stage: &mut Stage) {
     let all =
         "ebay` needs credentials (client_id, client_secret, refresh_token): `zaikoban credentials set ebay`";
+    // The lines of a narrow screen, joined again.
     let shown = stage.world.shown("status").await;
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(shown.contains(all), "{shown}");
     let list = stage.json("credentials list").await;
     let row = &list["items"][0];
@@ -170,6 +172,12 @@ async fn what_cannot_be_used_is_refused_and_not_shown(stage: &mut Stage) {
             "credentials set ebay",
             format!("client_id=x\n{BAD_INPUT}\n"),
             "line 2: expected `name=value`",
+        ),
+        (
+            // A token alone ends with the sign that parts name and value.
+            "credentials set ebay",
+            format!("{BAD_INPUT}=="),
+            "line 1: expected `name=value`",
         ),
         ("credentials set ebay", String::new(), "at least one of client_id"),
         (

@@ -79,10 +79,9 @@ async fn each_trouble_is_told_on_its_own_row_with_what_to_do() {
     let status = world.daemon.stop(Duration::from_secs(60)).await.unwrap();
     assert_eq!(status, "exit status: 0", "{}", world.daemon.log_tail());
 
-    // What was signed in for before must not help.
-    let state = world.settings.state_dir.clone();
-    std::fs::remove_dir_all(state.join("tokens")).unwrap();
+    // What was signed in for before must not help: tokens of another consent are not used.
     world.settings.keys[1] = "a-wrong-secret".to_owned();
+    world.settings.keys[2] = "another-consent".to_owned();
     world.daemon = Rehearsal::new(world.settings.clone()).unwrap();
     world.launch().await;
     let (ran, told) = world.row("ebay credentials", "failed").await;

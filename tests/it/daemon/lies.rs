@@ -1,24 +1,28 @@
 //! Pages that are no item pages, or other ones than agreed: nothing is sold, emptied or priced by them.
 
 use super::world::World;
+use crate::support::long::long_or;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::time::Duration;
 use zaikoban::app::rehearsal::compare::rows;
 use zaikoban::simulator::{Order, SetItem, Status};
 
-const PRODUCTS: u32 = 5_000;
+/// Five thousand in a long run. Fewer meet the same rules: what counts is that all of a source lie at once.
+fn products() -> u32 {
+    long_or(5_000, 2_000)
+}
 /// How long pages lie at most until enough of them were met.
 const LIES: Duration = Duration::from_secs(240);
 /// All of them are looked at once more.
 const LOOKED_AT: Duration = Duration::from_secs(240);
 
 #[tokio::test]
-async fn whatever_five_thousand_pages_lie_nothing_is_pushed() {
-    let mut world = World::new("lies", 201, PRODUCTS).await;
+async fn whatever_thousands_of_pages_lie_nothing_is_pushed() {
+    let mut world = World::new("lies", 201, products()).await;
     world.set(&[
         ("PLATFORMS__YAHOO_AUCTION__REQUESTS_PER_SECOND", "250"),
-        ("WATCH__MAX_INTERVAL_S", "60"),
+        ("WATCH__MAX_INTERVAL_S", long_or("60", "25")),
     ]);
     world.launch().await;
     world.register().await;
@@ -27,7 +31,7 @@ async fn whatever_five_thousand_pages_lie_nothing_is_pushed() {
     // and 8 s of silence, each ended by another login page.
     let three_trips = |before: &Value, now: &Value| trips(now) >= trips(before) + 3;
     nothing_is_pushed(&mut world, json!({ "p_login": 1.0 }), three_trips).await;
-    let all_failed = |before: &Value, now: &Value| failed(now) >= failed(before) + u64::from(PRODUCTS);
+    let all_failed = |before: &Value, now: &Value| failed(now) >= failed(before) + u64::from(products());
     for drift in ["rename_bidorbuy", "drop_quantity"] {
         let faults = json!({ "p_drift": 1.0, "drift": drift });
         nothing_is_pushed(&mut world, faults, all_failed).await;

@@ -147,7 +147,9 @@ async fn it_is_ready_when_products_are_watched(world: &mut World, manager: &mut 
         .filter(|line| line.starts_with("EXTEND_TIMEOUT_USEC="))
         .count();
     assert!(asked > 0, "{before:?}");
-    assert!(before.contains(&"STATUS=starting the database"), "{before:?}");
+    // Which of the start's steps last long enough to be told depends on the machine; the database's does.
+    let waits = |line: &&str| line.starts_with("STATUS=") && line.contains("the database");
+    assert!(before.iter().any(waits), "{before:?}");
     manager.until("STATUS=running; 0 products", 1, SOON).await;
 }
 

@@ -171,7 +171,7 @@ fn credentials(asked: &Asked<'_>, account: Account) -> Option<Check> {
         (Account::NotNeeded, _) => return None,
         (Account::Given, Outcome::Failed(error)) if *error.code == *NEEDS_CREDENTIALS => Check::failed(
             &name,
-            "none are given",
+            error.message.to_string(),
             format!(
                 "`zaikoban credentials set {platform}`, then `zaikoban credentials authorize {platform}`"
             ),
