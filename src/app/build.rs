@@ -20,6 +20,7 @@ use crate::domain::{CommittedSender, DestinationPlatform, Platform, SourcePlatfo
 use crate::http;
 use crate::ops::doctor::Probes;
 use crate::ops::doctor::channels::ChannelsProbe;
+use crate::ops::doctor::credentials::CredentialsProbe;
 use crate::ops::doctor::judge;
 use crate::ops::doctor::service::ServiceProbe;
 use crate::ops::{Account, CredentialParts, Ops, Parts, Selling};
@@ -259,6 +260,10 @@ pub(super) async fn build(
         give_up: GiveUp::Escalate,
         children,
     };
+    common.probes.lock().push(Arc::new(CredentialsProbe {
+        db: db.clone(),
+        clock: clock.clone(),
+    }));
     common.probes.lock().push(Arc::new(ChannelsProbe {
         desk: telling.desk.clone(),
     }));

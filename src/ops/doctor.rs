@@ -9,6 +9,7 @@
 //! everything else, says so when the guard does not let it, and is left out with `--offline`.
 
 pub mod channels;
+pub mod credentials;
 pub mod database;
 pub mod judge;
 pub mod machine;

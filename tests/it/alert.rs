@@ -255,6 +255,20 @@ async fn a_database_that_is_away_is_told_from_the_spool_and_its_return_too() {
 }
 
 #[actix::test]
+async fn a_reader_who_is_gone_keeps_nothing_from_the_others() {
+    let s = Stage::with(&[("EMAIL__TO", "nobody@example.jp, me@example.jp")]).await;
+    s.error("contract", "high", "ebay", 1).await;
+    s.mailed(1).await;
+    s.until_none_waits().await;
+    assert!(
+        s.sinks.mails()[0].contains("To: me@example.jp"),
+        "{}",
+        s.sinks.mails()[0]
+    );
+    assert_eq!(s.sinks.mails().len(), 1);
+}
+
+#[actix::test]
 async fn a_test_says_what_came_back_from_each_channel() {
     let s = Stage::start().await;
     s.sinks.mail(SinkMood::Gone);

@@ -67,6 +67,41 @@ impl Email {
         })
     }
 
+    async fn send_to(&self, message: &Message, to: &[Mailbox]) -> Result<(), ChannelError> {
+        let mail = compose(message, &self.from, to)
+            .map_err(|e| ChannelError::for_a_person(format!("the mail cannot be written: {e:#}")))?;
+        match tokio::time::timeout(LIMIT, self.transport.send(mail)).await {
+            Ok(Ok(_taken)) => Ok(()),
+            Ok(Err(error)) => Err(self.failed(&error)),
+            Err(_elapsed) => Err(ChannelError::passing(format!(
+                "the mail server {} did not answer within {} s",
+                self.server,
+                LIMIT.as_secs()
+            ))),
+        }
+    }
+
+    /// To each reader alone; it has arrived when one of them has it, and the others are named in the log.
+    async fn one_by_one(&self, message: &Message, refused: ChannelError) -> Result<(), ChannelError> {
+        let mut arrived = Err(refused);
+        let mut missed = Vec::new();
+        for reader in &self.to {
+            match self.send_to(message, std::slice::from_ref(reader)).await {
+                Ok(()) => arrived = Ok(()),
+                Err(error) => missed.push((reader, error)),
+            }
+        }
+        if arrived.is_ok() {
+            for (reader, error) in missed {
+                tracing::error!(
+                    "A mail did not reach `{}`, one of several readers: {error}",
+                    reader.email
+                );
+            }
+        }
+        arrived
+    }
+
     fn failed(&self, error: &lettre::transport::smtp::Error) -> ChannelError {
         let said = inert::line(&crate::telemetry::ErrorChain(error).to_string());
         let message = format!("the mail server {} did not take it: {said}", self.server);
@@ -87,16 +122,12 @@ impl Channel for Email {
 
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), ChannelError>> {
         async move {
-            let mail = compose(message, &self.from, &self.to)
-                .map_err(|e| ChannelError::for_a_person(format!("the mail cannot be written: {e:#}")))?;
-            match tokio::time::timeout(LIMIT, self.transport.send(mail)).await {
-                Ok(Ok(_taken)) => Ok(()),
-                Ok(Err(error)) => Err(self.failed(&error)),
-                Err(_elapsed) => Err(ChannelError::passing(format!(
-                    "the mail server {} did not answer within {} s",
-                    self.server,
-                    LIMIT.as_secs()
-                ))),
+            match self.send_to(message, &self.to).await {
+                // One address that is refused must not keep it from the others.
+                Err(error) if error.needs_a_person && self.to.len() > 1 => {
+                    self.one_by_one(message, error).await
+                }
+                sent => sent,
             }
         }
         .boxed()

@@ -47,6 +47,8 @@ async fn talk(stream: TcpStream, shelf: Shelf) -> io::Result<()> {
             ("MAIL", SinkMood::Unavailable) => b"451 4.3.0 try again later\r\n",
             ("MAIL", SinkMood::Busy(_)) => b"421 4.7.0 too many messages\r\n",
             ("RCPT", SinkMood::Gone) => b"550 5.1.1 no such user\r\n",
+            // The one address that this server never knows.
+            ("RCPT", _) if verb.contains("<NOBODY@") => b"550 5.1.1 no such user\r\n",
             ("MAIL" | "RCPT", _) => b"250 ok\r\n",
             ("DATA", _) => {
                 stream.write_all(b"354 go on\r\n").await?;

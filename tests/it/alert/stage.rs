@@ -37,7 +37,7 @@ pub struct Stage {
 }
 
 /// Settings that lead to the sinks, as an operator would type them.
-pub fn settings(sinks: &Sinks) -> zaikoban::alert::AlertSettings {
+pub fn settings(sinks: &Sinks, more: &[(&str, &str)]) -> zaikoban::alert::AlertSettings {
     let set = |name: &str, value: String| (format!("ZAIKOBAN_ALERTS__{name}"), value);
     let environment = [
         set("OUTAGE_AFTER_S", "1".to_owned()),
@@ -50,15 +50,22 @@ pub fn settings(sinks: &Sinks) -> zaikoban::alert::AlertSettings {
         set("WEBHOOK__URL", sinks.webhook_url()),
         set("WEBHOOK__SECRET", SECRET.to_owned()),
     ];
-    zaikoban::config::load(None, environment).unwrap().alerts
+    let more = more.iter().map(|(name, value)| set(name, (*value).to_owned()));
+    let all = environment.into_iter().chain(more);
+    zaikoban::config::load(None, all).unwrap().alerts
 }
 
 impl Stage {
     pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With other settings below `[alerts]`.
+    pub async fn with(more: &[(&str, &str)]) -> Self {
         zaikoban::app::install_tls();
         let t = TestDb::new().await;
         let sinks = Sinks::start().unwrap();
-        let desk = Desk::new(settings(&sinks), Clock::system()).unwrap();
+        let desk = Desk::new(settings(&sinks, more), Clock::system()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (committed, _) = tokio::sync::broadcast::channel::<Arc<Committed>>(16);
         let parts = AlerterParts {
