@@ -56,6 +56,7 @@ pub(super) struct Kept {
     pub(super) mails: Vec<String>,
     slack: Vec<Value>,
     hooks: Vec<Hooked>,
+    pings: usize,
     pub(super) mail_mood: SinkMood,
     slack_mood: SinkMood,
     hook_mood: SinkMood,
@@ -141,6 +142,18 @@ impl Sinks {
         format!("http://{}/hook", self.http)
     }
 
+    /// Where a heartbeat is counted.
+    #[must_use]
+    pub fn ping_url(&self) -> String {
+        format!("http://{}/ping/sesame", self.http)
+    }
+
+    /// How many heartbeats came.
+    #[must_use]
+    pub fn pings(&self) -> usize {
+        self.shelf.lock().pings
+    }
+
     /// What the mail server does from now on.
     pub fn mail(&self, mood: SinkMood) {
         self.shelf.lock().mail_mood = mood;
@@ -197,6 +210,7 @@ fn open(hooks: TcpListener, mail: TcpListener, shelf: &Shelf) -> io::Result<Open
             .app_data(shelf.clone())
             .route(SLACK_PATH, web::post().to(slack))
             .route("/hook", web::post().to(hook))
+            .route("/ping/sesame", web::get().to(ping))
     };
     let server = HttpServer::new(make)
         .workers(1)
@@ -238,6 +252,11 @@ async fn hook(shelf: Data<Shelf>, request: HttpRequest, body: Bytes) -> HttpResp
         body: body.to_vec(),
     });
     HttpResponse::NoContent().finish()
+}
+
+async fn ping(shelf: Data<Shelf>) -> HttpResponse {
+    shelf.lock().pings += 1;
+    HttpResponse::Ok().body("OK")
 }
 
 /// What a sink that is not well answers.

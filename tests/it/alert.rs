@@ -7,10 +7,12 @@ mod store;
 
 use crate::support::wait::until;
 use serde_json::json;
-use stage::Stage;
+use stage::{Nothing, Stage};
+use std::sync::Arc;
+use zaikoban::alert::heartbeat;
 use zaikoban::clock::Clock;
 use zaikoban::domain::{AlertChannel, AlertStatus};
-use zaikoban::simulator::SinkMood;
+use zaikoban::simulator::{SinkMood, Sinks};
 use zaikoban::store::status::connect_waiting;
 use zaikoban::store::{PoolSettings, StatusBoard};
 use zaikoban::supervision::Life;
@@ -266,6 +268,30 @@ async fn a_reader_who_is_gone_keeps_nothing_from_the_others() {
         s.sinks.mails()[0]
     );
     assert_eq!(s.sinks.mails().len(), 1);
+}
+
+#[actix::test]
+async fn the_heartbeat_beats_while_the_database_answers_and_is_silent_while_it_does_not() {
+    let sinks = Sinks::start().unwrap();
+    let url = sinks.ping_url();
+    let s = Stage::with(&[("HEARTBEAT__URL", &url), ("HEARTBEAT__EVERY_S", "10")]).await;
+    let beat = |board: &StatusBoard| {
+        let life = Life::detached("alert/heartbeat");
+        tokio::task::spawn_local(heartbeat(s.desk.clone(), board.clone(), Arc::new(Nothing), life))
+    };
+    // A board on which nobody says that the database answers.
+    let silent = beat(&StatusBoard::new(Clock::system()));
+    let board = StatusBoard::new(Clock::system());
+    let settings = s.t.db().settings().clone();
+    connect_waiting(&settings, &board, &Life::detached("database"))
+        .await
+        .unwrap();
+    assert!(board.watch().borrow().is_up());
+    let beats = beat(&board);
+    s.until("a beat", |_| sinks.pings() >= 1).await;
+    assert_eq!(sinks.pings(), 1, "one of the two");
+    silent.abort();
+    beats.abort();
 }
 
 #[actix::test]

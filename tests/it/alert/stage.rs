@@ -15,7 +15,7 @@ use zaikoban::supervision::{Life, TreeReport};
 
 pub const SECRET: &str = "a secret of more than sixteen letters";
 
-struct Nothing;
+pub struct Nothing;
 
 impl Surroundings for Nothing {
     fn guards(&self) -> Vec<GuardStatus> {
