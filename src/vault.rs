@@ -99,6 +99,18 @@ pub enum VaultError {
         /// Which file.
         path: PathBuf,
     },
+    /// A key was to be added where the daemon may not write.
+    #[error(
+        "the key file `{}` cannot be changed by the daemon ({source}): put a new line `name:base64` of 32 random bytes \
+         (`openssl rand -base64 32`) first in it yourself, keep the other lines, then `zaikoban credentials rotate`",
+        path.display()
+    )]
+    ReadOnly {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The file lacks the key that sealed this.
     #[error(
         "`{row}` is sealed with the key `{key_id}`, which the key file `{}` does not hold (it has {known}): add the line \

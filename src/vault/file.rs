@@ -111,7 +111,7 @@ impl KeyFile {
             });
         }
         self.write_beside(text, |beside| std::fs::rename(beside, &self.path))
-            .map_err(|source| self.io("write", source))
+            .map_err(|source| self.not_changed(source))
     }
 
     fn write_beside(&self, text: &str, put: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
@@ -133,6 +133,17 @@ impl KeyFile {
         drop(std::fs::remove_file(&beside));
         done?;
         self.path.parent().map_or(Ok(()), sync)
+    }
+
+    /// Below `/etc` a service that is locked in may only read.
+    pub(super) fn not_changed(&self, source: io::Error) -> VaultError {
+        match source.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => VaultError::ReadOnly {
+                path: self.path.clone(),
+                source,
+            },
+            _ => self.io("write", source),
+        }
     }
 
     fn io(&self, doing: &'static str, source: io::Error) -> VaultError {

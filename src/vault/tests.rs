@@ -71,6 +71,21 @@ fn a_file_that_others_may_read_is_refused_with_the_command_that_mends_it() {
 }
 
 #[test]
+fn a_file_that_the_service_may_only_read_says_who_can_change_it() {
+    let (_folder, vault) = vault();
+    for kind in [
+        std::io::ErrorKind::PermissionDenied,
+        std::io::ErrorKind::ReadOnlyFilesystem,
+    ] {
+        let error = vault.file().not_changed(kind.into()).to_string();
+        assert!(
+            error.contains("openssl rand -base64 32") && error.contains("`zaikoban credentials rotate`"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn what_is_sealed_opens_and_never_looks_the_same_twice() {
     let (_folder, vault) = vault();
     let keys = vault.keys_or_first().unwrap();
