@@ -24,30 +24,71 @@
 //!
 //! The rules are pure ([`job`], [`policy`]); SQL stands in [`crate::store::jobs`].
 
+pub mod batch;
+pub mod crew;
+pub mod each;
+pub mod executor;
 pub mod finish;
 pub mod job;
 pub mod notifier;
+pub mod orders;
 pub mod outcome;
 pub mod policy;
 pub mod pruner;
+pub mod registry;
 pub mod rescuer;
+mod runner;
+mod settler;
+pub mod supply;
+pub mod tally;
 
+pub use crate::store::jobs::ClaimedJob;
+pub use each::each;
 pub use finish::{Finished, finish_in, finish_many_in};
 pub use notifier::{Notice, Notices};
+pub use orders::{Order, Orders};
 pub use outcome::{JobError, Outcome};
 pub use policy::Policy;
+pub use registry::{Registry, Turn, Work};
+pub use tally::Tallies;
 
 use crate::store::Db;
 use crate::store::jobs::WorkerId;
 use crate::store::looping;
 use crate::supervision::ChildSpec;
+use executor::ExecutorParts;
+use orders::OrdersNow;
+use std::sync::Arc;
+use std::time::Duration;
+use supply::FromTable;
 
-/// The queue's own children, in the order they start.
-pub fn children(db: &Db, notices: &Notices, worker: &WorkerId, policy: Policy) -> Vec<ChildSpec> {
-    let (listening, notices) = (db.clone(), notices.clone());
-    let (rescuing, worker) = (db.clone(), worker.clone());
-    let pruning = db.clone();
-    vec![
+/// What the queue's children are made from.
+#[derive(Clone)]
+pub struct QueueParts {
+    /// The database.
+    pub db: Db,
+    /// What the database tells.
+    pub notices: Notices,
+    /// This life of this node.
+    pub worker: WorkerId,
+    /// Limits and retries of what is rescued.
+    pub policy: Policy,
+    /// Who does what.
+    pub registry: Registry,
+    /// What persons have ordered.
+    pub orders: OrdersNow,
+    /// What the executors have done.
+    pub tallies: Tallies,
+    /// How long running work may take to end at a stop.
+    pub grace: Duration,
+}
+
+/// The queue's own children, in the order they start: whoever takes work comes after whoever puts it back.
+pub fn children(parts: &QueueParts) -> Vec<ChildSpec> {
+    let (listening, notices) = (parts.db.clone(), parts.notices.clone());
+    let (rescuing, worker, policy) = (parts.db.clone(), parts.worker.clone(), parts.policy);
+    let pruning = parts.db.clone();
+    let mut children = vec![
         looping::child("notifier", move |life| {
             notifier::keep_listening(listening.clone(), notices.clone(), life)
         }),
@@ -55,5 +96,24 @@ pub fn children(db: &Db, notices: &Notices, worker: &WorkerId, policy: Policy) -
             rescuer::keep_rescuing(rescuing.clone(), worker.clone(), policy, life)
         }),
         looping::child("pruner", move |life| pruner::keep_pruning(pruning.clone(), life)),
-    ]
+    ];
+    children.extend(executors(parts));
+    children
+}
+
+/// One executor for each lane that has a work.
+pub fn executors(parts: &QueueParts) -> Vec<ChildSpec> {
+    let one = |entry: &registry::Entry| {
+        let (db, lane) = (parts.db.clone(), entry.lane);
+        executor::child(ExecutorParts {
+            db: db.clone(),
+            notices: parts.notices.clone(),
+            entry: entry.clone(),
+            supply: Arc::new(FromTable::new(db, lane, parts.worker.clone())),
+            orders: parts.orders.clone(),
+            tally: parts.tallies.of(lane),
+            grace: parts.grace,
+        })
+    };
+    parts.registry.entries().iter().map(one).collect()
 }

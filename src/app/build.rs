@@ -28,7 +28,7 @@ use crate::platform::ebay::{self, Ebay, EbaySettings};
 use crate::platform::gateway::{DestinationGateway, SourceGateway};
 use crate::platform::yahoo::{YahooSettings, YahooSource};
 use crate::platform::{Destination, Source};
-use crate::queue::{self, Notices};
+use crate::queue::{self, Notices, QueueParts, Registry, Tallies};
 use crate::resilience::Guard;
 use crate::store::jobs::WorkerId;
 use crate::store::looping::{child, pause};
@@ -222,7 +222,16 @@ pub(super) async fn build(
             Strategy::RestForOne,
             (5, 60),
             GiveUp::Escalate,
-            queue::children(db, &common.notices, &common.worker, queue::Policy::default()),
+            queue::children(&QueueParts {
+                db: db.clone(),
+                notices: common.notices.clone(),
+                worker: common.worker.clone(),
+                policy: queue::Policy::default(),
+                registry: Registry::default(),
+                orders: watch::channel(Arc::default()).1,
+                tallies: Tallies::default(),
+                grace: settings.daemon.drain,
+            }),
         ),
         group(
             "ledger",

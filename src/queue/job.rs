@@ -210,10 +210,39 @@ mod tests {
             assert_eq!(wait.status, JobStatus::Failed);
             assert_eq!(usize::try_from(wait.retry_count).unwrap(), n + 1);
         }
-        assert!(waits.windows(2).all(|w| w[0].delay < w[1].delay), "{waits:?}");
         let last = settle(3, Outcome::Retry(trouble()));
         assert_eq!(last.status, JobStatus::Dead);
         assert_eq!(last.error.as_deref(), Some("http_503: pushing listing `7`: 503"));
+    }
+
+    /// Jobs that failed together come back spread over the whole wait, which doubles with each retry.
+    #[test]
+    fn the_wait_before_a_retry_is_drawn_from_all_of_it() {
+        let mut rng = StdRng::seed_from_u64(3);
+        for (retry, ceiling_s) in [(0, 10), (1, 20), (2, 40)] {
+            let waits: Vec<Duration> = (0..400)
+                .map(|_| {
+                    let outcome = Outcome::Retry(trouble());
+                    settled(
+                        JobStatus::Processing,
+                        retry,
+                        3,
+                        outcome,
+                        &Policy::default(),
+                        &mut rng,
+                    )
+                    .unwrap()
+                    .delay
+                })
+                .collect();
+            let tenth = Duration::from_secs(ceiling_s) / 10;
+            assert!(waits.iter().any(|w| *w < tenth), "retry {retry}: none is short");
+            assert!(
+                waits.iter().any(|w| *w > tenth * 9),
+                "retry {retry}: none is long"
+            );
+            assert!(waits.iter().all(|w| *w <= tenth * 10), "retry {retry}");
+        }
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use crate::backoff::{Backoff, Jitter};
 use std::time::Duration;
 
+/// A batch is made so large that it is surely done within this: what a worker holds meanwhile, nobody else can do.
+pub const BUDGET: Duration = Duration::from_secs(300);
+
 /// How long a job may take, how it is retried, and when it is given up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Policy {
@@ -28,8 +31,9 @@ impl Default for Policy {
         Self {
             time_limit: 10 * minute,
             lease_slack: minute / 2,
-            // ten seconds outlast a hiccup; a quarter of an hour is what an operator notices
-            backoff: Backoff::new(minute / 6, 15 * minute, Jitter::TENTH)
+            // Ten seconds outlast a hiccup; a quarter of an hour is what an operator notices. The whole wait is drawn:
+            // jobs that failed together must not come back together.
+            backoff: Backoff::new(minute / 6, 15 * minute, Jitter::FULL)
                 .expect("ten seconds to a quarter of an hour"),
             poison_deaths: 3,
             poison_window: 72 * 60 * minute,
@@ -38,9 +42,11 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// How long a claim holds a job.
+    /// How long a claim holds a job: its turn in the batch comes within the budget, and then it has its time limit.
     #[must_use]
     pub fn lease(&self) -> Duration {
-        self.time_limit.saturating_add(self.lease_slack)
+        BUDGET
+            .saturating_add(self.time_limit)
+            .saturating_add(self.lease_slack)
     }
 }

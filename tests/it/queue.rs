@@ -1,5 +1,7 @@
 //! The durable queue on a real PostgreSQL.
 
+mod executor;
+
 use crate::support::pg::TestDb;
 use crate::support::wait::until;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -639,7 +641,7 @@ async fn a_broken_link_is_seen_and_every_lane_is_told_when_it_is_back() {
 /// The queue's children under a real tree: a killed daemon's work is back at once, and a cut link comes back by itself.
 #[test]
 fn the_queues_children_put_back_a_killed_daemons_work_and_keep_their_link() {
-    use zaikoban::queue::children;
+    use zaikoban::queue::{QueueParts, Registry, Tallies, children};
     use zaikoban::supervision::{GiveUp, GroupSpec, Intensity, Strategy, Tree, TreeOptions};
     actix::System::new().block_on(async {
         let t = TestDb::new().await;
@@ -665,7 +667,16 @@ fn the_queues_children_put_back_a_killed_daemons_work_and_keep_their_link() {
                 within: MINUTE,
             },
             give_up: GiveUp::Escalate,
-            children: children(t.db(), &notices, &WorkerId::new("node"), Policy::default()),
+            children: children(&QueueParts {
+                db: t.db().clone(),
+                notices: notices.clone(),
+                worker: WorkerId::new("node"),
+                policy: Policy::default(),
+                registry: Registry::default(),
+                orders: tokio::sync::watch::channel(std::sync::Arc::default()).1,
+                tallies: Tallies::default(),
+                grace: MINUTE,
+            }),
         };
         let tree = Tree::start(spec, TreeOptions::default()).unwrap();
         tree.opened().await.unwrap();
