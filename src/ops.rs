@@ -32,7 +32,7 @@ pub use errors::{ErrorsAsked, ErrorsResolution};
 pub use holds::{HoldEdit, HoldsDecision};
 pub use listings::{LinkOrder, ListingFilter, ListingsSwitch};
 pub use products::{NewProductOrder, ProductFilter};
-pub use queue::JobFilter;
+pub use queue::{JobEdit, JobFilter, JobsOrder, Queues, WorkersOrder};
 pub use reload::{Reload, Reloaded};
 pub use summary::Figures;
 
@@ -101,6 +101,8 @@ pub struct Parts {
     pub book: Arc<ArcSwap<PriceBook>>,
     /// How the database is.
     pub database: StatusBoard,
+    /// What is ordered of the queues, and what is done of them.
+    pub queues: Queues,
     /// Who is told, and over what.
     pub alerts: Desk,
     /// Names of services whose endpoint is this machine.

@@ -26,6 +26,7 @@
 
 pub mod batch;
 pub mod crew;
+pub mod cursor;
 pub mod each;
 pub mod executor;
 pub mod finish;
@@ -39,6 +40,7 @@ pub mod registry;
 pub mod rescuer;
 mod runner;
 mod settler;
+pub mod share;
 pub mod supply;
 pub mod tally;
 
@@ -46,7 +48,7 @@ pub use crate::store::jobs::ClaimedJob;
 pub use each::each;
 pub use finish::{Finished, finish_in, finish_many_in};
 pub use notifier::{Notice, Notices};
-pub use orders::{Order, Orders};
+pub use orders::{Order, Orders, OrdersBoard};
 pub use outcome::{JobError, Outcome};
 pub use policy::Policy;
 pub use registry::{Registry, Turn, Work};
@@ -57,7 +59,6 @@ use crate::store::jobs::WorkerId;
 use crate::store::looping;
 use crate::supervision::ChildSpec;
 use executor::ExecutorParts;
-use orders::OrdersNow;
 use std::sync::Arc;
 use std::time::Duration;
 use supply::FromTable;
@@ -76,7 +77,7 @@ pub struct QueueParts {
     /// Who does what.
     pub registry: Registry,
     /// What persons have ordered.
-    pub orders: OrdersNow,
+    pub orders: OrdersBoard,
     /// What the executors have done.
     pub tallies: Tallies,
     /// How long running work may take to end at a stop.
@@ -97,6 +98,10 @@ pub fn children(parts: &QueueParts) -> Vec<ChildSpec> {
         }),
         looping::child("pruner", move |life| pruner::keep_pruning(pruning.clone(), life)),
     ];
+    let (reading, board) = (parts.db.clone(), parts.orders.clone());
+    children.push(looping::child("orders", move |life| {
+        orders::keep_reading(reading.clone(), board.clone(), life)
+    }));
     children.extend(executors(parts));
     children
 }
@@ -107,10 +112,11 @@ pub fn executors(parts: &QueueParts) -> Vec<ChildSpec> {
         let (db, lane) = (parts.db.clone(), entry.lane);
         executor::child(ExecutorParts {
             db: db.clone(),
+            worker: parts.worker.clone(),
             notices: parts.notices.clone(),
             entry: entry.clone(),
             supply: Arc::new(FromTable::new(db, lane, parts.worker.clone())),
-            orders: parts.orders.clone(),
+            orders: parts.orders.subscribe(),
             tally: parts.tallies.of(lane),
             grace: parts.grace,
         })

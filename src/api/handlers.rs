@@ -28,6 +28,19 @@ pub(super) struct FaultOrder {
     child: String,
 }
 
+impl Shape for ops::JobsOrder {
+    const EXAMPLE: &'static str =
+        r#"{"ids": [1, 2]} or {"filter": {"status": "dead", "error": "503"}, "confirm": true}"#;
+}
+
+impl Shape for ops::JobEdit {
+    const EXAMPLE: &'static str = r#"{"id": 1, "payload": {"watch_id": 7}}"#;
+}
+
+impl Shape for ops::WorkersOrder {
+    const EXAMPLE: &'static str = r#"{"workers": "1..6"}"#;
+}
+
 impl Shape for Ids {
     const EXAMPLE: &'static str = r#"{"ids": [1, 2]}"#;
 }
@@ -275,6 +288,9 @@ pub(super) async fn queue(state: Data<State>, mut query: Query) -> Answer {
     let filter = ops::JobFilter {
         status: query.text("status"),
         queue: query.text("queue"),
+        destination: query.text("destination"),
+        product: query.number("product", 1, i64::MAX),
+        error: query.text("error"),
     };
     query.also(filter.problems());
     query.end()?;
@@ -283,15 +299,43 @@ pub(super) async fn queue(state: Data<State>, mut query: Query) -> Answer {
         .await
 }
 
+pub(super) async fn queues(state: Data<State>) -> Answer {
+    state.answer(move |ops| async move { ops.queues().await }).await
+}
+
 pub(super) async fn mend_jobs(
     state: Data<State>,
     caller: Caller,
     verb: Path<String>,
-    body: Given<Ids>,
+    body: Given<ops::JobsOrder>,
 ) -> Answer {
-    let (verb, ids) = (verb.into_inner(), body.0.ids);
+    let verb = verb.into_inner();
     state
-        .answer(move |ops| async move { ops.mend_jobs(&verb, &ids, &caller.0).await })
+        .answer(move |ops| async move { ops.mend_jobs(&verb, body.0, &caller.0).await })
+        .await
+}
+
+pub(super) async fn edit_job(state: Data<State>, caller: Caller, body: Given<ops::JobEdit>) -> Answer {
+    state
+        .answer(move |ops| async move { ops.edit_job(body.0, &caller.0).await })
+        .await
+}
+
+pub(super) async fn order_workers(
+    state: Data<State>,
+    caller: Caller,
+    queue: Path<String>,
+    body: Given<ops::WorkersOrder>,
+) -> Answer {
+    state
+        .answer(move |ops| async move { ops.order_workers(&queue, body.0, &caller.0).await })
+        .await
+}
+
+pub(super) async fn switch_queue(state: Data<State>, caller: Caller, path: Path<(String, String)>) -> Answer {
+    let (queue, verb) = path.into_inner();
+    state
+        .answer(move |ops| async move { ops.switch_queue(&queue, &verb, &caller.0).await })
         .await
 }
 

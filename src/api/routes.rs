@@ -71,7 +71,17 @@ pub fn configure(config: &mut ServiceConfig) {
                     web::post().to(credentials::authorize),
                 )
                 .route("/queue", web::get().to(of::queue))
-                .route("/queue/{verb:retry|discard}", web::post().to(of::mend_jobs))
+                .route(
+                    "/queue/{verb:retry|discard|priority}",
+                    web::post().to(of::mend_jobs),
+                )
+                .route("/queue/edit", web::post().to(of::edit_job))
+                .route("/queues", web::get().to(of::queues))
+                .route("/queues/{queue}/workers", web::post().to(of::order_workers))
+                .route(
+                    "/queues/{queue}/{verb:pause|resume}",
+                    web::post().to(of::switch_queue),
+                )
                 .route("/queue/{id}", web::get().to(of::job))
                 .route("/alerts", web::get().to(told::alerts))
                 .route("/alerts/silences", web::get().to(told::silences))

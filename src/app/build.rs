@@ -23,12 +23,12 @@ use crate::ops::doctor::channels::ChannelsProbe;
 use crate::ops::doctor::credentials::CredentialsProbe;
 use crate::ops::doctor::judge;
 use crate::ops::doctor::service::ServiceProbe;
-use crate::ops::{Account, CredentialParts, Ops, Parts, Selling};
+use crate::ops::{Account, CredentialParts, Ops, Parts, Queues, Selling};
 use crate::platform::ebay::{self, Ebay, EbaySettings};
 use crate::platform::gateway::{DestinationGateway, SourceGateway};
 use crate::platform::yahoo::{YahooSettings, YahooSource};
 use crate::platform::{Destination, Source};
-use crate::queue::{self, Notices, QueueParts, Registry, Tallies};
+use crate::queue::{self, Notices, OrdersBoard, QueueParts, Registry, Tallies};
 use crate::resilience::Guard;
 use crate::store::jobs::WorkerId;
 use crate::store::looping::{child, pause};
@@ -116,6 +116,10 @@ pub(super) async fn build(
         notices: Notices::default(),
         worker: WorkerId::new(&node_name()),
         probes: Mutex::new(doctor::of_daemon(settings, database)),
+    };
+    let queues = Queues {
+        orders: OrdersBoard::new(settings.queue.clone()),
+        tallies: Tallies::default(),
     };
     let counters = Arc::new(HashMap::from([(
         SourcePlatform::Yahoo,
@@ -228,8 +232,8 @@ pub(super) async fn build(
                 worker: common.worker.clone(),
                 policy: queue::Policy::default(),
                 registry: Registry::default(),
-                orders: watch::channel(Arc::default()).1,
-                tallies: Tallies::default(),
+                orders: queues.orders.clone(),
+                tallies: queues.tallies.clone(),
                 grace: settings.daemon.drain,
             }),
         ),
@@ -291,6 +295,7 @@ pub(super) async fn build(
         },
         book: common.live.book,
         database: database.board.clone(),
+        queues,
         alerts: telling.desk,
         simulated: simulated(settings),
         probes: common.probes.into_inner(),

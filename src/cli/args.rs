@@ -90,9 +90,12 @@ pub(crate) enum Command {
     /// Keep, list, remove and renew what lets the daemon in at the platforms
     #[command(subcommand)]
     Credentials(Credentials),
-    /// Show and mend the work that waits
-    #[command(subcommand)]
-    Queue(Queue),
+    /// Show the queues (without a further word), mend the work that waits, and say how many workers do it
+    #[command(after_help = "Example:\n  zaikoban queue\n  zaikoban queue --json")]
+    Queue {
+        #[command(subcommand)]
+        order: Option<Queue>,
+    },
     /// Show what zaikoban recorded as going wrong, and say what was done about it
     #[command(subcommand)]
     Errors(Errors),
@@ -510,32 +513,95 @@ pub(crate) enum Platforms {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Queue {
     /// List jobs
-    #[command(after_help = "Example:\n  zaikoban queue list --status dead")]
+    #[command(
+        after_help = "Example:\n  zaikoban queue list --status dead\n  zaikoban queue list --status dead --error 503 --destination ebay"
+    )]
     List {
         #[command(flatten)]
         page: PageArgs,
-        /// Only these: pending, processing, failed, dead, completed
-        #[arg(long)]
-        status: Option<String>,
-        /// Only this queue
-        #[arg(long)]
-        queue: Option<String>,
+        #[command(flatten)]
+        filter: JobFilterArgs,
     },
-    /// Show one job
+    /// Show one job: what it is about, where it stands, and why it did not succeed
     #[command(after_help = "Example:\n  zaikoban queue show 1")]
     Show { id: i64 },
-    /// Put failed or dead jobs back in line
-    #[command(after_help = "Example:\n  zaikoban queue retry 1 2")]
-    Retry {
-        #[arg(required = true)]
-        ids: Vec<i64>,
-    },
+    /// Put waiting, failed or dead jobs back in line, due now and with all their retries
+    #[command(
+        after_help = "Jobs are named by their numbers or by a filter. More than 20 by a filter need --yes.\n\nExample:\n  zaikoban queue retry 1 2\n  zaikoban queue retry --status dead --error 503 --dry-run\n  zaikoban queue retry --status dead --error 503 --yes"
+    )]
+    Retry(JobsArgs),
     /// Give up waiting, failed or dead jobs
-    #[command(after_help = "Example:\n  zaikoban queue discard 1 2")]
-    Discard {
-        #[arg(required = true)]
-        ids: Vec<i64>,
+    #[command(
+        after_help = "Jobs are named by their numbers or by a filter. More than 20 by a filter need --yes.\n\nExample:\n  zaikoban queue discard 1 2\n  zaikoban queue discard --queue validation --status dead --yes"
+    )]
+    Discard(JobsArgs),
+    /// Change the priority of waiting jobs: 1 is first, 10 last (high 1-3, normal 4-6, low 7-10)
+    #[command(
+        after_help = "Example:\n  zaikoban queue priority 1 17 18\n  zaikoban queue priority 9 --queue price_sync --yes"
+    )]
+    Priority {
+        /// 1 to 10
+        #[arg(value_parser = clap::value_parser!(i16).range(1..=10))]
+        priority: i16,
+        #[command(flatten)]
+        jobs: JobsArgs,
     },
+    /// Replace what a waiting or dead job tells its worker
+    #[command(
+        after_help = "Run `zaikoban queue retry` after it to have a dead one done.\n\nExample:\n  zaikoban queue edit 17 {\"watch_id\":7}"
+    )]
+    Edit {
+        id: i64,
+        /// A JSON object
+        payload: String,
+    },
+    /// Say how many workers a queue has: a number, or from how many to how many by how long jobs wait
+    #[command(
+        after_help = "Reaches every daemon on this database within a second, and outlives restarts.\n\nExample:\n  zaikoban queue workers stock_check 5\n  zaikoban queue workers stock_check 2..8"
+    )]
+    Workers { queue: String, workers: String },
+    /// Take nothing more from a queue; what runs is finished
+    #[command(after_help = "Example:\n  zaikoban queue pause price_sync")]
+    Pause { queue: String },
+    /// Go on with a paused queue
+    #[command(after_help = "Example:\n  zaikoban queue resume price_sync")]
+    Resume { queue: String },
+}
+
+/// Jobs by what they are.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct JobFilterArgs {
+    /// Only these: pending, processing, failed, dead, completed
+    #[arg(long)]
+    pub(crate) status: Option<String>,
+    /// Only this queue
+    #[arg(long)]
+    pub(crate) queue: Option<String>,
+    /// Only for this destination
+    #[arg(long)]
+    pub(crate) destination: Option<String>,
+    /// Only about this product
+    #[arg(long)]
+    pub(crate) product: Option<i64>,
+    /// Only with an error that holds this text
+    #[arg(long)]
+    pub(crate) error: Option<String>,
+}
+
+/// Jobs by number, or by what they are.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["ids", "status", "queue", "destination", "product", "error"]))]
+pub(crate) struct JobsArgs {
+    #[arg(conflicts_with_all = ["status", "queue", "destination", "product", "error"])]
+    pub(crate) ids: Vec<i64>,
+    #[command(flatten)]
+    pub(crate) filter: JobFilterArgs,
+    /// Only count them
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// However many they are
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ mod cards;
 mod credentials;
 mod importing;
 mod orders;
+mod queue;
 mod said;
 mod status;
 mod tables;

@@ -130,6 +130,26 @@ impl Reader {
         text
     }
 
+    /// A number or a text that something reads by itself, or its default.
+    pub(super) fn read_or<T: FromStr + Display>(&mut self, key: &str, expected: &str, default: T) -> T {
+        let value = match self.entry(key).map(|e| e.value) {
+            None => default,
+            Some(Typed::Text(s) | Typed::Number(s) | Typed::Untyped(s)) => match s.parse() {
+                Ok(value) => value,
+                Err(_) => {
+                    self.complain(key, &format!("`{s}`"), expected, None);
+                    default
+                }
+            },
+            Some(other) => {
+                self.complain(key, &shown(&other), expected, None);
+                default
+            }
+        };
+        self.came_to(key, ShownValue::Plain(json!(value.to_string())));
+        value
+    }
+
     /// A path, or its default.
     pub(super) fn path_or(&mut self, key: &str, default: &str) -> PathBuf {
         PathBuf::from(self.text_or(key, default))

@@ -12,6 +12,9 @@ use super::settings::{
 use super::shown::{self, ShownValue};
 use crate::http;
 use crate::pricing::{self, PriceBook};
+use crate::queue::crew::Crew;
+use crate::queue::{Order, Orders};
+use crate::store::jobs::QueueName;
 use crate::vault::{KeyFile, KeyFileKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -48,6 +51,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         changes_per_s: r.share("demo.changes_per_s", 0.0..=1000.0, 3.0),
         faults: r.flag("demo.faults", true),
     };
+    let queue = queue(r);
     let alerts = alerts(r);
     let pricing = pricing(r);
     Some(Settings {
@@ -60,10 +64,30 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         ebay: ebay?,
         watch,
         sync,
+        queue,
         alerts,
         pricing: pricing?,
         demo,
     })
+}
+
+/// How many workers each queue has, unless a person ordered something else.
+fn queue(r: &mut Reader) -> Orders {
+    let mut orders = Orders::default();
+    for (queue, key) in [
+        (QueueName::StockCheck, "queue.workers.stock_check"),
+        (QueueName::PriceSync, "queue.workers.price_sync"),
+        (QueueName::Validation, "queue.workers.validation"),
+        (
+            QueueName::ProductRegistration,
+            "queue.workers.product_registration",
+        ),
+    ] {
+        let expected = "a number from 1 to 64, or a range such as \"1..6\"";
+        let crew = r.read_or(key, expected, Crew::of(queue));
+        orders.set(queue, Order { crew, paused: false });
+    }
+    orders
 }
 
 fn daemon(r: &mut Reader) -> DaemonSettings {

@@ -2,6 +2,7 @@
 
 use crate::alert::AlertSettings;
 use crate::pricing::PriceBook;
+use crate::queue::Orders;
 use crate::vault::KeyFile;
 use secrecy::SecretString;
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub watch: WatchSettings,
     /// `[sync]`
     pub sync: SyncSettings,
+    /// `[queue]`
+    pub queue: Orders,
     /// `[alerts]`
     pub alerts: AlertSettings,
     /// `[pricing]`

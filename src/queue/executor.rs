@@ -20,6 +20,7 @@ use super::runner::{Ended, Held, Runner};
 use super::settler::{Desk, Settler};
 use super::supply::{Ask, Supply, Taken};
 use super::tally::Tally;
+use crate::store::jobs::{self, WorkerId};
 use crate::store::{Db, StoreError, looping};
 use crate::supervision::{ChildSpec, Life, OwnedTask, Shutdown, TaskError, spawn_owned};
 use futures_util::StreamExt as _;
@@ -45,6 +46,8 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 pub struct ExecutorParts {
     /// The database.
     pub db: Db,
+    /// This life of this node, under whose name the supply claims.
+    pub worker: WorkerId,
     /// What the database tells.
     pub notices: Notices,
     /// The lane, its work and its rules.
@@ -134,6 +137,9 @@ impl Executor {
 
     async fn run(mut self) {
         let stopping = self.life.stopping();
+        if !self.release().await {
+            return;
+        }
         let mut notice = self.parts.notices.subscribe(self.parts.entry.lane);
         let mut orders = self.parts.orders.clone();
         loop {
@@ -175,6 +181,33 @@ impl Executor {
         self.drain().await;
     }
 
+    /// What an earlier life of this actor held is in nobody's hands. False when it is asked to stop meanwhile.
+    async fn release(&self) -> bool {
+        let lane = self.parts.entry.lane;
+        loop {
+            self.life.beat();
+            self.life.waiting_until(Instant::now() + TURN);
+            let released = async {
+                let mut conn = self.parts.db.conn().await?;
+                jobs::release(&mut conn, lane, &self.parts.worker).await
+            };
+            match released.await {
+                Ok(ids) if ids.is_empty() => return true,
+                Ok(ids) => {
+                    tracing::warn!(
+                        "{} job(s) of {lane} were in hand when their keeper broke: put back",
+                        ids.len()
+                    );
+                    return true;
+                }
+                Err(error) => tracing::debug!("Jobs of {lane} wait for the database: {error}"),
+            }
+            if !looping::pause(&self.life, TROUBLE).await {
+                return false;
+            }
+        }
+    }
+
     fn is_paused(&self) -> bool {
         self.parts.orders.borrow().of(self.parts.entry.lane.queue).paused
     }
@@ -214,9 +247,10 @@ impl Executor {
         self.fetching = None;
         match fetched {
             Ok(Ok((taken, lease_ends))) => {
-                let pause = if taken.more { Duration::ZERO } else { POLL };
-                self.look_at = Instant::now() + pause;
-                self.waited(taken.oldest_wait);
+                self.look_at = Instant::now() + taken.again.unwrap_or(POLL).min(POLL);
+                if let Some(oldest_wait) = taken.oldest_wait {
+                    self.waited(oldest_wait);
+                }
                 self.hand_out(taken, lease_ends);
             }
             Ok(Err(error)) => {

@@ -33,7 +33,7 @@ pub async fn finish_in(
     Ok(all.into_iter().next().unwrap_or(Finished::LostLease))
 }
 
-/// Writes what became of several jobs in one statement; one answer for each, in order.
+/// Writes what became of several jobs together; one answer for each, in order.
 ///
 /// # Errors
 /// Those of the database.

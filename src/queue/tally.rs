@@ -6,6 +6,8 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The numbers of one lane in this process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -22,6 +24,8 @@ pub struct LaneFigures {
     pub job_ms: Option<f64>,
     /// Nothing is taken, by a person's order.
     pub paused: bool,
+    /// Completed a second, over the last quarter of a minute or so.
+    pub per_s: f64,
     /// Completed since the start.
     pub completed: u64,
     /// Failed with a retry left, since the start.
@@ -35,8 +39,18 @@ pub struct LaneFigures {
 }
 
 /// One lane's figures, written by its executor and settler.
-#[derive(Debug, Default)]
-pub struct Tally(Mutex<LaneFigures>);
+#[derive(Debug)]
+pub struct Tally(Mutex<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    figures: LaneFigures,
+    /// From where the rate is counted: a moment, and what was completed by then.
+    from: (Instant, u64),
+}
+
+/// The rate is counted over this long.
+const RATE_OVER: Duration = Duration::from_secs(15);
 
 /// All lanes of this process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -44,19 +58,37 @@ pub struct Tallies(Arc<Mutex<BTreeMap<String, Arc<Tally>>>>);
 
 // === impl Tally ===
 
+impl Default for Tally {
+    fn default() -> Self {
+        let figures = LaneFigures::default();
+        let from = (Instant::now(), 0);
+        Self(Mutex::new(Kept { figures, from }))
+    }
+}
+
 impl Tally {
     /// The figures now.
     #[must_use]
     pub fn figures(&self) -> LaneFigures {
-        self.0.lock().clone()
+        let mut kept = self.0.lock();
+        let (since, before) = kept.from;
+        let (took, completed) = (since.elapsed(), kept.figures.completed);
+        if took >= RATE_OVER / 15 {
+            let done = u32::try_from(completed.saturating_sub(before)).map_or(f64::MAX, f64::from);
+            kept.figures.per_s = (done / took.as_secs_f64() * 10.0).round() / 10.0;
+        }
+        if took >= RATE_OVER {
+            kept.from = (Instant::now(), completed);
+        }
+        kept.figures.clone()
     }
 
     pub(super) fn set(&self, change: impl FnOnce(&mut LaneFigures)) {
-        change(&mut self.0.lock());
+        change(&mut self.0.lock().figures);
     }
 
     pub(super) fn finished(&self, finished: Finished) {
-        let mut now = self.0.lock();
+        let now = &mut self.0.lock().figures;
         let count = match finished {
             Finished::Settled(JobStatus::Completed) => &mut now.completed,
             Finished::Settled(JobStatus::Failed) => &mut now.failed,
@@ -68,7 +100,7 @@ impl Tally {
     }
 
     pub(super) fn lost(&self, jobs: usize) {
-        let mut now = self.0.lock();
+        let now = &mut self.0.lock().figures;
         now.lost = now.lost.saturating_add(u64::try_from(jobs).unwrap_or(u64::MAX));
     }
 }

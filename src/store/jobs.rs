@@ -14,16 +14,20 @@
 
 mod claim;
 mod enqueue;
+mod hands;
 mod letters;
+mod orders;
 mod rescue;
 mod row;
 mod settle;
 
-pub use claim::{ClaimedJob, Lease, claim};
+pub use claim::{Claim, ClaimedJob, Head, Lease, Level, Place, claim, claim_levels, claim_these, heads};
 pub use enqueue::{NewJob, enqueue};
+pub use hands::{LevelCount, Meant, edit_payload, meant, prune_pushes, release, waiting};
 pub use letters::{
     JobFilter, JobRow, LaneCount, Repeated, counts, discard, get, list, prune_completed, repeat, set_priority,
 };
+pub use orders::{QueueOrder, order_pause, order_workers, orders};
 pub use rescue::{Abandoned, lock_expired, lock_orphans};
 pub use row::{JobStatus, Lane, QueueName, WorkerId};
 pub use settle::{Settlement, settle};

@@ -72,7 +72,8 @@ const JOB: &str = "
 SELECT to_jsonb(v) AS view FROM (
     SELECT q.id, q.queue_name AS queue, q.destination, q.status, q.priority, q.product_id, q.listing_id,
            q.retry_count, q.max_retries, q.crash_count, q.attempt, q.worker_id, q.lease_until, q.payload, q.result,
-           q.error_message AS error, q.scheduled_at, q.started_at, q.completed_at, q.created_at
+           q.error_message AS error, q.scheduled_at, q.started_at, q.completed_at, q.created_at, q.unique_key,
+           q.execution_id
     FROM processing_queue q
 ";
 
@@ -203,6 +204,21 @@ pub async fn holds(conn: &mut AsyncPgConnection, window: Window) -> Result<Vec<V
     .await
 }
 
+/// Which jobs are wanted. An empty one means all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobsWanted<'a> {
+    /// Only this status.
+    pub status: Option<&'a str>,
+    /// Only this queue.
+    pub queue: Option<&'a str>,
+    /// Only this destination.
+    pub destination: Option<&'a str>,
+    /// Only about this product.
+    pub product: Option<i64>,
+    /// Only with an error that holds this text, in any case.
+    pub error: Option<&'a str>,
+}
+
 /// Jobs in the order of their ids.
 ///
 /// # Errors
@@ -210,18 +226,22 @@ pub async fn holds(conn: &mut AsyncPgConnection, window: Window) -> Result<Vec<V
 pub async fn jobs(
     conn: &mut AsyncPgConnection,
     window: Window,
-    status: Option<&str>,
-    queue: Option<&str>,
+    wanted: JobsWanted<'_>,
 ) -> Result<Vec<Value>, StoreError> {
     let statement = format!(
         "{JOB} WHERE q.id > $1 AND ($3 IS NULL OR q.status = $3) AND ($4 IS NULL OR q.queue_name = $4)
+           AND ($5 IS NULL OR q.destination = $5) AND ($6 IS NULL OR q.product_id = $6)
+           AND ($7 IS NULL OR strpos(lower(q.error_message), lower($7)) > 0)
          ORDER BY q.id LIMIT $2) v ORDER BY v.id"
     );
     let rows = sql_query(statement)
         .bind::<BigInt, _>(window.after)
         .bind::<BigInt, _>(window.limit)
-        .bind::<Nullable<Text>, _>(status)
-        .bind::<Nullable<Text>, _>(queue)
+        .bind::<Nullable<Text>, _>(wanted.status)
+        .bind::<Nullable<Text>, _>(wanted.queue)
+        .bind::<Nullable<Text>, _>(wanted.destination)
+        .bind::<Nullable<BigInt>, _>(wanted.product)
+        .bind::<Nullable<Text>, _>(wanted.error)
         .load::<Row>(conn)
         .await?;
     Ok(unwrap(rows))

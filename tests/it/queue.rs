@@ -641,7 +641,7 @@ async fn a_broken_link_is_seen_and_every_lane_is_told_when_it_is_back() {
 /// The queue's children under a real tree: a killed daemon's work is back at once, and a cut link comes back by itself.
 #[test]
 fn the_queues_children_put_back_a_killed_daemons_work_and_keep_their_link() {
-    use zaikoban::queue::{QueueParts, Registry, Tallies, children};
+    use zaikoban::queue::{Orders, OrdersBoard, QueueParts, Registry, Tallies, children};
     use zaikoban::supervision::{GiveUp, GroupSpec, Intensity, Strategy, Tree, TreeOptions};
     actix::System::new().block_on(async {
         let t = TestDb::new().await;
@@ -673,7 +673,7 @@ fn the_queues_children_put_back_a_killed_daemons_work_and_keep_their_link() {
                 worker: WorkerId::new("node"),
                 policy: Policy::default(),
                 registry: Registry::default(),
-                orders: tokio::sync::watch::channel(std::sync::Arc::default()).1,
+                orders: OrdersBoard::new(Orders::default()),
                 tallies: Tallies::default(),
                 grace: MINUTE,
             }),

@@ -1,8 +1,8 @@
 //! What each command asks of the daemon.
 
-use super::tables::{DELAYS, ERRORS, HOLDS, LISTINGS, PLAN, PLATFORMS, PRODUCTS, QUEUE};
+use super::tables::{DELAYS, ERRORS, HOLDS, LISTINGS, PLAN, PLATFORMS, PRODUCTS};
 use super::{Ask, Show, cards, credentials, said, status, tree};
-use crate::cli::args::{Command, Errors, Holds, Listings, PageArgs, Platforms, Products, Queue};
+use crate::cli::args::{Command, Errors, Holds, Listings, PageArgs, Platforms, Products};
 use crate::cli::output;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ pub(super) fn order(command: Command) -> (Ask, Show) {
         Command::Holds(order) => holds(order),
         Command::Platforms(order) => platforms(&order),
         Command::Credentials(order) => credentials::order(order),
-        Command::Queue(order) => queue(order),
+        Command::Queue { order } => super::queue::queue(order),
         Command::Errors(order) => errors(order),
         Command::Alerts(order) => super::alerts::alerts(order),
         Command::Delay { window } => (
@@ -180,28 +180,6 @@ fn platforms(order: &Platforms) -> (Ask, Show) {
         Platforms::Pause { platform } => act("pause", platform),
         Platforms::Resume { platform } => act("resume", platform),
         Platforms::Reset { platform } => act("reset", platform),
-    }
-}
-
-fn queue(order: Queue) -> (Ask, Show) {
-    match order {
-        Queue::List { page, status, queue } => (
-            paged(
-                "/v1/queue",
-                &page,
-                &[("status", status.as_deref()), ("queue", queue.as_deref())],
-            ),
-            Show::Table(QUEUE),
-        ),
-        Queue::Show { id } => (get(&format!("/v1/queue/{id}")), Show::Text(output::card)),
-        Queue::Retry { ids } => (
-            post("/v1/queue/retry", json!({ "ids": ids })),
-            Show::Said(said::jobs_retried),
-        ),
-        Queue::Discard { ids } => (
-            post("/v1/queue/discard", json!({ "ids": ids })),
-            Show::Said(said::jobs_discarded),
-        ),
     }
 }
 

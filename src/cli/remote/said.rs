@@ -34,8 +34,14 @@ impl Told {
         self
     }
 
+    /// There is more to do.
+    pub(super) fn unfinished(mut self) -> Self {
+        self.whole = false;
+        self
+    }
+
     /// The same of what was asked for and not done.
-    fn left(mut self, words: &str, ids: &Value) -> Self {
+    pub(super) fn left(mut self, words: &str, ids: &Value) -> Self {
         self.whole &= array(ids).is_empty();
         self.of(words, ids)
     }
@@ -273,28 +279,13 @@ pub(super) fn resumed(answer: &Value) -> Told {
         .of("still paused by itself: platform", at(answer, "still_paused"))
 }
 
-pub(super) fn jobs_retried(answer: &Value) -> Told {
-    Told::new().of("waits again: job", at(answer, "repeated")).left(
-        "left, being in work or done, or because another job stands for the same: job",
-        at(answer, "left"),
-    )
-}
-
-pub(super) fn jobs_discarded(answer: &Value) -> Told {
-    Told::new()
-        .of("discarded: job", at(answer, "discarded"))
-        .left("left, being in work or done: job", at(answer, "left"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{
-        HoldId, HoldStatus, JobId, ListingId, Money, ProductId, Quantity, SourceState, UrlStatus, Version,
-        WatchId,
+        HoldId, HoldStatus, ListingId, Money, ProductId, Quantity, SourceState, UrlStatus, Version, WatchId,
     };
     use crate::resilience::GateView;
-    use crate::store::jobs::Repeated;
     use crate::store::listings::Switched;
     use crate::watch::holds::Decided;
     use serde_json::json;
@@ -466,22 +457,5 @@ mod tests {
         );
         let none = json!({ "emergency_stop": false, "changed": false, "still_paused": [] });
         assert_eq!(resumed(&none).lines, ["there was no emergency stop"]);
-    }
-
-    #[test]
-    fn jobs_that_were_left_are_named_and_make_it_no_success() {
-        let repeated = Repeated {
-            repeated: vec![JobId(1)],
-            left: vec![JobId(2)],
-        };
-        let lines = [
-            "waits again: job: 1",
-            "left, being in work or done, or because another job stands for the same: job: 2",
-        ];
-        assert_eq!(jobs_retried(&json!(repeated)), told(&lines, false));
-        assert_eq!(
-            jobs_discarded(&json!({ "discarded": [1, 2], "left": [] })),
-            told(&["discarded: job: 1, 2"], true)
-        );
     }
 }

@@ -75,6 +75,22 @@ pub(super) const QUEUE: &[Column] = &[
     times("scheduled_at", "DUE"),
     column("error", "ERROR"),
 ];
+pub(super) const QUEUES: &[Column] = &[
+    column("queue", "QUEUE"),
+    column("destination", "AT"),
+    column("workers", "WORKERS"),
+    shown_as("paused", "PAUSED", yes_or_nothing),
+    column("waiting.high", "HIGH"),
+    column("waiting.normal", "NORMAL"),
+    column("waiting.low", "LOW"),
+    shown_as("oldest_due_s", "OLDEST S", whole),
+    column("processing", "IN WORK"),
+    column("dead", "DEAD"),
+    column("here.busy", "BUSY HERE"),
+    column("here.batch_size", "BATCH"),
+    column("here.per_s", "PER S"),
+    column("here.completed", "DONE HERE"),
+];
 pub(super) const DELAYS: &[Column] = &[
     column("destination", "AT"),
     column("count", "PUSHES"),
@@ -131,6 +147,7 @@ pub fn listed() -> Vec<(&'static str, Vec<&'static str>)> {
         ("/v1/platforms", PLATFORMS),
         ("/v1/credentials", super::credentials::CREDENTIALS),
         ("/v1/queue", QUEUE),
+        ("/v1/queues", QUEUES),
         ("/v1/errors", ERRORS),
         ("/v1/delay", DELAYS),
         ("/v1/syncs", PUSHES),
@@ -151,6 +168,10 @@ pub(super) fn array(value: &Value) -> &[Value] {
 }
 
 /// The requests of a dry run, in their order.
+fn yes_or_nothing(value: &Value) -> String {
+    if value == true { "yes" } else { "" }.to_owned()
+}
+
 fn steps(value: &Value) -> String {
     let steps: Vec<String> = array(value).iter().map(step).collect();
     if steps.is_empty() {

@@ -6,7 +6,7 @@ use crate::store::{StoreError, hot};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{
-    BigInt, Double, Integer, Jsonb, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+    Array, BigInt, Double, Integer, Jsonb, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Lease {
     pub job: JobId,
     /// Counts the claims of the job, from 1.
     pub attempt: i64,
-    /// Made by the database at the claim.
+    /// Made anew for each claim; jobs that are claimed together share it.
     pub token: Uuid,
 }
 
@@ -46,6 +46,8 @@ pub struct ClaimedJob {
     pub scheduled_at: DateTime<Utc>,
     /// Until when the lease holds, by the database's clock.
     pub lease_until: DateTime<Utc>,
+    /// The execution it belongs to.
+    pub execution_id: Option<Uuid>,
 }
 
 #[derive(QueryableByName)]
@@ -54,8 +56,6 @@ struct Row {
     id: i64,
     #[diesel(sql_type = BigInt)]
     attempt: i64,
-    #[diesel(sql_type = SqlUuid)]
-    lease_token: Uuid,
     #[diesel(sql_type = Nullable<BigInt>)]
     product_id: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
@@ -72,12 +72,54 @@ struct Row {
     scheduled_at: DateTime<Utc>,
     #[diesel(sql_type = Timestamptz)]
     lease_until: DateTime<Utc>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    execution_id: Option<Uuid>,
+}
+
+/// A job's place within its priority: by due time, then by id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// When it is due.
+    pub scheduled_at: DateTime<Utc>,
+    /// Its row.
+    pub id: JobId,
+}
+
+/// What a claim takes of one priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// 1 to 10.
+    pub priority: i16,
+    /// So many at most.
+    pub quota: usize,
+    /// Only behind this place; `None` looks from the beginning.
+    pub after: Option<Place>,
+}
+
+/// The job of a priority that is due longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// 1 to 10.
+    pub priority: i16,
+    /// When it was due.
+    pub due_at: DateTime<Utc>,
+}
+
+/// Who takes, from which lane, and for how long.
+#[derive(Clone, Debug)]
+pub struct Claim<'a> {
+    /// Queue and destination.
+    pub lane: Lane,
+    /// Who holds them.
+    pub worker: &'a WorkerId,
+    /// For how long.
+    pub lease: Duration,
 }
 
 /// Takes up to `limit` jobs of a lane that are due, most urgent first, for `lease_for`.
 ///
 /// # Errors
-/// Those of the database. When the connection breaks around COMMIT the claim may stand: the rescuer finds it.
+/// As [`claim_levels`].
 pub async fn claim(
     conn: &mut AsyncPgConnection,
     lane: Lane,
@@ -85,40 +127,156 @@ pub async fn claim(
     lease_for: Duration,
     limit: usize,
 ) -> Result<Vec<ClaimedJob>, StoreError> {
+    let level = |priority| Level {
+        priority,
+        quota: limit,
+        after: None,
+    };
+    let levels: Vec<Level> = (1..=10).map(level).collect();
+    let claim = Claim {
+        lane,
+        worker,
+        lease: lease_for,
+    };
+    claim_levels(conn, &claim, &levels, limit).await
+}
+
+/// Takes up to `limit` jobs that are due: of each level its quota, in the order of `levels`.
+///
+/// # Errors
+/// Those of the database. When the connection breaks around COMMIT the claim may stand: the rescuer finds it.
+pub async fn claim_levels(
+    conn: &mut AsyncPgConnection,
+    claim: &Claim<'_>,
+    levels: &[Level],
+    limit: usize,
+) -> Result<Vec<ClaimedJob>, StoreError> {
     // MATERIALIZED is the fence: without it the planner may run the inner SELECT more than once, and lock and skip other
-    // rows each time.
+    // rows each time. The outer LIMIT ends the scans: a level is not even looked at when those before it gave enough. The
+    // statement's time, not the clock's: that one could not bound an index scan, and each claim would walk over all that
+    // is not yet due.
+    let token = Uuid::new_v4();
     let statement = diesel::sql_query(
         "WITH picked AS MATERIALIZED ( \
-           SELECT id FROM processing_queue \
-           WHERE queue_name = $1 AND COALESCE(destination, '') = $2 AND status IN ('pending', 'failed') \
-             AND scheduled_at <= clock_timestamp() \
-           ORDER BY priority, scheduled_at, id LIMIT $3 FOR UPDATE SKIP LOCKED) \
+           SELECT due.id FROM unnest($5::smallint[], $6::bigint[], $7::timestamptz[], $8::bigint[]) \
+             AS level (priority, quota, after_at, after_id) \
+           CROSS JOIN LATERAL ( \
+             SELECT j.id FROM processing_queue AS j \
+             WHERE j.queue_name = $1 AND COALESCE(j.destination, '') = $2 AND j.status IN ('pending', 'failed') \
+               AND j.priority = level.priority AND j.scheduled_at <= statement_timestamp() \
+               AND (j.scheduled_at, j.id) > (COALESCE(level.after_at, '-infinity'), COALESCE(level.after_id, 0)) \
+             ORDER BY j.scheduled_at, j.id LIMIT level.quota FOR UPDATE SKIP LOCKED) AS due \
+           LIMIT $9) \
          UPDATE processing_queue AS q SET status = 'processing', attempt = q.attempt + 1, \
-           lease_token = gen_random_uuid(), lease_until = clock_timestamp() + make_interval(secs => $4), \
-           started_at = clock_timestamp(), worker_id = $5 \
+           lease_token = $10, lease_until = clock_timestamp() + make_interval(secs => $3), \
+           started_at = clock_timestamp(), worker_id = $4 \
          FROM picked WHERE q.id = picked.id \
-         RETURNING q.id, q.attempt, q.lease_token, q.product_id, q.listing_id, q.priority, q.retry_count, \
-           q.max_retries, q.payload, q.scheduled_at, q.lease_until",
+         RETURNING q.id, q.attempt, q.product_id, q.listing_id, q.priority, q.retry_count, \
+           q.max_retries, q.payload, q.scheduled_at, q.lease_until, q.execution_id",
+    )
+    .bind::<Text, _>(claim.lane.queue.as_str())
+    .bind::<Text, _>(claim.lane.destination_text())
+    .bind::<Double, _>(claim.lease.as_secs_f64())
+    .bind::<Text, _>(claim.worker.to_string())
+    .bind::<Array<SmallInt>, _>(column(levels, |l| l.priority))
+    .bind::<Array<BigInt>, _>(column(levels, |l| i64::try_from(l.quota).unwrap_or(i64::MAX)))
+    .bind::<Array<Nullable<Timestamptz>>, _>(column(levels, |l| l.after.map(|p| p.scheduled_at)))
+    .bind::<Array<Nullable<BigInt>>, _>(column(levels, |l| l.after.map(|p| p.id.0)))
+    .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind::<SqlUuid, _>(token);
+    let rows: Vec<Row> = hot(statement).load(conn).await?;
+    Ok(claimed(rows, claim.lane, token))
+}
+
+/// Takes those of `ids` that wait in the lane and are due. What was taken, finished or moved meanwhile is left out.
+///
+/// # Errors
+/// As [`claim_levels`].
+pub async fn claim_these(
+    conn: &mut AsyncPgConnection,
+    claim: &Claim<'_>,
+    ids: &[JobId],
+) -> Result<Vec<ClaimedJob>, StoreError> {
+    let token = Uuid::new_v4();
+    let statement = diesel::sql_query(
+        "WITH picked AS MATERIALIZED ( \
+           SELECT j.id FROM processing_queue AS j \
+           WHERE j.id = ANY($5) AND j.queue_name = $1 AND COALESCE(j.destination, '') = $2 \
+             AND j.status IN ('pending', 'failed') AND j.scheduled_at <= statement_timestamp() \
+           FOR UPDATE SKIP LOCKED) \
+         UPDATE processing_queue AS q SET status = 'processing', attempt = q.attempt + 1, \
+           lease_token = $6, lease_until = clock_timestamp() + make_interval(secs => $3), \
+           started_at = clock_timestamp(), worker_id = $4 \
+         FROM picked WHERE q.id = picked.id \
+         RETURNING q.id, q.attempt, q.product_id, q.listing_id, q.priority, q.retry_count, \
+           q.max_retries, q.payload, q.scheduled_at, q.lease_until, q.execution_id",
+    )
+    .bind::<Text, _>(claim.lane.queue.as_str())
+    .bind::<Text, _>(claim.lane.destination_text())
+    .bind::<Double, _>(claim.lease.as_secs_f64())
+    .bind::<Text, _>(claim.worker.to_string())
+    .bind::<Array<BigInt>, _>(column(ids, |id| id.0))
+    .bind::<SqlUuid, _>(token);
+    let rows: Vec<Row> = hot(statement).load(conn).await?;
+    Ok(claimed(rows, claim.lane, token))
+}
+
+/// For each priority of a lane in which something is due: since when. And now, by the database's clock.
+///
+/// # Errors
+/// Those of the database.
+pub async fn heads(
+    conn: &mut AsyncPgConnection,
+    lane: Lane,
+) -> Result<(DateTime<Utc>, Vec<Head>), StoreError> {
+    #[derive(QueryableByName)]
+    struct HeadRow {
+        #[diesel(sql_type = SmallInt)]
+        priority: i16,
+        #[diesel(sql_type = Nullable<Timestamptz>)]
+        due_at: Option<DateTime<Utc>>,
+        #[diesel(sql_type = Timestamptz)]
+        now: DateTime<Utc>,
+    }
+    // One probe of the index for each priority; an outer join, so that the clock comes even when nothing is due.
+    let statement = diesel::sql_query(
+        "SELECT level.priority::smallint AS priority, head.scheduled_at AS due_at, statement_timestamp() AS now \
+         FROM generate_series(1, 10) AS level (priority) LEFT JOIN LATERAL ( \
+           SELECT j.scheduled_at FROM processing_queue AS j \
+           WHERE j.queue_name = $1 AND COALESCE(j.destination, '') = $2 AND j.status IN ('pending', 'failed') \
+             AND j.priority = level.priority::smallint AND j.scheduled_at <= statement_timestamp() \
+           ORDER BY j.scheduled_at, j.id LIMIT 1) AS head ON true ORDER BY level.priority",
     )
     .bind::<Text, _>(lane.queue.as_str())
-    .bind::<Text, _>(lane.destination_text())
-    .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
-    .bind::<Double, _>(lease_for.as_secs_f64())
-    .bind::<Text, _>(worker.to_string());
-    let rows: Vec<Row> = hot(statement).load(conn).await?;
-    let mut jobs: Vec<ClaimedJob> = rows.into_iter().map(|row| row.claimed(lane)).collect();
-    // RETURNING keeps no order
-    jobs.sort_by_key(|job| (job.priority, job.scheduled_at, job.lease.job));
-    Ok(jobs)
+    .bind::<Text, _>(lane.destination_text());
+    let rows: Vec<HeadRow> = hot(statement).load(conn).await?;
+    let clock = rows.iter().map(|row| row.now).max();
+    let now = clock.unwrap_or(DateTime::UNIX_EPOCH);
+    let head = |row: HeadRow| {
+        let priority = row.priority;
+        row.due_at.map(|due_at| Head { priority, due_at })
+    };
+    Ok((now, rows.into_iter().filter_map(head).collect()))
+}
+
+fn column<T, C>(rows: &[T], of: impl Fn(&T) -> C) -> Vec<C> {
+    rows.iter().map(of).collect()
+}
+
+/// RETURNING keeps no order: most urgent first.
+fn claimed(rows: Vec<Row>, lane: Lane, token: Uuid) -> Vec<ClaimedJob> {
+    let mut jobs: Vec<ClaimedJob> = rows.into_iter().map(|row| row.claimed(lane, token)).collect();
+    jobs.sort_unstable_by_key(|job| (job.priority, job.scheduled_at, job.lease.job));
+    jobs
 }
 
 impl Row {
-    fn claimed(self, lane: Lane) -> ClaimedJob {
+    fn claimed(self, lane: Lane, token: Uuid) -> ClaimedJob {
         ClaimedJob {
             lease: Lease {
                 job: JobId(self.id),
                 attempt: self.attempt,
-                token: self.lease_token,
+                token,
             },
             lane,
             product_id: self.product_id.map(ProductId),
@@ -129,6 +287,7 @@ impl Row {
             payload: self.payload,
             scheduled_at: self.scheduled_at,
             lease_until: self.lease_until,
+            execution_id: self.execution_id,
         }
     }
 }

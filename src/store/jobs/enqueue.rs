@@ -5,10 +5,13 @@ use crate::domain::{JobId, ListingId, ProductId};
 use crate::store::{StoreError, hot};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Integer, Jsonb, Nullable, SmallInt, Text, Timestamptz};
+use diesel::sql_types::{
+    Array, BigInt, Integer, Jsonb, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use uuid::Uuid;
 
 /// A job to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,8 @@ pub struct NewJob {
     pub unique_key: Option<String>,
     /// Retries after the first try.
     pub max_retries: i32,
+    /// The execution it belongs to.
+    pub execution_id: Option<Uuid>,
 }
 
 impl NewJob {
@@ -44,6 +49,7 @@ impl NewJob {
             scheduled_at: None,
             unique_key: None,
             max_retries: 3,
+            execution_id: None,
         }
     }
 
@@ -68,49 +74,74 @@ struct Id {
 
 /// Enqueues `jobs`, inside whatever transaction `conn` is in.
 ///
-/// Answers the ids of the rows that now stand for them, in the order of their keys (a row can stand for several). A job whose key is waiting already takes the more urgent priority and the earlier moment
+/// Answers the ids of the rows that now stand for them: first of those without a key, then in the order of the keys (a row
+/// can stand for several). A job whose key is waiting already takes the more urgent priority and the earlier moment
 /// of the two, so a waiting price job never swallows a zero.
 ///
 /// # Errors
 /// [`StoreError::Query`] when a priority is outside 1 to 10 or a listing does not exist.
 pub async fn enqueue(conn: &mut AsyncPgConnection, jobs: &[NewJob]) -> Result<Vec<JobId>, StoreError> {
-    if jobs.is_empty() {
-        return Ok(Vec::new());
+    let (keyed, plain): (Vec<&NewJob>, Vec<&NewJob>) = jobs.iter().partition(|job| job.unique_key.is_some());
+    let mut ids = if plain.is_empty() {
+        Vec::new()
+    } else {
+        insert(conn, PLAIN, &plain).await?
+    };
+    if !keyed.is_empty() {
+        let mut keyed = merged(&keyed);
+        // two callers with the same keys in another order would deadlock on the unique index
+        keyed.sort_by(|a, b| a.unique_key.cmp(&b.unique_key));
+        let keyed: Vec<&NewJob> = keyed.iter().collect();
+        ids.extend(insert(conn, KEYED, &keyed).await?);
     }
-    let mut jobs = merged(jobs);
-    // two callers with the same keys in another order would deadlock on the unique index
-    jobs.sort_by(|a, b| a.unique_key.cmp(&b.unique_key));
-    let statement = diesel::sql_query(
-        "INSERT INTO processing_queue AS q (queue_name, destination, product_id, listing_id, priority, payload, \
-         scheduled_at, unique_key, max_retries) \
-         SELECT queue_name, destination, product_id, listing_id, priority, payload, COALESCE(scheduled_at, now()), \
-         unique_key, max_retries \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) AS new (queue_name, destination, product_id, listing_id, \
-         priority, payload, scheduled_at, unique_key, max_retries) \
-         ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND status IN ('pending', 'processing', 'failed') \
-         DO UPDATE SET priority = LEAST(q.priority, excluded.priority), \
-         scheduled_at = LEAST(q.scheduled_at, excluded.scheduled_at) \
-         RETURNING q.id",
-    )
-    .bind::<Array<Text>, _>(column(&jobs, |j| j.lane.queue.as_str()))
-    .bind::<Array<Nullable<Text>>, _>(column(&jobs, |j| j.lane.destination.map(|d| d.as_str())))
-    .bind::<Array<Nullable<BigInt>>, _>(column(&jobs, |j| j.product_id.map(|id| id.0)))
-    .bind::<Array<Nullable<BigInt>>, _>(column(&jobs, |j| j.listing_id.map(|id| id.0)))
-    .bind::<Array<SmallInt>, _>(column(&jobs, |j| j.priority))
-    .bind::<Array<Jsonb>, _>(column(&jobs, |j| j.payload.clone()))
-    .bind::<Array<Nullable<Timestamptz>>, _>(column(&jobs, |j| j.scheduled_at))
-    .bind::<Array<Nullable<Text>>, _>(column(&jobs, |j| j.unique_key.clone()))
-    .bind::<Array<Integer>, _>(column(&jobs, |j| j.max_retries));
+    Ok(ids)
+}
+
+/// For jobs without a key: an insert that may meet a conflict writes each row twice into the log.
+const PLAIN: &str = "INSERT INTO processing_queue (queue_name, destination, product_id, listing_id, priority, payload, \
+     scheduled_at, unique_key, max_retries, execution_id) \
+     SELECT queue_name, destination, product_id, listing_id, priority, payload, COALESCE(scheduled_at, now()), \
+     unique_key, max_retries, execution_id \
+     FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS new (queue_name, destination, product_id, listing_id, \
+     priority, payload, scheduled_at, unique_key, max_retries, execution_id) RETURNING id";
+const KEYED: &str = "INSERT INTO processing_queue AS q (queue_name, destination, product_id, listing_id, priority, payload, \
+     scheduled_at, unique_key, max_retries, execution_id) \
+     SELECT queue_name, destination, product_id, listing_id, priority, payload, COALESCE(scheduled_at, now()), \
+     unique_key, max_retries, execution_id \
+     FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS new (queue_name, destination, product_id, listing_id, \
+     priority, payload, scheduled_at, unique_key, max_retries, execution_id) \
+     ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND status IN ('pending', 'processing', 'failed') \
+     DO UPDATE SET priority = LEAST(q.priority, excluded.priority), \
+     scheduled_at = LEAST(q.scheduled_at, excluded.scheduled_at), \
+     execution_id = COALESCE(q.execution_id, excluded.execution_id) \
+     RETURNING q.id";
+
+async fn insert(
+    conn: &mut AsyncPgConnection,
+    statement: &'static str,
+    jobs: &[&NewJob],
+) -> Result<Vec<JobId>, StoreError> {
+    let statement = diesel::sql_query(statement)
+        .bind::<Array<Text>, _>(column(jobs, |j| j.lane.queue.as_str()))
+        .bind::<Array<Nullable<Text>>, _>(column(jobs, |j| j.lane.destination.map(|d| d.as_str())))
+        .bind::<Array<Nullable<BigInt>>, _>(column(jobs, |j| j.product_id.map(|id| id.0)))
+        .bind::<Array<Nullable<BigInt>>, _>(column(jobs, |j| j.listing_id.map(|id| id.0)))
+        .bind::<Array<SmallInt>, _>(column(jobs, |j| j.priority))
+        .bind::<Array<Jsonb>, _>(column(jobs, |j| &j.payload))
+        .bind::<Array<Nullable<Timestamptz>>, _>(column(jobs, |j| j.scheduled_at))
+        .bind::<Array<Nullable<Text>>, _>(column(jobs, |j| j.unique_key.as_deref()))
+        .bind::<Array<Integer>, _>(column(jobs, |j| j.max_retries))
+        .bind::<Array<Nullable<SqlUuid>>, _>(column(jobs, |j| j.execution_id));
     let rows: Vec<Id> = hot(statement).load(conn).await?;
     Ok(rows.into_iter().map(|row| JobId(row.id)).collect())
 }
 
-fn column<T>(jobs: &[NewJob], of: impl Fn(&NewJob) -> T) -> Vec<T> {
-    jobs.iter().map(of).collect()
+fn column<'a, T>(jobs: &[&'a NewJob], of: impl Fn(&'a NewJob) -> T) -> Vec<T> {
+    jobs.iter().map(|job| of(job)).collect()
 }
 
 /// One statement must not meet the same key twice, so jobs of one key become one first, by the same rule as in the table.
-fn merged(jobs: &[NewJob]) -> Vec<NewJob> {
+fn merged(jobs: &[&NewJob]) -> Vec<NewJob> {
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut kept: Vec<NewJob> = Vec::with_capacity(jobs.len());
     for job in jobs {
@@ -128,7 +159,7 @@ fn merged(jobs: &[NewJob]) -> Vec<NewJob> {
                 // `None` is now, the earliest there is
                 twin.scheduled_at = twin.scheduled_at.min(job.scheduled_at);
             }
-            None => kept.push(job.clone()),
+            None => kept.push((*job).clone()),
         }
     }
     kept
@@ -150,14 +181,15 @@ mod tests {
 
     #[test]
     fn jobs_of_one_key_become_the_most_urgent_of_them() {
-        let all = merged(&[
+        let given = [
             job(Some("a"), 5, Some(100)),
             job(None, 9, None),
             job(Some("a"), 7, None),
             job(Some("b"), 3, None),
             job(Some("a"), 1, Some(50)),
             job(None, 9, None),
-        ]);
+        ];
+        let all = merged(&given.iter().collect::<Vec<_>>());
         let seen: Vec<_> = all
             .iter()
             .map(|j| (j.unique_key.as_deref(), j.priority, j.scheduled_at))

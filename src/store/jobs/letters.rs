@@ -377,6 +377,6 @@ fn raw(ids: &[JobId]) -> Vec<i64> {
 }
 
 /// What a person typed is looked for as it stands.
-fn escape_like(text: &str) -> String {
+pub(super) fn escape_like(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }

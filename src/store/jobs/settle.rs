@@ -5,7 +5,7 @@ use crate::domain::JobId;
 use crate::store::{StoreError, hot};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Jsonb};
+use diesel::sql_types::{Array, BigInt, Double, Integer, Jsonb, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use serde_json::json;
 use std::time::Duration;
@@ -27,7 +27,9 @@ pub struct Settlement {
     pub crashed_at: Option<Vec<DateTime<Utc>>>,
 }
 
-/// Writes each settlement whose lease still holds, in one statement, and answers the jobs that were written.
+/// Writes each settlement whose lease still holds, and answers the jobs that were written.
+///
+/// What is simply done takes one statement, anything else another; each stands for itself, because each job does.
 ///
 /// A job that is missing from the answer belongs to somebody else by now, and its result is to be thrown away.
 ///
@@ -37,39 +39,88 @@ pub async fn settle(
     conn: &mut AsyncPgConnection,
     settled: &[(Lease, Settlement)],
 ) -> Result<Vec<JobId>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Id {
-        #[diesel(sql_type = BigInt)]
-        id: i64,
+    let (plain, rest): (Vec<&Settled>, Vec<&Settled>) = settled.iter().partition(|(_, s)| s.is_plain());
+    let mut written = if plain.is_empty() {
+        Vec::new()
+    } else {
+        complete(conn, &plain).await?
+    };
+    if !rest.is_empty() {
+        written.extend(change(conn, &rest).await?);
     }
-    if settled.is_empty() {
-        return Ok(Vec::new());
+    Ok(written)
+}
+
+type Settled = (Lease, Settlement);
+
+#[derive(QueryableByName)]
+struct Id {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+}
+
+impl Settlement {
+    /// Done, and nothing more to say than perhaps a result: by far the most.
+    fn is_plain(&self) -> bool {
+        self.status == JobStatus::Completed && self.error.is_none() && self.crashed_at.is_none()
     }
-    let rows: Vec<serde_json::Value> = settled
-        .iter()
-        .map(|(lease, s)| {
-            json!({
-                "id": lease.job, "attempt": lease.attempt, "token": lease.token, "status": s.status,
-                "delay_s": s.delay.as_secs_f64(), "retry_count": s.retry_count, "error": s.error, "result": s.result,
-                "crashed_at": s.crashed_at,
-            })
-        })
-        .collect();
+
+    /// A result of nothing is none.
+    fn kept_result(&self) -> Option<&serde_json::Value> {
+        self.result.as_ref().filter(|result| !result.is_null())
+    }
+}
+
+async fn complete(conn: &mut AsyncPgConnection, done: &[&Settled]) -> Result<Vec<JobId>, StoreError> {
+    let statement = diesel::sql_query(
+        "UPDATE processing_queue AS q SET status = 'completed', retry_count = s.retry_count, \
+           completed_at = clock_timestamp(), result = COALESCE(s.result, q.result), \
+           lease_token = NULL, lease_until = NULL, worker_id = NULL \
+         FROM unnest($1, $2, $3, $4, $5) AS s (id, attempt, token, retry_count, result) \
+         WHERE q.id = s.id AND q.status = 'processing' AND q.attempt = s.attempt AND q.lease_token = s.token \
+         RETURNING q.id",
+    )
+    .bind::<Array<BigInt>, _>(column(done, |(lease, _)| lease.job.0))
+    .bind::<Array<BigInt>, _>(column(done, |(lease, _)| lease.attempt))
+    .bind::<Array<SqlUuid>, _>(column(done, |(lease, _)| lease.token))
+    .bind::<Array<Integer>, _>(column(done, |(_, s)| s.retry_count))
+    .bind::<Array<Nullable<Jsonb>>, _>(column(done, |(_, s)| s.kept_result()));
+    let rows: Vec<Id> = hot(statement).load(conn).await?;
+    Ok(rows.into_iter().map(|row| JobId(row.id)).collect())
+}
+
+async fn change(conn: &mut AsyncPgConnection, settled: &[&Settled]) -> Result<Vec<JobId>, StoreError> {
+    // Arrays of arrays must be of one length each, so the deaths of all stand in one row of JSON.
+    let deaths = |s: &Settlement| s.crashed_at.as_ref().map(|at| json!(at));
     let statement = diesel::sql_query(
         "UPDATE processing_queue AS q SET status = s.status, retry_count = s.retry_count, \
            scheduled_at = CASE WHEN s.status IN ('pending', 'failed') \
              THEN clock_timestamp() + make_interval(secs => s.delay_s) ELSE q.scheduled_at END, \
            completed_at = CASE WHEN s.status IN ('completed', 'dead') THEN clock_timestamp() END, \
            error_message = COALESCE(s.error, q.error_message), result = COALESCE(s.result, q.result), \
-           crashed_at = COALESCE(s.crashed_at, q.crashed_at), \
-           crash_count = COALESCE(cardinality(s.crashed_at), q.crash_count), \
+           crashed_at = COALESCE(d.crashed_at, q.crashed_at), \
+           crash_count = COALESCE(cardinality(d.crashed_at), q.crash_count), \
            lease_token = NULL, lease_until = NULL, worker_id = NULL \
-         FROM jsonb_to_recordset($1) AS s(id bigint, attempt bigint, token uuid, status text, delay_s float8, \
-           retry_count int, error text, result jsonb, crashed_at timestamptz[]) \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+           AS s (id, attempt, token, status, delay_s, retry_count, error, result, deaths) \
+         LEFT JOIN LATERAL (SELECT array_agg(at::timestamptz) AS crashed_at \
+           FROM jsonb_array_elements_text(s.deaths) AS at) AS d ON s.deaths IS NOT NULL \
          WHERE q.id = s.id AND q.status = 'processing' AND q.attempt = s.attempt AND q.lease_token = s.token \
          RETURNING q.id",
     )
-    .bind::<Jsonb, _>(serde_json::Value::from(rows));
+    .bind::<Array<BigInt>, _>(column(settled, |(lease, _)| lease.job.0))
+    .bind::<Array<BigInt>, _>(column(settled, |(lease, _)| lease.attempt))
+    .bind::<Array<SqlUuid>, _>(column(settled, |(lease, _)| lease.token))
+    .bind::<Array<Text>, _>(column(settled, |(_, s)| s.status.as_str()))
+    .bind::<Array<Double>, _>(column(settled, |(_, s)| s.delay.as_secs_f64()))
+    .bind::<Array<Integer>, _>(column(settled, |(_, s)| s.retry_count))
+    .bind::<Array<Nullable<Text>>, _>(column(settled, |(_, s)| s.error.as_deref()))
+    .bind::<Array<Nullable<Jsonb>>, _>(column(settled, |(_, s)| s.kept_result()))
+    .bind::<Array<Nullable<Jsonb>>, _>(column(settled, |(_, s)| deaths(s)));
     let rows: Vec<Id> = hot(statement).load(conn).await?;
     Ok(rows.into_iter().map(|row| JobId(row.id)).collect())
+}
+
+fn column<'a, T>(rows: &[&'a Settled], of: impl Fn(&'a Settled) -> T) -> Vec<T> {
+    rows.iter().map(|row| of(row)).collect()
 }

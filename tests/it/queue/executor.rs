@@ -8,13 +8,13 @@ use parking_lot::Mutex;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use zaikoban::queue::crew::Crew;
 use zaikoban::queue::{
-    ClaimedJob, JobError, Notices, Order, Orders, Outcome, Policy, QueueParts, Registry, Tallies, Turn, Work,
-    each, executors,
+    ClaimedJob, JobError, Notices, Order, Orders, OrdersBoard, Outcome, Policy, QueueParts, Registry,
+    Tallies, Turn, Work, each, executors,
 };
-use zaikoban::store::jobs::{Lane, NewJob, QueueName, WorkerId, enqueue};
+use zaikoban::store::jobs::{self, Lane, NewJob, QueueName, WorkerId, enqueue};
 use zaikoban::supervision::{GiveUp, GroupSpec, Intensity, Strategy, Tree, TreeOptions};
 
 pub fn checks() -> Lane {
@@ -41,7 +41,7 @@ fn number(job: &ClaimedJob) -> u64 {
 /// A process's executors on a test's database.
 pub struct Running {
     tree: Tree,
-    pub orders: watch::Sender<Arc<Orders>>,
+    pub board: OrdersBoard,
     pub tallies: Tallies,
 }
 
@@ -69,7 +69,7 @@ impl Running {
         let mut orders = Orders::default();
         let crew = Crew::new(setup.workers, setup.workers).unwrap();
         orders.set(QueueName::StockCheck, Order { crew, paused: false });
-        let (orders, now) = watch::channel(Arc::new(orders));
+        let board = OrdersBoard::new(orders);
         let tallies = Tallies::default();
         let parts = QueueParts {
             db: t.db().clone(),
@@ -77,7 +77,7 @@ impl Running {
             worker: WorkerId::new("node"),
             policy: setup.policy,
             registry,
-            orders: now,
+            orders: board.clone(),
             tallies: tallies.clone(),
             grace: setup.grace,
         };
@@ -93,11 +93,7 @@ impl Running {
         };
         let tree = Tree::start(spec, TreeOptions::default()).unwrap();
         tree.opened().await.unwrap();
-        Self {
-            tree,
-            orders,
-            tallies,
-        }
+        Self { tree, board, tallies }
     }
 
     pub async fn stop(self) {
@@ -307,13 +303,19 @@ fn a_paused_queue_takes_nothing_until_it_goes_on() {
         let t = TestDb::new().await;
         let work = each(|_, _| async { Outcome::Done(json!(null)) });
         let running = Running::start(&t, work, Setup::default()).await;
-        let order = |paused| {
-            let mut orders = Orders::default();
-            let crew = Crew::new(1, 1).unwrap();
-            orders.set(QueueName::StockCheck, Order { crew, paused });
-            Arc::new(orders)
+        let db = t.db();
+        let order = async |paused| {
+            let mut conn = db.conn().await.unwrap();
+            let queue = QueueName::StockCheck;
+            let news = jobs::order_pause(&mut conn, queue, paused, "akira")
+                .await
+                .unwrap();
+            drop(conn);
+            running.board.read(db).await.unwrap();
+            news
         };
-        running.orders.send(order(true)).unwrap();
+        assert!(order(true).await);
+        assert!(!order(true).await, "no news");
         until("the pause", || async {
             running.tallies.of(checks()).figures().paused.then_some(())
         })
@@ -322,7 +324,7 @@ fn a_paused_queue_takes_nothing_until_it_goes_on() {
         // a look would come within a poll
         tokio::time::sleep(Duration::from_millis(1_200)).await;
         assert_eq!(states(&t).await, "pending 3");
-        running.orders.send(order(false)).unwrap();
+        assert!(order(false).await);
         until_states(&t, "completed 3").await;
         running.stop().await;
     });
