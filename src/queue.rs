@@ -22,7 +22,15 @@
 //! - **Notices only make it sooner.** A consumer registers for a notice *before* it looks, looks, and then waits for the
 //!   notice or for the poll. Without the link to the database's notices everything still runs, by polling.
 //!
-//! The rules are pure ([`job`], [`policy`]); SQL stands in [`crate::store::jobs`].
+//! - **Urgent first, nobody starved.** Priorities 1–3 are high, 4–6 normal, 7–10 low; a level whose oldest job has waited a
+//!   minute gets a tenth of each batch ([`share`]).
+//!
+//! Who does what is said in a [`registry`]; each lane in it has an [`executor`], which takes batches from a [`supply`] and
+//! hands them to its workers. Lanes without a work wait for a process that knows them. How many workers there are, and
+//! whether they take anything, stands in the [`orders`].
+//!
+//! The rules are pure ([`job`], [`policy`], [`batch`], [`crew`], [`share`], [`cursor`]); SQL stands in
+//! [`crate::store::jobs`].
 
 pub mod batch;
 pub mod crew;
@@ -106,10 +114,23 @@ pub fn children(parts: &QueueParts) -> Vec<ChildSpec> {
     children
 }
 
+/// How the sessions plan that claim and settle: by the indexes, always.
+///
+/// A plan is made once for each session, often while the table is empty or nearly so. Then reading all of it looks
+/// cheapest, and that plan stays when a hundred thousand jobs have come, until the server analyses the table again.
+const BY_INDEX: &str = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off \
+                        -c enable_sort=off -c jit=off";
+
 /// One executor for each lane that has a work.
 pub fn executors(parts: &QueueParts) -> Vec<ChildSpec> {
+    // A claim and a settlement at a time for each lane; a few lanes are busy at once.
+    let connections = parts.registry.entries().len().saturating_mul(2).clamp(1, 6);
+    let pool = parts.db.beside(connections, BY_INDEX).unwrap_or_else(|error| {
+        tracing::warn!("The queue shares the others' connections: {error}");
+        parts.db.clone()
+    });
     let one = |entry: &registry::Entry| {
-        let (db, lane) = (parts.db.clone(), entry.lane);
+        let (db, lane) = (pool.clone(), entry.lane);
         executor::child(ExecutorParts {
             db: db.clone(),
             worker: parts.worker.clone(),

@@ -31,6 +31,8 @@ pub struct Health {
     pub hidden: i64,
     /// The transaction that has been open longest.
     pub oldest: Option<OpenTransaction>,
+    /// The session whose snapshot or transaction keeps back vacuum most.
+    pub horizon: Option<Horizon>,
     /// The prepared transaction that has waited longest.
     pub prepared: Option<Prepared>,
     /// The replication slot that holds back vacuum most.
@@ -54,6 +56,18 @@ pub struct OpenTransaction {
     pub application: Option<String>,
     /// `active`, `idle in transaction`, …
     pub state: Option<String>,
+}
+
+/// A session that keeps back vacuum: what was deleted since its snapshot stays.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Horizon {
+    /// Who.
+    #[serde(flatten)]
+    pub session: OpenTransaction,
+    /// Since when, in UTC.
+    pub since: String,
+    /// Transactions since its snapshot.
+    pub behind: i64,
 }
 
 /// A transaction that was prepared and neither committed nor rolled back.
@@ -92,6 +106,15 @@ SELECT jsonb_build_object(
         FROM pg_stat_activity
         WHERE xact_start IS NOT NULL AND backend_type = 'client backend' AND pid <> pg_backend_pid()
         ORDER BY xact_start LIMIT 1) o),
+    'horizon', (SELECT to_jsonb(h) FROM (
+        SELECT pid, extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age_s, usename::text AS user,
+               application_name AS application, state,
+               to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since,
+               GREATEST(age(backend_xmin), age(backend_xid)) AS behind
+        FROM pg_stat_activity
+        WHERE xact_start IS NOT NULL AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+              AND datname = current_database() AND pid <> pg_backend_pid()
+        ORDER BY GREATEST(age(backend_xmin), age(backend_xid)) DESC, xact_start LIMIT 1) h),
     'prepared', (SELECT to_jsonb(p) FROM (
         SELECT gid AS name, extract(epoch FROM clock_timestamp() - prepared)::float8 AS age_s
         FROM pg_prepared_xacts ORDER BY prepared LIMIT 1) p),

@@ -48,6 +48,8 @@ pub struct PoolSettings {
     pub lock_limit: Duration,
     /// How long a transaction may sit idle: it would hold row locks and keep vacuum from its work.
     pub idle_in_transaction_limit: Duration,
+    /// More settings of these sessions, as `-c name=value`.
+    pub session: &'static str,
     /// Use the server even though it may lose what it has acknowledged (`fsync` or `synchronous_commit` off).
     pub accept_loss: bool,
 }
@@ -64,6 +66,7 @@ impl PoolSettings {
             statement_limit: Duration::from_secs(20),
             lock_limit: Duration::from_secs(5),
             idle_in_transaction_limit: Duration::from_secs(60),
+            session: "",
             accept_loss: false,
         }
     }
@@ -97,10 +100,11 @@ impl PoolSettings {
         }
         let theirs = config.get_options().unwrap_or_default().to_owned();
         config.application_name("zaikoban").options(format!(
-            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} {theirs}",
+            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} {} {theirs}",
             self.statement_limit.as_millis(),
             self.lock_limit.as_millis(),
             self.idle_in_transaction_limit.as_millis(),
+            self.session,
         ));
         config.connect_timeout(self.connect_limit);
         Ok(config)
@@ -220,6 +224,19 @@ impl Db {
             pool,
             settings: Arc::new(settings.clone()),
             config,
+        })
+    }
+
+    /// Another pool to the same database, with up to `connections` sessions that are set up in another way. Nothing is
+    /// opened before it is needed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unfit`] when the address cannot be read, which a pool that is there rules out.
+    pub fn beside(&self, connections: usize, session: &'static str) -> Result<Self, StoreError> {
+        Self::lazily(&PoolSettings {
+            connections,
+            session,
+            ..PoolSettings::clone(&self.settings)
         })
     }
 

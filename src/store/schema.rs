@@ -256,6 +256,18 @@ diesel::table! {
         unique_key -> Nullable<Text>,
         crash_count -> Integer,
         crashed_at -> Array<Timestamptz>,
+        execution_id -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    queue_orders (queue_name) {
+        queue_name -> Text,
+        workers_min -> Nullable<SmallInt>,
+        workers_max -> Nullable<SmallInt>,
+        paused -> Bool,
+        changed_at -> Timestamptz,
+        changed_by -> Text,
     }
 }
 
@@ -335,6 +347,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     oauth_tokens,
     platform_state,
     processing_queue,
+    queue_orders,
     stock_history,
     sync_log,
     yahoo_scraped_products,

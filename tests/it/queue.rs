@@ -1,6 +1,9 @@
 //! The durable queue on a real PostgreSQL.
 
+mod claim;
 mod executor;
+mod hands;
+mod outage;
 
 use crate::support::pg::TestDb;
 use crate::support::wait::until;
@@ -8,6 +11,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
+use zaikoban::backoff::{Backoff, Jitter};
 use zaikoban::domain::{DestinationPlatform, JobId, ProductId};
 use zaikoban::queue::rescuer::{self, Rescued, Whose};
 use zaikoban::queue::{
@@ -195,6 +199,12 @@ async fn no_job_is_taken_twice_by_a_crowd_of_workers() {
 #[tokio::test]
 async fn three_retries_and_then_the_dead_letter() {
     let t = TestDb::new().await;
+    // a wait that is surely longer than the test
+    let hour = Duration::from_secs(3_600);
+    let policy = Policy {
+        backoff: Backoff::new(hour, hour, Jitter::NONE).unwrap(),
+        ..Policy::default()
+    };
     let id = put(&t, &[job("a", 5)]).await[0];
     for n in 0..4 {
         t.run("UPDATE processing_queue SET scheduled_at = now() WHERE status = 'failed'")
@@ -205,10 +215,10 @@ async fn three_retries_and_then_the_dead_letter() {
             (n, i64::from(n) + 1)
         );
         let want = if n < 3 { JobStatus::Failed } else { JobStatus::Dead };
-        assert_eq!(
-            end(&t, &claimed[0], Outcome::Retry(trouble())).await,
-            Finished::Settled(want)
-        );
+        let mut conn = t.db().conn().await.unwrap();
+        let ended = finish_in(&mut conn, &claimed[0], Outcome::Retry(trouble()), &policy).await;
+        assert_eq!(ended.unwrap(), Finished::Settled(want));
+        drop(conn);
         assert_eq!(take(&t, 1).await, [], "it waits for its backoff");
     }
     let row = jobs::get(&mut t.db().conn().await.unwrap(), id).await.unwrap();

@@ -78,6 +78,7 @@ async fn seen(db: &Db, private: bool) -> Result<Vec<Check>, StoreError> {
         judge::durability(&health, private),
         judge::schema(&migrate::status(db).await),
         judge::transactions(&health, &settings.psql()),
+        judge::horizon(&health, &settings.psql()),
         judge::sessions(&health, &settings.psql()),
         judge::database_time_zone(&tokyo),
     ])

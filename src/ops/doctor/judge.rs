@@ -4,7 +4,7 @@ mod database;
 mod machine;
 mod service;
 
-pub use database::{answered, away, database_time_zone, durability, schema, sessions, transactions};
+pub use database::{answered, away, database_time_zone, durability, horizon, schema, sessions, transactions};
 pub(super) use machine::{Space, disk, files, memory, time_zone};
 pub use service::{Account, Asked, Outcome, clock, service};
 

@@ -101,6 +101,7 @@ async fn all_is_well(world: &World) {
         "durability",
         "schema",
         "transactions",
+        "vacuum",
         "connections",
         "database time zone",
         "time zone",

@@ -130,7 +130,7 @@ pub async fn until_states(t: &TestDb, want: &str) {
     assert!(found.await.is_ok(), "expected {want}, got {}", seen.lock());
 }
 
-fn system<F: std::future::Future>(test: F) -> F::Output {
+pub fn system<F: std::future::Future>(test: F) -> F::Output {
     actix::System::new().block_on(test)
 }
 

@@ -13,6 +13,8 @@ const SLOW: Duration = Duration::from_millis(1_000);
 const LONG_OPEN_S: f64 = 600.0;
 /// Open for a day: tables grow without end.
 const TOO_LONG_OPEN_S: f64 = 86_400.0;
+/// A snapshot older than this: the queue's claims already walk over what was done since.
+const HORIZON_OLD_S: f64 = 180.0;
 /// PostgreSQL warns at 1.6 milliards and stops writing at 2.1.
 const UNFROZEN_MUCH: i64 = 1_000_000_000;
 const UNFROZEN_TOO_MUCH: i64 = 1_900_000_000;
@@ -197,6 +199,41 @@ pub fn transactions(health: &Health, psql: &str) -> Check {
     Check::ok(name, format!("{oldest}{unseen}"))
 }
 
+/// Who keeps back vacuum.
+#[must_use]
+pub fn horizon(health: &Health, psql: &str) -> Check {
+    let name = "vacuum";
+    let Some(held) = health.horizon.as_ref() else {
+        return Check::ok(name, "no session keeps it back");
+    };
+    let session = &held.session;
+    if session.age_s <= HORIZON_OLD_S {
+        let age = span(session.age_s);
+        return Check::ok(name, format!("the oldest snapshot is {age} old"));
+    }
+    let known = |text: &Option<String>| {
+        text.clone()
+            .filter(|t| !t.is_empty())
+            .unwrap_or_else(|| "?".into())
+    };
+    let said = format!(
+        "process {} of `{}` ({}, {}) keeps it back since {} UTC ({}, {} transactions): what the queue has done since \
+         cannot be cleaned up, and it grows slower",
+        session.pid,
+        known(&session.user),
+        known(&session.application),
+        known(&session.state),
+        held.since,
+        span(session.age_s),
+        held.behind,
+    );
+    let to_do = format!(
+        "let it finish, or end it: {psql} -c 'SELECT pg_terminate_backend({})'",
+        session.pid
+    );
+    Check::warning(name, said, to_do)
+}
+
 /// Whether others still get in.
 #[must_use]
 pub fn sessions(health: &Health, psql: &str) -> Check {
@@ -237,7 +274,7 @@ pub fn database_time_zone(known: &Result<(), StoreError>) -> Check {
 mod tests {
     use super::*;
     use crate::ops::doctor::CheckState::{self, Failed, Ok as Well, Warning};
-    use crate::store::health::{OpenTransaction, Prepared, Slot};
+    use crate::store::health::{Horizon, OpenTransaction, Prepared, Slot};
 
     fn healthy() -> Health {
         Health {
@@ -249,6 +286,7 @@ mod tests {
             sessions: 9,
             hidden: 0,
             oldest: None,
+            horizon: None,
             prepared: None,
             slot: None,
             unfrozen: 1_000,
@@ -264,6 +302,28 @@ mod tests {
             application: Some("psql".into()),
             state: Some("idle in transaction".into()),
         })
+    }
+
+    #[test]
+    fn who_keeps_back_vacuum_is_named_after_three_minutes() {
+        let held = |age_s| {
+            let horizon = open_for(age_s).map(|session| Horizon {
+                session,
+                since: "2026-11-22 03:00:00".into(),
+                behind: 40_000,
+            });
+            self::horizon(&Health { horizon, ..healthy() }, "psql -h x")
+        };
+        assert_eq!([held(180.0).state, held(181.0).state], [Well, Warning]);
+        assert_eq!(self::horizon(&healthy(), "psql").state, Well);
+        let told = format!("{:?}", held(300.0));
+        for part in [
+            "process 4711 of `reporting` (psql, idle in transaction)",
+            "since 2026-11-22 03:00:00 UTC (5 min, 40000 transactions)",
+            "psql -h x -c 'SELECT pg_terminate_backend(4711)'",
+        ] {
+            assert!(told.contains(part), "{told}");
+        }
     }
 
     #[test]

@@ -1,0 +1,258 @@
+//! What a supply takes: in which order, from where, and that it loses nothing.
+
+use super::executor::{checks, numbered};
+use crate::support::pg::TestDb;
+use diesel_async::SimpleAsyncConnection as _;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use std::collections::HashSet;
+use std::time::Duration;
+use zaikoban::domain::JobId;
+use zaikoban::queue::supply::{Ask, FromTable, Supply as _, Taken};
+use zaikoban::store::jobs::{
+    self, Claim, JobStatus, Lane, Lease, NewJob, QueueName, Settlement, WorkerId, claim_these, enqueue,
+    settle,
+};
+
+fn ask(limit: usize, told: bool) -> Ask {
+    Ask {
+        limit,
+        lease: Duration::from_secs(60),
+        told,
+    }
+}
+
+fn supply(t: &TestDb) -> FromTable {
+    FromTable::new(t.db().clone(), checks(), WorkerId::new("node"))
+}
+
+async fn take(supply: &FromTable, limit: usize, told: bool) -> Taken {
+    supply.take(ask(limit, told)).await.unwrap()
+}
+
+fn priorities(taken: &Taken) -> Vec<i16> {
+    taken.jobs.iter().map(|j| j.priority).collect()
+}
+
+async fn put(t: &TestDb, jobs: &[NewJob]) -> Vec<JobId> {
+    enqueue(&mut *t.db().conn().await.unwrap(), jobs).await.unwrap()
+}
+
+fn of(priority: i16, n: usize) -> Vec<NewJob> {
+    let job = NewJob {
+        priority,
+        ..NewJob::new(checks())
+    };
+    vec![job; n]
+}
+
+#[tokio::test]
+async fn a_flood_of_urgent_jobs_leaves_a_tenth_to_those_that_have_waited() {
+    let t = TestDb::new().await;
+    put(&t, &of(9, 300)).await;
+    t.run("UPDATE processing_queue SET scheduled_at = now() - interval '2 minutes'")
+        .await;
+    put(&t, &of(1, 1_000)).await;
+    let supply = supply(&t);
+    for turn in 0..5 {
+        let taken = take(&supply, 100, false).await;
+        assert_eq!(taken.jobs.len(), 100, "turn {turn}");
+        let low = priorities(&taken).iter().filter(|p| **p == 9).count();
+        assert_eq!(low, 10, "turn {turn}");
+        if turn == 0 {
+            assert!(taken.oldest_wait.unwrap() >= Duration::from_secs(120));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_share_that_nobody_else_needs_fills_the_batch() {
+    let t = TestDb::new().await;
+    put(&t, &of(9, 300)).await;
+    t.run("UPDATE processing_queue SET scheduled_at = now() - interval '2 minutes'")
+        .await;
+    put(&t, &of(1, 5)).await;
+    let taken = take(&supply(&t), 100, false).await;
+    assert_eq!(taken.jobs.len(), 100);
+    assert_eq!(priorities(&taken)[..6], [1, 1, 1, 1, 1, 9]);
+}
+
+#[tokio::test]
+async fn low_jobs_that_have_not_waited_come_after_all_urgent_ones() {
+    let t = TestDb::new().await;
+    put(&t, &of(9, 5)).await;
+    put(&t, &of(1, 20)).await;
+    put(&t, &of(4, 5)).await;
+    let supply = supply(&t);
+    assert_eq!(priorities(&take(&supply, 20, false).await), [1; 20]);
+    let rest = take(&supply, 20, false).await;
+    assert_eq!(priorities(&rest), [4, 4, 4, 4, 4, 9, 9, 9, 9, 9]);
+    assert_eq!(rest.again, None, "all is taken");
+}
+
+/// The cursor stands behind what was taken; what comes to stand before it is found at once when it is told of.
+#[tokio::test]
+async fn what_sorts_before_the_cursor_is_found() {
+    let t = TestDb::new().await;
+    put(&t, &of(5, 10)).await;
+    let supply = supply(&t);
+    assert_eq!(take(&supply, 4, false).await.jobs.len(), 4);
+    // a transaction that began long ago commits now, with an older moment
+    put(&t, &of(5, 1)).await;
+    t.run("UPDATE processing_queue SET scheduled_at = now() - interval '1 hour' WHERE id = (SELECT max(id) FROM processing_queue)").await;
+    let behind = take(&supply, 50, true).await;
+    assert_eq!(behind.jobs.len(), 6, "behind the cursor");
+    let again = behind.again.expect("it was told of something");
+    assert!(again <= Duration::from_secs(1), "{again:?}");
+    tokio::time::sleep(again).await;
+    assert_eq!(take(&supply, 50, false).await.jobs.len(), 1, "before it");
+}
+
+/// Whatever is enqueued late, moved, put back, locked or retried: within a full look everything that is due is taken.
+#[tokio::test]
+async fn no_job_is_lost_behind_a_cursor() {
+    let t = TestDb::new().await;
+    let seed: u64 = rand::rng().random();
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let supply = supply(&t);
+    let mut held: Vec<Lease> = Vec::new();
+    let mut done: HashSet<JobId> = HashSet::new();
+    let mut all = 0;
+    for _ in 0..120 {
+        match rng.random_range(0..6) {
+            0 | 1 => {
+                let n = rng.random_range(1..20);
+                put(&t, &of(rng.random_range(1..=10), n)).await;
+                all += n;
+            }
+            2 => {
+                // as a transaction that began long ago would leave it
+                let age = rng.random_range(1..100);
+                t.run(&format!("UPDATE processing_queue SET scheduled_at = now() - interval '{age} s' WHERE status = 'pending' AND random() < 0.3")).await;
+            }
+            3 => {
+                let p = rng.random_range(1..=10);
+                t.run(&format!(
+                    "UPDATE processing_queue SET priority = {p} WHERE status = 'pending' AND random() < 0.3"
+                ))
+                .await;
+            }
+            4 => {
+                let back: Vec<(Lease, Settlement)> = held
+                    .drain(..)
+                    .map(|lease| {
+                        let completed = rng.random_bool(0.5);
+                        if completed {
+                            done.insert(lease.job);
+                        }
+                        let status = if completed {
+                            JobStatus::Completed
+                        } else {
+                            JobStatus::Pending
+                        };
+                        let next = Settlement {
+                            status,
+                            delay: Duration::ZERO,
+                            retry_count: 0,
+                            error: None,
+                            result: None,
+                            crashed_at: None,
+                        };
+                        (lease, next)
+                    })
+                    .collect();
+                let n = back.len();
+                let settled = settle(&mut *t.db().conn().await.unwrap(), &back).await.unwrap();
+                assert_eq!(settled.len(), n, "seed {seed}");
+            }
+            _ => {
+                let taken = take(&supply, rng.random_range(1..30), rng.random_bool(0.5)).await;
+                held.extend(taken.jobs.iter().map(|j| j.lease));
+            }
+        }
+    }
+    // a full look comes within a second
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while done.len() + held.len() < all && tokio::time::Instant::now() < deadline {
+        let taken = take(&supply, 50, true).await;
+        held.extend(taken.jobs.iter().map(|j| j.lease));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(done.len() + held.len(), all, "seed {seed}");
+    assert_eq!(
+        t.text("SELECT count(*) FROM processing_queue WHERE status = 'pending'")
+            .await,
+        "0"
+    );
+}
+
+#[tokio::test]
+async fn a_claim_locks_no_more_than_it_takes() {
+    let t = TestDb::new().await;
+    for priority in 1..=10 {
+        put(&t, &of(priority, 20)).await;
+    }
+    let mut conn = t.db().conn().await.unwrap();
+    conn.batch_execute("BEGIN").await.unwrap();
+    let taken = jobs::claim(
+        &mut conn,
+        checks(),
+        &WorkerId::new("node"),
+        Duration::from_secs(60),
+        30,
+    )
+    .await
+    .unwrap();
+    assert_eq!(taken.len(), 30);
+    let free = "SELECT count(*) FROM (SELECT 1 FROM processing_queue FOR UPDATE SKIP LOCKED) AS free";
+    assert_eq!(t.text(free).await, "170");
+    conn.batch_execute("ROLLBACK").await.unwrap();
+}
+
+#[tokio::test]
+async fn jobs_are_claimed_by_their_ids_only_when_they_wait_and_are_due() {
+    let t = TestDb::new().await;
+    let ids = put(&t, &numbered(4)).await;
+    let later = NewJob {
+        scheduled_at: chrono::DateTime::from_timestamp(4_000_000_000, 0),
+        ..NewJob::new(checks())
+    };
+    let other = NewJob::new(Lane {
+        queue: QueueName::Validation,
+        destination: None,
+    });
+    let not_yet = put(&t, &[later]).await;
+    let elsewhere = put(&t, &[other]).await;
+    let mut conn = t.db().conn().await.unwrap();
+    let worker = WorkerId::new("node");
+    let claim = Claim {
+        lane: checks(),
+        worker: &worker,
+        lease: Duration::from_secs(60),
+    };
+    assert_eq!(claim_these(&mut conn, &claim, &ids[..1]).await.unwrap().len(), 1);
+    jobs::discard(&mut conn, &ids[1..2], "akira").await.unwrap();
+    let wanted: Vec<JobId> = [ids.clone(), not_yet, elsewhere, vec![JobId(999)]].concat();
+    let got = claim_these(&mut conn, &claim, &wanted).await.unwrap();
+    let got: Vec<JobId> = got.iter().map(|j| j.lease.job).collect();
+    assert_eq!(
+        got,
+        ids[2..],
+        "one is held, one is done, one is early, one is elsewhere, one is nothing"
+    );
+}
+
+#[tokio::test]
+async fn jobs_of_an_execution_are_told_to_whoever_claims_them() {
+    let t = TestDb::new().await;
+    let execution_id = Some(uuid::Uuid::from_u128(7));
+    let job = NewJob {
+        execution_id,
+        ..NewJob::new(checks())
+    };
+    put(&t, &[job]).await;
+    assert_eq!(
+        take(&supply(&t), 1, false).await.jobs[0].execution_id,
+        execution_id
+    );
+}
