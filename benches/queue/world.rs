@@ -102,16 +102,18 @@ impl World {
             watchdog: None,
         };
         let tree = Tree::start(spec, options)?;
-        tree.opened().await.context("the tree did not open")?;
+        tree.opened()
+            .await
+            .map_err(|exit| anyhow::anyhow!("the tree did not open: {exit:?}"))?;
         Ok(Running { tree, tallies })
     }
 
     /// Nothing of the last measurement is left, neither rows nor dead ones.
     pub(crate) async fn clear(&self) -> anyhow::Result<()> {
         let session = self.session().await?;
-        session
-            .batch_execute("TRUNCATE processing_queue; VACUUM ANALYZE processing_queue; CHECKPOINT")
-            .await?;
+        for statement in ["TRUNCATE processing_queue", "VACUUM ANALYZE processing_queue"] {
+            session.batch_execute(statement).await?;
+        }
         Ok(())
     }
 

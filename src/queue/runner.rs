@@ -150,3 +150,111 @@ impl std::fmt::Display for Trouble {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::each::each;
+    use super::*;
+    use crate::domain::JobId;
+    use crate::store::jobs::{Lane, Lease, QueueName};
+    use chrono::DateTime;
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+    use serde_json::{Value, json};
+
+    fn job(n: i64) -> ClaimedJob {
+        ClaimedJob {
+            lease: Lease {
+                job: JobId(n),
+                attempt: 1,
+                token: uuid::Uuid::nil(),
+            },
+            lane: Lane {
+                queue: QueueName::Validation,
+                destination: None,
+            },
+            product_id: None,
+            listing_id: None,
+            priority: 5,
+            retry_count: 0,
+            max_retries: 3,
+            payload: json!({}),
+            scheduled_at: DateTime::UNIX_EPOCH,
+            lease_until: DateTime::UNIX_EPOCH,
+            execution_id: None,
+        }
+    }
+
+    async fn run(work: impl Work, jobs: i64, stop: &CancellationToken) -> Vec<String> {
+        let runner = Runner {
+            work: Arc::new(work),
+            policy: Policy::default(),
+            stop: stop.clone(),
+        };
+        let held = Held {
+            jobs: (0..jobs).map(job).collect(),
+            lease_ends: Instant::now() + Policy::default().lease(),
+        };
+        let ended = runner.run(held).await;
+        let word = |outcome: Outcome| match outcome {
+            Outcome::Done(_) => "done".to_owned(),
+            Outcome::Snooze(_) => "back".to_owned(),
+            Outcome::Retry(error) => error.code.into(),
+            Outcome::Discard(error) => format!("discard {}", error.code),
+        };
+        ended.jobs.into_iter().map(|(_, outcome)| word(outcome)).collect()
+    }
+
+    /// Never ends.
+    struct Endless;
+
+    impl Work for Endless {
+        fn run(&self, _: Vec<ClaimedJob>, _: Turn) -> BoxFuture<'static, Vec<Outcome>> {
+            std::future::pending().boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_never_ends_is_over_at_its_limit() {
+        let began = Instant::now();
+        let ended = run(Endless, 2, &CancellationToken::new()).await;
+        assert_eq!(ended, ["time_limit", "time_limit"]);
+        assert_eq!(began.elapsed().as_secs(), 600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_begun_within_the_budget_goes_back_without_using_a_try() {
+        let slow = each(|_, _| async {
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            Outcome::Done(Value::Null)
+        });
+        let ended = run(slow, 5, &CancellationToken::new()).await;
+        assert_eq!(ended, ["done", "done", "done", "back", "back"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_job_has_its_own_limit_and_its_own_panic() {
+        let odd = each(|job: ClaimedJob, _| async move {
+            match job.lease.job.0 {
+                0 => panic!("the first"),
+                1 => std::future::pending().await,
+                _ => Outcome::Done(Value::Null),
+            }
+        });
+        let ended = run(odd, 2, &CancellationToken::new()).await;
+        assert_eq!(ended, ["panic", "time_limit"]);
+        let begins = each(|_, _| -> std::future::Ready<Outcome> { panic!("before its first await") });
+        assert_eq!(run(begins, 1, &CancellationToken::new()).await, ["panic"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_begun_at_a_stop_goes_back() {
+        let stop = CancellationToken::new();
+        let asked = stop.clone();
+        let work = each(move |_, _| {
+            asked.cancel();
+            async { Outcome::Done(Value::Null) }
+        });
+        assert_eq!(run(work, 3, &stop).await, ["done", "back", "back"]);
+    }
+}

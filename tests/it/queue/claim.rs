@@ -34,7 +34,7 @@ fn priorities(taken: &Taken) -> Vec<i16> {
 }
 
 async fn put(t: &TestDb, jobs: &[NewJob]) -> Vec<JobId> {
-    enqueue(&mut *t.db().conn().await.unwrap(), jobs).await.unwrap()
+    enqueue(&mut t.db().conn().await.unwrap(), jobs).await.unwrap()
 }
 
 fn of(priority: i16, n: usize) -> Vec<NewJob> {
@@ -162,7 +162,7 @@ async fn no_job_is_lost_behind_a_cursor() {
                     })
                     .collect();
                 let n = back.len();
-                let settled = settle(&mut *t.db().conn().await.unwrap(), &back).await.unwrap();
+                let settled = settle(&mut t.db().conn().await.unwrap(), &back).await.unwrap();
                 assert_eq!(settled.len(), n, "seed {seed}");
             }
             _ => {

@@ -105,7 +105,7 @@ impl Running {
 }
 
 async fn put(t: &TestDb, jobs: &[NewJob]) {
-    enqueue(&mut *t.db().conn().await.unwrap(), jobs).await.unwrap();
+    enqueue(&mut t.db().conn().await.unwrap(), jobs).await.unwrap();
 }
 
 /// How many jobs stand in each state, such as `completed 3, failed 1`.

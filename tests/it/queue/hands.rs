@@ -9,7 +9,7 @@ use zaikoban::queue::pruner;
 use zaikoban::store::jobs::{self, JobFilter, JobStatus, NewJob, QueueName, edit_payload, enqueue, meant};
 
 async fn put(t: &TestDb, jobs: &[NewJob]) -> Vec<JobId> {
-    enqueue(&mut *t.db().conn().await.unwrap(), jobs).await.unwrap()
+    enqueue(&mut t.db().conn().await.unwrap(), jobs).await.unwrap()
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use zaikoban::store::jobs::enqueue;
 fn results_wait_for_the_database_and_are_settled_when_it_is_back() {
     system(async {
         let t = TestDb::new().await;
-        enqueue(&mut *t.db().conn().await.unwrap(), &numbered(3))
+        enqueue(&mut t.db().conn().await.unwrap(), &numbered(3))
             .await
             .unwrap();
         let begun = Arc::new(Mutex::new(0));
