@@ -1,8 +1,8 @@
 //! Has the jobs of one lane done: an actor that claims batches and hands them to workers.
 //!
 //! One fetcher for each lane and process: it asks the [`Supply`] only when a worker is free, for as many batches as there
-//! are free workers, so nothing is held that nobody works on. A worker runs its batch ([`super::runner`]) and puts the
-//! outcomes on the settler's desk ([`super::settler`]); then it is free, whether they are written yet or not.
+//! are free workers, so nothing is held that nobody works on. A worker runs its batch (`runner`) and puts the
+//! outcomes on the settler's desk (`settler`); then it is free, whether they are written yet or not.
 //!
 //! **Looks.** A notice or a free worker makes it look; what comes due without a notice is found by the poll. It arms its
 //! ear before it looks, so what is enqueued between the look and the wait is not slept over.

@@ -22,7 +22,7 @@ pub trait Work: Send + Sync + 'static {
     /// Does a batch; one outcome for each job, in order. (Dropped at the time limit.)
     fn run(&self, jobs: Vec<ClaimedJob>, turn: Turn) -> BoxFuture<'static, Vec<Outcome>>;
 
-    /// Whether it holds each of its jobs to [`Turn::time_limit`] itself, as [`each`](super::each) does. The batch then may
+    /// Whether it holds each of its jobs to [`Turn::time_limit`] itself, as [`each`](super::each()) does. The batch then may
     /// take longer than one job.
     fn limits_each(&self) -> bool {
         false
