@@ -12,14 +12,16 @@ mod import;
 mod raw;
 mod reader;
 mod resolve;
+mod schedules;
 mod settings;
 mod shown;
 
 pub use import::{Import, KeptSecret, Note, import};
 pub use reader::{Place, Problem};
 pub use settings::{
-    CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings,
-    PaceSettings, SentrySettings, Settings, SyncSettings, WatchSettings, YahooSettings,
+    CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, KeepSettings,
+    LogSettings, PaceSettings, SchedulesSettings, SentrySettings, Settings, SyncSettings, WatchSettings,
+    YahooSettings,
 };
 pub use shown::{Origin, Shown, ShownValue, changed};
 

@@ -25,6 +25,7 @@ pub mod platform;
 pub mod store;
 // engines
 pub mod queue;
+pub mod schedule;
 // purposes
 pub mod alert;
 pub mod pricing;

@@ -8,12 +8,16 @@
 //! stops itself ([`embedded`]). Its being away is a value ([`StoreError::Unavailable`]), never a crash.
 
 pub mod alerts;
+pub mod cleaning;
 pub mod credentials;
+pub mod dump;
 pub mod embedded;
 pub mod error;
 pub mod errors;
+pub mod executions;
 pub mod figures;
 pub mod health;
+pub mod health_checks;
 pub mod history;
 pub mod holds;
 mod hot;
@@ -26,9 +30,11 @@ pub mod partitions;
 pub mod platform_state;
 pub mod pool;
 pub mod pushes;
+pub mod schedules;
 mod schema;
 pub mod sole;
 pub mod status;
+pub mod sweeps;
 pub mod sync_log;
 mod text;
 pub mod views;

@@ -225,7 +225,11 @@ fn secret_url(r: &mut Reader, key: &str) -> Option<SecretUrl> {
 }
 
 /// One of our words, or its default.
-fn word_or<T: FromStr<Err = UnknownName> + Display + Copy>(r: &mut Reader, key: &str, usual: T) -> T {
+pub(super) fn word_or<T: FromStr<Err = UnknownName> + Display + Copy>(
+    r: &mut Reader,
+    key: &str,
+    usual: T,
+) -> T {
     let typed = r.text_or(key, &usual.to_string());
     read(r, key, &typed).unwrap_or(usual)
 }

@@ -5,6 +5,7 @@
 use super::alerts::alerts;
 use super::checks;
 use super::reader::Reader;
+use super::schedules::schedules;
 use super::settings::{
     CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings,
     PaceSettings, SentrySettings, Settings, SyncSettings, WatchSettings, YahooSettings,
@@ -52,6 +53,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         faults: r.flag("demo.faults", true),
     };
     let queue = queue(r);
+    let schedules = schedules(r);
     let alerts = alerts(r);
     let pricing = pricing(r);
     Some(Settings {
@@ -65,6 +67,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         watch,
         sync,
         queue,
+        schedules,
         alerts,
         pricing: pricing?,
         demo,

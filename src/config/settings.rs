@@ -3,6 +3,7 @@
 use crate::alert::AlertSettings;
 use crate::pricing::PriceBook;
 use crate::queue::Orders;
+use crate::schedule::Timetable;
 use crate::vault::KeyFile;
 use secrecy::SecretString;
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub sync: SyncSettings,
     /// `[queue]`
     pub queue: Orders,
+    /// `[schedules]`
+    pub schedules: SchedulesSettings,
     /// `[alerts]`
     pub alerts: AlertSettings,
     /// `[pricing]`
@@ -188,6 +191,30 @@ pub struct SyncSettings {
     pub touched_percent_per_hour: u32,
     /// … and in a day.
     pub touched_percent_per_day: u32,
+}
+
+/// What is done at which time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchedulesSettings {
+    /// When what is done.
+    pub table: Timetable,
+    /// How long what it leaves behind is kept.
+    pub keep: KeepSettings,
+}
+
+/// `[schedules.keep]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepSettings {
+    /// Days that runs are kept.
+    pub executions_days: u32,
+    /// Days that health checks are kept.
+    pub health_days: u32,
+    /// Days that errors and alerts are kept which are over.
+    pub resolved_days: u32,
+    /// Days that daily summaries are kept.
+    pub summaries_days: u32,
+    /// How many backups are kept.
+    pub backups: usize,
 }
 
 /// What `zaikoban demo` sets up.

@@ -38,6 +38,7 @@ use super::pool::PoolSettings;
 use super::status::{DatabaseStatus, StatusBoard, retry_waits};
 use crate::supervision::{ChildSpec, Life};
 use binaries::Binaries;
+pub(super) use binaries::{folders, major_of};
 pub use error::EmbeddedError;
 use nix::fcntl::Flock;
 use place::Place;

@@ -137,6 +137,39 @@ impl PoolSettings {
         command
     }
 
+    /// The way in for PostgreSQL's own programs, as they read it from their environment. Holds the password.
+    pub(super) fn client_environment(&self) -> Vec<(&'static str, std::ffi::OsString)> {
+        use std::ffi::OsString;
+        use std::os::unix::ffi::OsStringExt as _;
+        use tokio_postgres::config::Host;
+        let Ok(config) = self.config() else {
+            return Vec::new();
+        };
+        let host = config.get_hosts().first().map(|host| match host {
+            Host::Tcp(name) => OsString::from(name),
+            Host::Unix(path) => path.clone().into_os_string(),
+        });
+        let port = config.get_ports().first().map(|port| port.to_string().into());
+        let parts = [
+            ("PGHOST", host),
+            ("PGPORT", port),
+            ("PGUSER", config.get_user().map(OsString::from)),
+            ("PGDATABASE", config.get_dbname().map(OsString::from)),
+            (
+                "PGPASSWORD",
+                config
+                    .get_password()
+                    .map(|secret| OsString::from_vec(secret.to_vec())),
+            ),
+            ("PGAPPNAME", Some("zaikoban backup".into())),
+            ("PGCONNECT_TIMEOUT", Some("10".into())),
+        ];
+        parts
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    }
+
     /// The address without its password, for messages and `status`.
     #[must_use]
     pub fn shown(&self) -> String {

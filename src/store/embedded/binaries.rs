@@ -39,6 +39,18 @@ pub(super) fn installed(named: Option<&Path>, path: Option<&OsStr>) -> Vec<Binar
     found
 }
 
+/// Every folder in which the programs may be, in the order in which they are looked for.
+pub(in crate::store) fn folders(named: Option<&Path>, path: Option<&OsStr>) -> Vec<PathBuf> {
+    let on_path = path.map(std::env::split_paths).into_iter().flatten();
+    let debian = std::fs::read_dir(DEBIAN).into_iter().flatten().flatten();
+    named
+        .map(Path::to_owned)
+        .into_iter()
+        .chain(on_path)
+        .chain(debian.map(|entry| entry.path().join("bin")))
+        .collect()
+}
+
 fn look_into(folder: &Path) -> Option<Binaries> {
     let postgres = folder.join("postgres");
     if !folder.join("initdb").is_file() || !postgres.is_file() {
@@ -53,7 +65,7 @@ fn look_into(folder: &Path) -> Option<Binaries> {
 }
 
 /// Reads `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
-fn major_of(said: &str) -> Option<u32> {
+pub(in crate::store) fn major_of(said: &str) -> Option<u32> {
     let version = said.split("(PostgreSQL)").nth(1)?.trim_start();
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()

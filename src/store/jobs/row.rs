@@ -98,7 +98,7 @@ impl WorkerId {
     }
 
     /// What all lives of this node begin with.
-    pub(super) fn node_prefix(&self) -> String {
+    pub(in crate::store) fn node_prefix(&self) -> String {
         format!("{}/", self.node)
     }
 }

@@ -1,0 +1,198 @@
+//! The jobs of a sweep: one for each product, found again by the run that they belong to.
+//!
+//! A product whose job of an earlier sweep is unfinished gets none beside it: that job now belongs to this run, so that
+//! it counts where somebody waits for it.
+
+use super::StoreError;
+use super::executions::Counts;
+use super::jobs::QueueName;
+use crate::domain::{ProductId, WatchId};
+use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Jsonb, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Over what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SweepKind {
+    /// Every product that is watched, to be looked at.
+    Stock,
+    /// Every product that has an offer which is kept in line, its price to be worked out anew.
+    Price,
+}
+
+/// How far a sweep is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// In products.
+    pub counts: Counts,
+    /// Jobs that are not finished.
+    pub left: i64,
+}
+
+/// Background work: what a change asks for goes before it.
+const PRIORITY: i32 = 8;
+/// Failed jobs that a run names.
+const NAMED: i64 = 20;
+
+impl SweepKind {
+    fn queue(self) -> QueueName {
+        match self {
+            Self::Stock => QueueName::StockCheck,
+            Self::Price => QueueName::PriceSync,
+        }
+    }
+
+    fn products(self) -> &'static str {
+        match self {
+            Self::Stock => "SELECT DISTINCT product_id FROM inventory_management WHERE monitoring_enabled",
+            Self::Price => {
+                "SELECT DISTINCT product_id FROM listing_platforms \
+                 WHERE auto_sync_enabled AND listing_status <> 'ended'"
+            }
+        }
+    }
+}
+
+/// Enqueues a sweep's jobs, in the caller's transaction; how many there are.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn enqueue(
+    conn: &mut AsyncPgConnection,
+    kind: SweepKind,
+    execution: Uuid,
+) -> Result<i32, StoreError> {
+    let queue = kind.queue();
+    // In the order of the key, as `jobs::enqueue`: two callers with the same keys in another order would deadlock.
+    let enqueued = diesel::sql_query(format!(
+        "INSERT INTO processing_queue AS q (queue_name, product_id, priority, unique_key, execution_id) \
+         SELECT '{queue}', product_id, {PRIORITY}, '{queue}:' || product_id, $1 FROM ({}) AS p \
+         ORDER BY '{queue}:' || product_id \
+         ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND status IN ('pending', 'processing', 'failed') \
+         DO UPDATE SET priority = LEAST(q.priority, excluded.priority), \
+           scheduled_at = LEAST(q.scheduled_at, excluded.scheduled_at), execution_id = excluded.execution_id",
+        kind.products()
+    ))
+    .bind::<SqlUuid, _>(execution)
+    .execute(conn)
+    .await?;
+    Ok(i32::try_from(enqueued).unwrap_or(i32::MAX))
+}
+
+/// How far a sweep that began at `began` with `total` products is.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn progress(
+    conn: &mut AsyncPgConnection,
+    kind: SweepKind,
+    execution: Uuid,
+    began: DateTime<Utc>,
+    total: i32,
+) -> Result<Found, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        done: i64,
+        #[diesel(sql_type = BigInt)]
+        dead: i64,
+        #[diesel(sql_type = BigInt)]
+        left: i64,
+        #[diesel(sql_type = BigInt)]
+        updated: i64,
+    }
+    let updated = match kind {
+        SweepKind::Stock => "(SELECT count(DISTINCT product_id) FROM stock_history WHERE created_at >= $2)",
+        SweepKind::Price => {
+            "count(*) FILTER (WHERE status = 'completed' AND (result->>'moved')::bigint > 0 AND $2 IS NOT NULL)"
+        }
+    };
+    let row: Row = diesel::sql_query(format!(
+        "SELECT count(*) FILTER (WHERE status = 'completed') AS done, \
+           count(*) FILTER (WHERE status = 'dead') AS dead, \
+           count(*) FILTER (WHERE status NOT IN ('completed', 'dead')) AS left, {updated} AS updated \
+         FROM processing_queue WHERE execution_id = $1"
+    ))
+    .bind::<SqlUuid, _>(execution)
+    .bind::<Timestamptz, _>(began)
+    .get_result(conn)
+    .await?;
+    let int = |n: i64| i32::try_from(n).unwrap_or(i32::MAX);
+    Ok(Found {
+        counts: Counts {
+            total,
+            processed: int(row.done.saturating_add(row.dead)),
+            updated: int(row.updated),
+            errors: int(row.dead),
+        },
+        left: row.left,
+    })
+}
+
+/// The first of a run's jobs that failed for good: product and reason.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn failed(conn: &mut AsyncPgConnection, execution: Uuid) -> Result<Vec<Value>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Jsonb)]
+        view: Value,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT jsonb_build_object('job', id, 'product_id', product_id, 'error', left(error_message, 300)) AS view \
+         FROM processing_queue WHERE execution_id = $1 AND status = 'dead' ORDER BY id LIMIT $2",
+    )
+    .bind::<SqlUuid, _>(execution)
+    .bind::<BigInt, _>(NAMED)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.view).collect())
+}
+
+/// A product of a sweep, and how it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// Which product.
+    pub product: ProductId,
+    /// Its watches that are to be looked at and were not, since the given moment.
+    pub unseen: Vec<WatchId>,
+}
+
+/// Which of these products' watches were not verified since `since`. A product that is not watched any more has none.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn unseen(
+    conn: &mut AsyncPgConnection,
+    products: &[(ProductId, DateTime<Utc>)],
+) -> Result<Vec<Looked>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        product_id: i64,
+        #[diesel(sql_type = Array<BigInt>)]
+        unseen: Vec<i64>,
+    }
+    let (ids, since): (Vec<i64>, Vec<DateTime<Utc>>) = products.iter().map(|(id, at)| (id.0, *at)).unzip();
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT a.product_id, COALESCE(array_agg(w.id) FILTER (WHERE w.id IS NOT NULL), '{}') AS unseen \
+         FROM unnest($1, $2) AS a(product_id, since) \
+         LEFT JOIN inventory_management w ON w.product_id = a.product_id AND w.monitoring_enabled \
+           AND w.held_reason IS DISTINCT FROM 'quarantined' \
+           AND (w.last_verified_at IS NULL OR w.last_verified_at < a.since) \
+         GROUP BY a.product_id",
+    )
+    .bind::<Array<BigInt>, _>(ids)
+    .bind::<Array<Timestamptz>, _>(since)
+    .load(conn)
+    .await?;
+    let looked = rows.into_iter().map(|row| Looked {
+        product: ProductId(row.product_id),
+        unseen: row.unseen.into_iter().map(WatchId).collect(),
+    });
+    Ok(looked.collect())
+}
