@@ -19,9 +19,8 @@ mod shown;
 pub use import::{Import, KeptSecret, Note, import};
 pub use reader::{Place, Problem};
 pub use settings::{
-    CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, KeepSettings,
-    LogSettings, PaceSettings, SchedulesSettings, SentrySettings, Settings, SyncSettings, WatchSettings,
-    YahooSettings,
+    CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings,
+    PaceSettings, SchedulesSettings, SentrySettings, Settings, SyncSettings, WatchSettings, YahooSettings,
 };
 pub use shown::{Origin, Shown, ShownValue, changed};
 

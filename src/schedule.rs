@@ -18,13 +18,19 @@
 //! - **An outage is waited out.** A run goes on while the database is away; what came of it is written when it is back.
 
 mod action;
+mod backup;
+mod clean_up;
 pub mod decide;
+mod report;
 mod run;
 mod scheduler;
 mod sweep;
 pub mod timetable;
 
 pub use action::{Action, Done, Failure, Progress, Run, action};
+pub use backup::{BackupPlace, back_up};
+pub use clean_up::{Keep, clean_up};
+pub use report::{day_of, summarise, validate};
 pub use run::{HEARTBEAT, SILENCE};
 pub use scheduler::{Refused, Scheduler, SchedulerParts};
 pub use sweep::{Sweep, SweepKind};

@@ -28,10 +28,12 @@ mod round;
 mod settings;
 pub mod settle;
 mod shared;
+mod sweep;
 mod syncer;
 mod take;
 
 pub use outlet::Outlet;
 pub use settings::SyncSettings;
 pub use shared::SyncStatus;
+pub use sweep::PriceSync;
 pub use syncer::{GetStatus, LookNow, SyncParts, Syncer};

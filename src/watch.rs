@@ -13,6 +13,7 @@ pub mod planner;
 mod radius;
 mod roster;
 mod similarity;
+mod sweep;
 mod trouble;
 mod watcher;
 
@@ -27,4 +28,5 @@ pub use ledger::{Ledger, LedgerEnv, LedgerRules, News, Record, Recorded};
 pub use patrol::{Patrol, PatrolEnv, PatrolSettings};
 pub use radius::{Radius, RadiusRules};
 pub use roster::{CheckNow, Count, Enrol, Enrolled, Order, Reconsider, Refresh, Roster, RosterEnv};
+pub use sweep::StockCheck;
 pub use watcher::{Done, Known, Looked, See, Seed, Sight, Watcher, WatcherEnv};

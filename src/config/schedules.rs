@@ -2,8 +2,8 @@
 
 use super::alerts::word_or;
 use super::reader::Reader;
-use super::settings::{KeepSettings, SchedulesSettings};
-use crate::schedule::{Cron, Entry, ScheduleName, Timetable};
+use super::settings::SchedulesSettings;
+use crate::schedule::{Cron, Entry, Keep, ScheduleName, Timetable};
 use chrono_tz::Tz;
 
 pub(super) fn schedules(r: &mut Reader) -> SchedulesSettings {
@@ -15,7 +15,7 @@ pub(super) fn schedules(r: &mut Reader) -> SchedulesSettings {
     let entries = entries.collect();
     SchedulesSettings {
         table: Timetable { zone, entries },
-        keep: KeepSettings {
+        keep: Keep {
             executions_days: r.whole("schedules.keep.executions_days", 1..=3_650, 90),
             health_days: r.whole("schedules.keep.health_days", 1..=3_650, 30),
             resolved_days: r.whole("schedules.keep.resolved_days", 1..=3_650, 90),

@@ -4,6 +4,7 @@ use crate::alert::AlertSettings;
 use crate::pricing::PriceBook;
 use crate::queue::Orders;
 use crate::schedule::Timetable;
+use crate::schedule::{Keep, Timetable};
 use crate::vault::KeyFile;
 use secrecy::SecretString;
 use std::path::PathBuf;
@@ -199,22 +200,7 @@ pub struct SchedulesSettings {
     /// When what is done.
     pub table: Timetable,
     /// How long what it leaves behind is kept.
-    pub keep: KeepSettings,
-}
-
-/// `[schedules.keep]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeepSettings {
-    /// Days that runs are kept.
-    pub executions_days: u32,
-    /// Days that health checks are kept.
-    pub health_days: u32,
-    /// Days that errors and alerts are kept which are over.
-    pub resolved_days: u32,
-    /// Days that daily summaries are kept.
-    pub summaries_days: u32,
-    /// How many backups are kept.
-    pub backups: usize,
+    pub keep: Keep,
 }
 
 /// What `zaikoban demo` sets up.

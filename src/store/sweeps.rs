@@ -34,6 +34,8 @@ pub struct Found {
 
 /// Background work: what a change asks for goes before it.
 const PRIORITY: i32 = 8;
+/// A look counts that was taken so shortly before the sweep: by a clock that is a little behind, it was after it.
+const SKEW_S: i32 = 10;
 /// Failed jobs that a run names.
 const NAMED: i64 = 20;
 
@@ -68,12 +70,14 @@ pub async fn enqueue(
     let queue = kind.queue();
     // In the order of the key, as `jobs::enqueue`: two callers with the same keys in another order would deadlock.
     let enqueued = diesel::sql_query(format!(
-        "INSERT INTO processing_queue AS q (queue_name, product_id, priority, unique_key, execution_id) \
-         SELECT '{queue}', product_id, {PRIORITY}, '{queue}:' || product_id, $1 FROM ({}) AS p \
+        "INSERT INTO processing_queue AS q (queue_name, product_id, priority, unique_key, execution_id, payload) \
+         SELECT '{queue}', product_id, {PRIORITY}, '{queue}:' || product_id, $1, \
+           jsonb_build_object('since', clock_timestamp() - interval '{SKEW_S} s') FROM ({}) AS p \
          ORDER BY '{queue}:' || product_id \
          ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND status IN ('pending', 'processing', 'failed') \
          DO UPDATE SET priority = LEAST(q.priority, excluded.priority), \
-           scheduled_at = LEAST(q.scheduled_at, excluded.scheduled_at), execution_id = excluded.execution_id",
+           scheduled_at = LEAST(q.scheduled_at, excluded.scheduled_at), execution_id = excluded.execution_id, \
+           payload = excluded.payload",
         kind.products()
     ))
     .bind::<SqlUuid, _>(execution)

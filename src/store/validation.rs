@@ -66,10 +66,7 @@ SELECT jsonb_build_object(
 ///
 /// # Errors
 /// When the database is away or refuses.
-pub async fn report(
-    conn: &mut AsyncPgConnection,
-    unverified_after: Duration,
-) -> Result<Value, StoreError> {
+pub async fn report(conn: &mut AsyncPgConnection, unverified_after: Duration) -> Result<Value, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Jsonb)]

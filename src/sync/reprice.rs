@@ -162,3 +162,16 @@ async fn together(
     })
     .await
 }
+
+/// Reworks one product; how many of its listings moved.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub(super) async fn of_product(
+    db: &Db,
+    book: &Arc<PriceBook>,
+    clock: &Clock,
+    product: ProductId,
+) -> Result<usize, StoreError> {
+    together(db, book, clock, vec![product]).await
+}
