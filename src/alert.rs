@@ -35,6 +35,7 @@ mod rules;
 mod sender;
 mod settings;
 mod spool;
+pub mod summary;
 mod text;
 
 pub use alerter::{Alerter, AlerterParts, LookNow};

@@ -12,6 +12,7 @@ use super::text::{self, Headings, Said, Told};
 use crate::clock::Clock;
 use crate::domain::{AlertChannel, AlertEvent, AlertLevel};
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +86,21 @@ impl Message {
     }
 }
 
+/// What is no alert, and is written out by whoever sends it. Only mail takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// The same for every try.
+    pub(super) id: String,
+    /// One line, inert.
+    pub(super) subject: String,
+    /// For readers without HTML.
+    pub(super) text: String,
+    /// A whole page.
+    pub(super) html: String,
+    /// When it is sent.
+    pub(super) at: DateTime<Utc>,
+}
+
 /// A message that was not taken.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -121,6 +137,13 @@ pub trait Channel: Send + Sync + 'static {
 
     /// Hands a message over; it has arrived when this is `Ok`.
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), ChannelError>>;
+
+    /// Hands a letter over; it has arrived when this is `Ok`.
+    fn post<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<(), ChannelError>> {
+        let _ = letter;
+        let refused = ChannelError::for_a_person(format!("letters do not go over {}", self.name()));
+        std::future::ready(Err(refused)).boxed()
+    }
 
     /// Looks whether a message would be taken, without sending one; what was seen.
     fn probe(&self) -> BoxFuture<'_, Result<String, ChannelError>>;

@@ -216,7 +216,7 @@ async fn give_back(db: &Db, token: Uuid, error: &str, next_at: DateTime<Utc>) ->
 }
 
 /// How long a channel is left alone.
-fn rest(failures: u32, error: &ChannelError) -> Duration {
+pub(super) fn rest(failures: u32, error: &ChannelError) -> Duration {
     let grown = Backoff::new(Duration::from_secs(2), Duration::from_secs(300), Jitter::TENTH)
         .map_or(Duration::from_secs(60), |b| {
             b.delay(failures.saturating_sub(1), &mut rand::rng())

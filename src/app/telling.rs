@@ -1,6 +1,7 @@
 //! The part of the tree that tells a person.
 
 use super::reload::Reloadable;
+use crate::alert::summary::mailer;
 use crate::alert::{Alerter, AlerterParts, Desk, Spool, Surroundings, heartbeat, sender};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -69,6 +70,10 @@ impl Telling {
                 sender(desk.clone(), db.clone(), channel, life)
             }));
         }
+        let (desk, letters) = (self.desk.clone(), db.clone());
+        children.push(child("summary", move |life| {
+            mailer(desk.clone(), letters.clone(), life)
+        }));
         let (desk, board) = (self.desk.clone(), board.clone());
         children.push(child("heartbeat", move |life| {
             heartbeat(desk.clone(), board.clone(), Arc::clone(&around), life)

@@ -1,6 +1,6 @@
 //! Mail: text and HTML, by SMTP with TLS.
 
-use super::{Channel, ChannelError, Message};
+use super::{Channel, ChannelError, Letter, Message};
 use crate::alert::inert;
 use crate::alert::settings::{EmailSettings, SmtpSecurity};
 use crate::alert::text::{self, Told};
@@ -67,8 +67,8 @@ impl Email {
         })
     }
 
-    async fn send_to(&self, message: &Message, to: &[Mailbox]) -> Result<(), ChannelError> {
-        let mail = compose(message, &self.from, to)
+    async fn send_to(&self, letter: &Letter, to: &[Mailbox]) -> Result<(), ChannelError> {
+        let mail = compose(letter, &self.from, to)
             .map_err(|e| ChannelError::for_a_person(format!("the mail cannot be written: {e:#}")))?;
         match tokio::time::timeout(LIMIT, self.transport.send(mail)).await {
             Ok(Ok(_taken)) => Ok(()),
@@ -82,11 +82,11 @@ impl Email {
     }
 
     /// To each reader alone; it has arrived when one of them has it, and the others are named in the log.
-    async fn one_by_one(&self, message: &Message, refused: ChannelError) -> Result<(), ChannelError> {
+    async fn one_by_one(&self, letter: &Letter, refused: ChannelError) -> Result<(), ChannelError> {
         let mut arrived = Err(refused);
         let mut missed = Vec::new();
         for reader in &self.to {
-            match self.send_to(message, std::slice::from_ref(reader)).await {
+            match self.send_to(letter, std::slice::from_ref(reader)).await {
                 Ok(()) => arrived = Ok(()),
                 Err(error) => missed.push((reader, error)),
             }
@@ -100,6 +100,14 @@ impl Email {
             }
         }
         arrived
+    }
+
+    async fn to_all(&self, letter: &Letter) -> Result<(), ChannelError> {
+        match self.send_to(letter, &self.to).await {
+            // One address that is refused must not keep it from the others.
+            Err(error) if error.needs_a_person && self.to.len() > 1 => self.one_by_one(letter, error).await,
+            sent => sent,
+        }
     }
 
     fn failed(&self, error: &lettre::transport::smtp::Error) -> ChannelError {
@@ -121,16 +129,11 @@ impl Channel for Email {
     }
 
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), ChannelError>> {
-        async move {
-            match self.send_to(message, &self.to).await {
-                // One address that is refused must not keep it from the others.
-                Err(error) if error.needs_a_person && self.to.len() > 1 => {
-                    self.one_by_one(message, error).await
-                }
-                sent => sent,
-            }
-        }
-        .boxed()
+        async move { self.to_all(&letter(message)).await }.boxed()
+    }
+
+    fn post<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<(), ChannelError>> {
+        self.to_all(letter).boxed()
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<String, ChannelError>> {
@@ -152,20 +155,34 @@ pub fn is_mail_address(text: &str) -> bool {
     !text.chars().any(char::is_control) && text.parse::<Mailbox>().is_ok()
 }
 
+/// A message as a letter.
+fn letter(message: &Message) -> Letter {
+    Letter {
+        id: message.id.clone(),
+        subject: message.subject(),
+        text: plain(message),
+        html: page(message),
+        at: message.at,
+    }
+}
+
 /// The mail as it is sent.
-fn compose(message: &Message, from: &Mailbox, to: &[Mailbox]) -> anyhow::Result<lettre::Message> {
+fn compose(letter: &Letter, from: &Mailbox, to: &[Mailbox]) -> anyhow::Result<lettre::Message> {
     let domain = from.email.domain().to_owned();
     let mut readers = Mailboxes::new();
     readers.extend(to.iter().cloned());
     let mail = lettre::Message::builder()
         .from(from.clone())
         .mailbox(header::To::from(readers))
-        .subject(message.subject())
-        .message_id(Some(format!("<zaikoban-{}@{domain}>", message.id)))
-        .date(message.at.into())
+        .subject(letter.subject.clone())
+        .message_id(Some(format!("<zaikoban-{}@{domain}>", letter.id)))
+        .date(letter.at.into())
         // No holiday answers to a machine.
         .header(AutoSubmitted)
-        .multipart(MultiPart::alternative_plain_html(plain(message), page(message)))?;
+        .multipart(MultiPart::alternative_plain_html(
+            letter.text.clone(),
+            letter.html.clone(),
+        ))?;
     Ok(mail)
 }
 
@@ -332,7 +349,8 @@ mod tests {
             ["a@example.jp".parse().unwrap()],
         );
         for title in HOSTILE {
-            let mail = String::from_utf8(compose(&message(title), &from, &to).unwrap().formatted()).unwrap();
+            let mail = String::from_utf8(compose(&letter(&message(title)), &from, &to).unwrap().formatted())
+                .unwrap();
             let (head, _) = mail.split_once("\r\n\r\n").unwrap();
             let names: Vec<&str> = head
                 .split("\r\n")
