@@ -10,6 +10,7 @@ mod envelope;
 mod handlers;
 mod query;
 mod routes;
+mod schedule;
 mod state;
 mod told;
 

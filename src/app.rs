@@ -18,6 +18,7 @@ mod ports;
 pub mod rehearsal;
 mod reload;
 mod reports;
+mod schedules;
 mod telling;
 
 use crate::clock::Clock;

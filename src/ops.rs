@@ -18,6 +18,7 @@ mod process;
 mod products;
 mod queue;
 mod reload;
+mod schedule;
 mod scrape;
 mod status;
 mod summary;
@@ -34,6 +35,7 @@ pub use listings::{LinkOrder, ListingFilter, ListingsSwitch};
 pub use products::{NewProductOrder, ProductFilter};
 pub use queue::{JobEdit, JobFilter, JobsOrder, Queues, WorkersOrder};
 pub use reload::{Reload, Reloaded};
+pub use schedule::{ExecutionFilter, SchedulesOrder, check_health};
 pub use summary::Figures;
 
 use crate::alert::Desk;
@@ -41,6 +43,7 @@ use crate::clock::Clock;
 use crate::domain::{DestinationPlatform, SourcePlatform};
 use crate::pricing::PriceBook;
 use crate::resilience::Registry;
+use crate::schedule::Scheduler;
 use crate::store::status::StatusBoard;
 use crate::store::views::{self, Thing, Window};
 use crate::store::{Conn, Db};
@@ -105,6 +108,8 @@ pub struct Parts {
     pub queues: Queues,
     /// Who is told, and over what.
     pub alerts: Desk,
+    /// What is done at which time.
+    pub scheduler: Scheduler,
     /// Names of services whose endpoint is this machine.
     pub simulated: Vec<String>,
     /// What `doctor` looks at, in the order in which it is told.

@@ -3,6 +3,7 @@
 use super::credentials;
 use super::envelope::ApiError;
 use super::handlers as of;
+use super::schedule;
 use super::told;
 use crate::ops::OpsError;
 use actix_web::web::{self, ServiceConfig};
@@ -91,6 +92,13 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route("/alerts/test", web::post().to(told::test))
                 .route("/alerts/{verb:ack|resolve}", web::post().to(told::decide))
                 .route("/alerts/{id}", web::get().to(told::alert))
+                .route("/schedules", web::get().to(schedule::list))
+                .route("/schedules/{name}/run", web::post().to(schedule::run))
+                .route("/schedules/{verb:pause|resume}", web::post().to(schedule::switch))
+                .route("/executions", web::get().to(schedule::executions))
+                .route("/executions/{which}", web::get().to(schedule::execution))
+                .route("/health", web::get().to(schedule::health))
+                .route("/summary", web::get().to(schedule::summary))
                 .route("/errors", web::get().to(of::errors))
                 .route("/errors/resolve", web::post().to(of::resolve_errors))
                 .route("/errors/{id}", web::get().to(of::error))

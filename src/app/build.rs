@@ -11,6 +11,7 @@ use super::expiry;
 use super::live::{self, Live};
 use super::ports::credentials::{SealedGrants, SealedTokens};
 use super::ports::{self, Gates};
+use super::schedules;
 use super::telling::Telling;
 use crate::api;
 use crate::clock::Clock;
@@ -29,6 +30,7 @@ use crate::platform::gateway::{DestinationGateway, SourceGateway};
 use crate::platform::yahoo::{YahooSettings, YahooSource};
 use crate::platform::{Destination, Source};
 use crate::queue::{self, Notices, OrdersBoard, QueueParts, Registry, Tallies};
+use crate::queue::{self, Notices, QueueParts, Tallies};
 use crate::resilience::Guard;
 use crate::store::jobs::WorkerId;
 use crate::store::looping::{child, pause};
@@ -63,6 +65,8 @@ const WATCH_ARBITER: &str = "watch";
 const REWORK_LIMIT: Duration = Duration::from_secs(1_800);
 /// How soon that is tried again when the database is away.
 const REWORK_AGAIN: Duration = Duration::from_secs(5);
+/// How long runs that are broken off have to say so.
+const SCHEDULE_STOPS_WITHIN: Duration = Duration::from_secs(6);
 /// How often the door's thread is looked after.
 const DOOR_EVERY: Duration = Duration::from_secs(1);
 
@@ -199,6 +203,15 @@ pub(super) async fn build(
     }
     let mut watching = vec![roster];
     watching.extend(patrols);
+    common.probes.lock().push(Arc::new(CredentialsProbe {
+        db: db.clone(),
+        clock: clock.clone(),
+    }));
+    common.probes.lock().push(Arc::new(ChannelsProbe {
+        desk: telling.desk.clone(),
+    }));
+    let probes = common.probes.into_inner();
+    let scheduler = schedules::scheduler(settings, &common.live, db, &common.worker, &probes);
     let groups = vec![
         group(
             "control",
@@ -234,6 +247,9 @@ pub(super) async fn build(
                 registry: Registry::default(),
                 orders: queues.orders.clone(),
                 tallies: queues.tallies.clone(),
+                registry: schedules::registry(settings, &common.live, db, &clock, &roster_handle),
+                orders: watch::channel(Arc::default()).1,
+                tallies: Tallies::default(),
                 grace: settings.daemon.drain,
             }),
         ),
@@ -257,6 +273,17 @@ pub(super) async fn build(
         ),
         group("sync", Strategy::OneForOne, (5, 60), GiveUp::Park, syncers),
         group("watch", Strategy::RestForOne, (5, 60), GiveUp::Park, watching),
+        group(
+            "schedule",
+            Strategy::OneForOne,
+            (5, 60),
+            GiveUp::Park,
+            vec![
+                scheduler
+                    .child("timetable")
+                    .shutdown(Shutdown::After(SCHEDULE_STOPS_WITHIN)),
+            ],
+        ),
     ];
     let children = groups
         .into_iter()
@@ -273,13 +300,6 @@ pub(super) async fn build(
         give_up: GiveUp::Escalate,
         children,
     };
-    common.probes.lock().push(Arc::new(CredentialsProbe {
-        db: db.clone(),
-        clock: clock.clone(),
-    }));
-    common.probes.lock().push(Arc::new(ChannelsProbe {
-        desk: telling.desk.clone(),
-    }));
     let parts = Parts {
         db: db.clone(),
         guards: common.live.guards,
@@ -298,7 +318,8 @@ pub(super) async fn build(
         queues,
         alerts: telling.desk,
         simulated: simulated(settings),
-        probes: common.probes.into_inner(),
+        scheduler,
+        probes,
     };
     Ok((root, parts, enrolled))
 }

@@ -10,6 +10,7 @@ use crate::domain::{BasisPoints, Platform};
 use crate::ops::InputProblem;
 use crate::pricing::PriceBook;
 use crate::resilience::{Guard, Opening, Policy, Rate, Registry};
+use crate::schedule::{Keep, Timetable};
 use crate::sync::SyncSettings;
 use crate::sync::radius::RadiusSettings;
 use crate::telemetry;
@@ -36,6 +37,10 @@ pub(super) struct Live {
     pub(super) patrol: Arc<ArcSwap<PatrolSettings>>,
     /// How eBay is kept in line.
     pub(super) sync: Arc<ArcSwap<SyncSettings>>,
+    /// When what is done.
+    pub(super) table: Arc<ArcSwap<Timetable>>,
+    /// How long what is left behind is kept.
+    pub(super) keep: Arc<ArcSwap<Keep>>,
     /// Every guard.
     pub(super) guards: Registry,
 }
@@ -51,6 +56,8 @@ impl Live {
             ledger: Arc::new(ArcSwap::from_pointee(ledger(settings))),
             patrol: Arc::new(ArcSwap::from_pointee(patrol(settings))),
             sync: Arc::new(ArcSwap::from_pointee(sync(settings))),
+            table: Arc::new(ArcSwap::from_pointee(settings.schedules.table.clone())),
+            keep: Arc::new(ArcSwap::from_pointee(settings.schedules.keep)),
             guards: Registry::new(),
         }
     }
@@ -62,6 +69,7 @@ impl Live {
             self.prices(),
             self.watching(),
             self.selling(),
+            self.schedules(),
             self.pace(Platform::YahooAuction, YAHOO_PACE, |s| s.yahoo.pace),
             self.pace(Platform::Ebay, EBAY_PACE, |s| s.ebay.pace),
         ]
@@ -101,6 +109,18 @@ impl Live {
             Ok(commit(move || {
                 let before = **live.sync.load();
                 live.sync.store(Arc::new(SyncSettings { radius, ..before }));
+            }))
+        })
+    }
+
+    /// The scheduler looks at the table every few seconds, and plans anew what has another expression.
+    fn schedules(&self) -> Reloadable {
+        let live = self.clone();
+        Reloadable::new(&["schedules."], move |settings| {
+            let (own, live) = (settings.schedules.clone(), live.clone());
+            Ok(commit(move || {
+                live.table.store(Arc::new(own.table));
+                live.keep.store(Arc::new(own.keep));
             }))
         })
     }

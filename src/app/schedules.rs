@@ -1,0 +1,130 @@
+//! What the time-table does here: each name, and the room that does it.
+
+use super::live::Live;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::ops::{check_health, doctor::Probes};
+use crate::queue::{Policy, Registry};
+use crate::schedule::{
+    self, Action, BackupPlace, ScheduleName, Scheduler, SchedulerParts, Sweep, SweepKind, action,
+};
+use crate::store::Db;
+use crate::store::jobs::{Lane, QueueName, WorkerId};
+use crate::supervision::Handle;
+use crate::sync::PriceSync;
+use crate::watch::{Roster, StockCheck};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pages that were not read for twice the longest interval are told: once is a night's outage.
+const UNVERIFIED_INTERVALS: u32 = 2;
+/// A price is worked out in milliseconds.
+const PRICE_LIMIT: Duration = Duration::from_secs(120);
+
+/// Who does the jobs of the sweeps.
+pub(super) fn registry(
+    settings: &Settings,
+    live: &Live,
+    db: &Db,
+    clock: &Clock,
+    roster: &Handle<Roster>,
+) -> Registry {
+    let mut registry = Registry::default();
+    let lane = |queue| Lane {
+        queue,
+        destination: None,
+    };
+    if settings.yahoo.enabled {
+        let work = StockCheck {
+            db: db.clone(),
+            roster: roster.clone(),
+            guards: live.guards.clone(),
+            sources: vec![crate::domain::Platform::YahooAuction.to_string()],
+        };
+        registry.register(lane(QueueName::StockCheck), work, Policy::default());
+    }
+    let work = PriceSync {
+        db: db.clone(),
+        book: Arc::clone(&live.book),
+        clock: clock.clone(),
+    };
+    let policy = Policy {
+        time_limit: PRICE_LIMIT,
+        ..Policy::default()
+    };
+    registry.register(lane(QueueName::PriceSync), work, policy);
+    registry
+}
+
+/// The scheduler, with all that it can do.
+pub(super) fn scheduler(
+    settings: &Settings,
+    live: &Live,
+    db: &Db,
+    worker: &WorkerId,
+    probes: &Probes,
+) -> Scheduler {
+    let mut actions: BTreeMap<ScheduleName, Arc<dyn Action>> = BTreeMap::new();
+    let sweep = |kind| -> Arc<dyn Action> { Arc::new(Sweep { kind, db: db.clone() }) };
+    if settings.yahoo.enabled {
+        actions.insert(ScheduleName::StockSweep, sweep(SweepKind::Stock));
+    }
+    actions.insert(ScheduleName::PriceSweep, sweep(SweepKind::Price));
+    let (tables, watched) = (db.clone(), Arc::clone(&live.patrol));
+    actions.insert(
+        ScheduleName::Validation,
+        action(move |run| {
+            let db = tables.clone();
+            let unverified_after = watched.load().planner.max_interval * UNVERIFIED_INTERVALS;
+            async move { schedule::validate(&db, unverified_after, &run).await }
+        }),
+    );
+    let (tables, probes) = (db.clone(), probes.clone());
+    actions.insert(
+        ScheduleName::Health,
+        action(move |run| {
+            let (db, probes) = (tables.clone(), probes.clone());
+            async move { check_health(&probes, &db, &run).await }
+        }),
+    );
+    let (tables, keep, state_dir) = (
+        db.clone(),
+        Arc::clone(&live.keep),
+        settings.daemon.state_dir.clone(),
+    );
+    actions.insert(
+        ScheduleName::CleanUp,
+        action(move |run| {
+            let (db, keep, state_dir) = (tables.clone(), **keep.load(), state_dir.clone());
+            async move { schedule::clean_up(&db, keep, &state_dir, &run).await }
+        }),
+    );
+    let tables = db.clone();
+    actions.insert(
+        ScheduleName::DailySummary,
+        action(move |run| {
+            let db = tables.clone();
+            async move { schedule::summarise(&db, &run).await }
+        }),
+    );
+    let (tables, keep) = (db.clone(), Arc::clone(&live.keep));
+    let place = BackupPlace {
+        folder: settings.daemon.state_dir.join("backups"),
+        binaries: settings.database.binaries.clone(),
+        search: crate::config::search_path(),
+    };
+    actions.insert(
+        ScheduleName::Backup,
+        action(move |run| {
+            let (db, keep, place) = (tables.clone(), keep.load().backups, place.clone());
+            async move { schedule::back_up(&db, &place, keep, &run).await }
+        }),
+    );
+    Scheduler::new(SchedulerParts {
+        db: db.clone(),
+        worker: worker.clone(),
+        table: Arc::clone(&live.table),
+        actions,
+    })
+}
