@@ -1,8 +1,10 @@
 //! What can be typed.
 
 mod credentials;
+mod schedule;
 
 pub(crate) use credentials::Credentials;
+pub(crate) use schedule::{Executions, Schedule, SummaryArgs};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -96,6 +98,22 @@ pub(crate) enum Command {
         #[command(subcommand)]
         order: Option<Queue>,
     },
+    /// Show what is done at which time, have it done now, stop it for a while
+    #[command(subcommand)]
+    Schedule(Schedule),
+    /// Show what was run: sweeps, reports, clean-ups, backups
+    #[command(subcommand)]
+    Executions(Executions),
+    /// Show a day in figures, as it was mailed
+    #[command(
+        after_help = "It is written each evening by the time-table's `daily_summary`.\n\nExample:\n  zaikoban summary\n  zaikoban summary --day 2026-11-22 --html > day.html\n  zaikoban summary --json"
+    )]
+    Summary(SummaryArgs),
+    /// Save the database into `backups` in the state folder, and wait until that is done
+    #[command(
+        after_help = "The same as `zaikoban schedule run backup --wait`. The file is written by pg_dump and read back by pg_restore before it bears its name; the newest few are kept (`schedules.keep.backups`).\n\nExample:\n  zaikoban backup"
+    )]
+    Backup,
     /// Show what zaikoban recorded as going wrong, and say what was done about it
     #[command(subcommand)]
     Errors(Errors),

@@ -10,6 +10,7 @@ mod importing;
 mod orders;
 mod queue;
 mod said;
+mod schedule;
 mod status;
 mod tables;
 mod tree;
@@ -44,6 +45,8 @@ enum Ask {
     Upload(String, PathBuf),
     /// A list, with word of how far it is.
     Import(String, PathBuf),
+    /// A run of the time-table's, waited for.
+    Run(String),
     /// Secrets, read where nobody looks on.
     Secrets(credentials::SetOrder),
     /// A person's consent, for this platform.
@@ -119,6 +122,7 @@ async fn perform(client: &Client, ask: Ask, quiet: bool) -> Result<Value, Troubl
             let imported = client.post_text(&path, "text/csv", body);
             Ok(importing::shown(client, imported, quiet).await?)
         }
+        Ask::Run(name) => Ok(schedule::run_and_wait(client, &name).await?),
         Ask::Secrets(order) => credentials::set(client, order).await,
         Ask::Consent(platform) => credentials::authorize(client, &platform, quiet).await,
     }

@@ -88,7 +88,7 @@ impl Ops {
                 "missed": entry.missed, "limit_s": entry.limit.as_secs(),
                 "next_fire_at": row.filter(|_| fires).and_then(|row| row.next_fire_at),
                 "last_fired_at": row.and_then(|row| row.last_fired_at),
-                "last": last,
+                "last": last.cloned().unwrap_or_else(|| json!({ "status": null, "took_ms": null, "error": null })),
                 "last_skipped_at": row.and_then(|row| row.last_skipped_at),
                 "last_skipped_why": row.and_then(|row| row.last_skipped_why.clone()),
                 "paused_by": row.and_then(|row| row.paused_by.clone()),

@@ -1,12 +1,14 @@
 //! One run from its beginning to the row that says what came of it.
 
 use super::action::{Action, Done, Failure, Run};
+use super::timetable::ScheduleName;
+use crate::store::errors::{self, ErrorRecord, ErrorType, Severity};
 use crate::store::executions::{self, Counts, Ending, ExecutionStatus};
 use crate::store::{Db, StoreError};
 use crate::supervision::{TaskError, spawn_owned};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -51,6 +53,11 @@ pub(super) async fn attend(
         let ending = ending(result, run.progress.counts());
         tell(&run, &ending, began.elapsed());
         write(&db, &run, &ending, &stop).await;
+        if !stop.is_cancelled()
+            && let Err(error) = note(&db, &run, &ending).await
+        {
+            tracing::debug!(%error, "Whether `{}` failed is not among the errors", run.name);
+        }
     }
     .instrument(span)
     .await;
@@ -62,7 +69,7 @@ async fn work(db: &Db, action: &dyn Action, run: &Run, limit: Duration, stop: &C
         action.run(run.clone()).instrument(tracing::Span::current()),
     );
     let deadline = Instant::now() + limit;
-    let mut beat = interval(HEARTBEAT);
+    let mut beat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let result = loop {
         tokio::select! {
@@ -142,6 +149,39 @@ fn tell(run: &Run, ending: &Ending, took: Duration) {
         }
         Some(error) => tracing::error!(took_ms, total, processed, errors, "`{name}` {status}: {error}"),
     }
+}
+
+/// A run that failed is a trouble for a person, until one succeeds: the alerts are made of those.
+async fn note(db: &Db, run: &Run, ending: &Ending) -> Result<(), StoreError> {
+    let fingerprint = format!("run_failed:{}", run.name);
+    let mut conn = db.conn().await?;
+    let Some(error) = ending
+        .error
+        .as_deref()
+        .filter(|_| ending.status == ExecutionStatus::Failed)
+    else {
+        return errors::end_recovered(&mut conn, &fingerprint).await;
+    };
+    let severity = match run.name {
+        // the next comes soon, and says the same
+        ScheduleName::StockSweep | ScheduleName::PriceSweep | ScheduleName::Health => Severity::Medium,
+        ScheduleName::Validation
+        | ScheduleName::CleanUp
+        | ScheduleName::DailySummary
+        | ScheduleName::Backup => Severity::High,
+    };
+    let record = ErrorRecord {
+        error_type: ErrorType::ApiError,
+        code: Some("run_failed".to_owned()),
+        message: format!("`{}` failed: {error}", run.name),
+        product_id: None,
+        platform: None,
+        severity,
+        fingerprint,
+        details: Some(serde_json::json!({ "execution_id": run.id, "process": run.name })),
+    };
+    errors::record(&mut conn, &record).await?;
+    Ok(())
 }
 
 /// Writes the ending, however long the database is away; a daemon that stops does not wait long.

@@ -184,6 +184,24 @@ pub async fn end_passing(conn: &mut AsyncPgConnection, before: DateTime<Utc>) ->
     Ok(())
 }
 
+/// Ends one trouble that is over by itself.
+///
+/// # Errors
+/// Those of the database.
+pub async fn end_recovered(conn: &mut AsyncPgConnection, fingerprint: &str) -> Result<(), StoreError> {
+    diesel::update(e::table)
+        .filter(e::fingerprint.eq(fingerprint))
+        .filter(e::resolved.eq(false))
+        .set((
+            e::resolved.eq(true),
+            e::resolved_by.eq(RECOVERED),
+            e::resolved_at.eq(diesel::dsl::now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Ends what a platform's sign-in was recorded for: somebody has signed in again, and what is still wrong comes again.
 ///
 /// # Errors

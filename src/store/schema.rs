@@ -62,6 +62,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    daily_summaries (day) {
+        day -> Date,
+        figures -> Jsonb,
+        execution_id -> Nullable<Uuid>,
+        created_at -> Timestamptz,
+        mail -> Text,
+        attempt -> Integer,
+        next_at -> Timestamptz,
+        lease_token -> Nullable<Uuid>,
+        lease_until -> Nullable<Timestamptz>,
+        error -> Nullable<Text>,
+        delivered_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     encrypted_credentials (platform) {
         platform -> Text,
         encrypted_key -> Text,
@@ -71,6 +87,17 @@ diesel::table! {
         fields -> Array<Text>,
         set_by -> Text,
         expires_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    health_check_results (id) {
+        id -> BigInt,
+        check_timestamp -> Timestamptz,
+        overall_status -> Text,
+        test_results -> Jsonb,
+        failed_tests -> Integer,
+        execution_id -> Nullable<Uuid>,
     }
 }
 
@@ -140,6 +167,8 @@ diesel::table! {
         error_message -> Nullable<Text>,
         created_at -> Timestamptz,
         heartbeat_at -> Timestamptz,
+        started_by -> Text,
+        due_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -272,6 +301,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    schedules (name) {
+        name -> Text,
+        expression -> Text,
+        next_fire_at -> Nullable<Timestamptz>,
+        last_due_at -> Nullable<Timestamptz>,
+        last_fired_at -> Nullable<Timestamptz>,
+        last_execution_id -> Nullable<Uuid>,
+        last_skipped_at -> Nullable<Timestamptz>,
+        last_skipped_why -> Nullable<Text>,
+        paused -> Bool,
+        paused_by -> Nullable<Text>,
+        paused_at -> Nullable<Timestamptz>,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     stock_history (id, created_at) {
         id -> BigInt,
         product_id -> BigInt,
@@ -338,7 +384,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     alert_deliveries,
     alert_silences,
     alerts,
+    daily_summaries,
     encrypted_credentials,
+    health_check_results,
     holds,
     inventory_errors,
     inventory_execution_logs,
@@ -348,6 +396,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     platform_state,
     processing_queue,
     queue_orders,
+    schedules,
     stock_history,
     sync_log,
     yahoo_scraped_products,

@@ -2,7 +2,7 @@
 //! server, Slack and a webhook that can be away.
 
 mod sinks;
-mod stage;
+pub mod stage;
 mod store;
 
 use crate::support::wait::until;

@@ -18,6 +18,7 @@ mod lies;
 mod orders;
 mod proof;
 mod refusals;
+mod schedule;
 mod server;
 mod service;
 mod starts;

@@ -19,6 +19,7 @@ mod daemon;
 mod ebay;
 mod embedded;
 mod queue;
+mod schedule;
 mod service;
 mod simulator;
 mod store;

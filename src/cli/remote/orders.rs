@@ -15,6 +15,10 @@ pub(super) fn order(command: Command) -> (Ask, Show) {
         Command::Platforms(order) => platforms(&order),
         Command::Credentials(order) => credentials::order(order),
         Command::Queue { order } => super::queue::queue(order),
+        Command::Schedule(order) => super::schedule::schedule(order),
+        Command::Executions(order) => super::schedule::executions(order),
+        Command::Summary(args) => super::schedule::summary(&args),
+        Command::Backup => super::schedule::run("backup".to_owned(), true),
         Command::Errors(order) => errors(order),
         Command::Alerts(order) => super::alerts::alerts(order),
         Command::Delay { window } => (

@@ -149,6 +149,8 @@ pub fn listed() -> Vec<(&'static str, Vec<&'static str>)> {
         ("/v1/queue", QUEUE),
         ("/v1/queues", QUEUES),
         ("/v1/errors", ERRORS),
+        ("/v1/schedules", super::schedule::SCHEDULES),
+        ("/v1/executions", super::schedule::EXECUTIONS),
         ("/v1/delay", DELAYS),
         ("/v1/syncs", PUSHES),
         ("/v1/products/{id} history", HISTORY),

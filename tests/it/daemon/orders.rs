@@ -522,6 +522,8 @@ async fn every_column_is_in_the_answers(world: &mut World, goods: &Goods) {
             product["watches"][0]["held_reason"].as_str().map(drop)
         })
         .await;
+    let ran = world.cli("schedule run health --wait").await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
     let product = world.json(&format!("products show {}", good.product)).await;
     let mut empty = HashSet::new();
     for (path, keys) in zaikoban::cli::listed() {
