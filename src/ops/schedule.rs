@@ -208,7 +208,7 @@ impl Ops {
     pub async fn daily_summary(&self, day: Option<&str>) -> Result<Value, OpsError> {
         let read = |text: &str| {
             text.parse::<NaiveDate>()
-                .map_err(|_| OpsError::invalid("day", "a day such as 2026-11-22", text))
+                .map_err(|_unreadable| OpsError::invalid("day", "a day such as 2026-11-22", text))
         };
         let day = day.map(read).transpose()?;
         let found = summaries::find(&mut *self.conn().await?, day).await?;

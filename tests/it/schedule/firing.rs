@@ -76,7 +76,8 @@ async fn takes_all(db: Db, worker: WorkerId, seed: u64) -> Vec<i64> {
                 }
                 let new = NewExecution {
                     id: Uuid::now_v7(),
-                    process: &format!("backup {moment}"),
+                    // of a kind that only this one runs: the moment alone is the fence here
+                    process: &format!("backup {moment} {worker}"),
                     worker: &worker,
                     by: "schedule",
                     due: Some(due),
