@@ -31,6 +31,7 @@ pub mod platform_state;
 pub mod pool;
 pub mod pushes;
 pub mod schedules;
+pub mod redis;
 mod schema;
 pub mod sole;
 pub mod status;
