@@ -31,18 +31,25 @@
 //! **Over a restart** the gate and the cut rate are kept through [`GateStore`]: an open breaker stays open. What is kept
 //! is a hint for politeness; without it the daemon works, and starts with an open gate.
 //!
+//! **Over several nodes** the rate is one and so is the gate, through [`Peers`]: a request goes at a turn of the common rate,
+//! a gate that one node shuts is shut on all, and one node tries again. While they cannot be reached, each node keeps to
+//! its share of the rate and finds out by itself.
+//!
 //! **An outage is a value**: [`CallError::Shut`] says until when, and work waits for it. Nothing here fails the process.
 
 mod breaker;
 mod gate;
 mod guard;
 mod pace;
+mod peers;
 mod permits;
 pub mod policy;
+mod portion;
 mod record;
 mod registry;
 
 pub use guard::{CallError, Guard, Permit};
+pub use peers::{COUNTED_ON_FOR, Heard, News, Peers, Turns, TurnsAsked};
 pub use permits::Priority;
 pub use policy::{BadPolicy, Opening, Policy, Rate};
 pub use record::{Counts, GateRecord, GateStore, GateView, GuardStatus, LastError};

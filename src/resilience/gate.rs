@@ -178,6 +178,11 @@ impl Gate {
         self.state = State::Limited { probe: None };
     }
 
+    /// Opens it as another node's probe did.
+    pub(super) fn opened_elsewhere(&mut self, now: Instant) {
+        self.open(now);
+    }
+
     /// Opens it and forgets everything: the operator's word.
     pub(super) fn reset(&mut self, now: Instant) {
         self.open(now);

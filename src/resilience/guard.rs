@@ -1,6 +1,7 @@
 //! The guard of one outside service: the order around a call, in code. The words and the table are in the
 //! [room's essay](super).
 
+mod hearing;
 mod outcome;
 mod shared;
 
@@ -10,8 +11,10 @@ use super::{
     breaker::Breaker,
     gate::{Gate, Stand},
     pace::{KeptPace, Pace},
+    peers::News,
     permits::{End, Line, Priority},
     policy::{BadPolicy, Policy},
+    portion::Portion,
     record::{Counts, GateStore, GateView, GuardStatus},
 };
 use crate::{
@@ -24,7 +27,12 @@ use futures_util::FutureExt;
 use outcome::{Outcome, calendar};
 use parking_lot::Mutex;
 use shared::{Core, Patience, Refused, State};
-use std::{fmt::Display, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -114,6 +122,9 @@ impl Guard {
                 now,
             ),
             line: Line::default(),
+            portion: Portion::default(),
+            heard: 0,
+            told_at: None,
             in_flight: 0,
             paused: false,
             stopped: false,
@@ -127,6 +138,7 @@ impl Guard {
             clock,
             store,
             breaker,
+            peers: OnceLock::new(),
             state: Mutex::new(state),
         };
         Ok(Self { core: Arc::new(core) })
@@ -283,7 +295,10 @@ impl Guard {
             Stand::Limited => 1,
             // Who waits for a slot waits as long as the service pleases.
             Stand::Open if state.in_flight >= self.core.policy.load().concurrency => 1,
-            Stand::Open => state.pace.turns(now, within),
+            Stand::Open => Portion::expected(
+                state.pace.turns(now, within),
+                self.core.around(&self.core.policy.load()),
+            ),
         };
         let ahead = state.line.ahead_of(priority);
         turns.saturating_sub(ahead.max(under_way.saturating_sub(state.in_flight)))
@@ -398,6 +413,7 @@ impl Guard {
         state.pace.reset(now);
         self.core.breaker.reset();
         self.core.keep(&state, now);
+        self.core.tell(&mut state, News::Open);
         state.line.wake_all();
         info!(
             service = self.core.service,

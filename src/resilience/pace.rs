@@ -4,7 +4,7 @@
 //! quota, and starts full. So only its `check` is used, with our own clock and a burst of one, and each change of rate
 //! makes a new limiter that is drained before its first use: a change never admits anything by itself.
 //!
-//! Three things bound the rate, and the least of them counts:
+//! Three things bound the rate, and the least of them counts, times the part of it that is this node's:
 //! - **the policy's rate**;
 //! - **a share for 429s**: halved by each, down to a floor, and given back step by step while none comes (AIMD). Calls
 //!   that were under way when the rate was cut do not cut it again: they were sent at the old rate;
@@ -60,6 +60,8 @@ pub(super) struct Pace {
     /// What 429s left of the rate, as of `share_since`.
     share: f64,
     share_since: Instant,
+    /// The part of the rate that is this node's.
+    portion: f64,
     /// When the gate opened last.
     ramp_since: Option<Instant>,
     /// The lot's part of the spacing.
@@ -101,6 +103,7 @@ impl Pace {
             applied: 1.0,
             share: 1.0,
             share_since: now,
+            portion: 1.0,
             ramp_since: None,
             spaced_until: Some(now + spacing(policy.rate, 1.0).min(AFTER_START)),
             told_until: None,
@@ -117,6 +120,16 @@ impl Pace {
         self.ramp.clone_from(&policy.opening.ramp);
         if self.rate != policy.rate {
             self.rate = policy.rate;
+            self.apply(self.share_at(now));
+        }
+    }
+
+    /// Another part of the rate from here on. A smaller one begins with a spacing of its own; a larger one is taken up
+    /// with the next token.
+    pub(super) fn set_portion(&mut self, portion: f64, now: Instant) {
+        let smaller = portion < self.portion;
+        self.portion = portion;
+        if smaller {
             self.apply(self.share_at(now));
         }
     }
@@ -225,7 +238,7 @@ impl Pace {
     pub(super) fn reset(&mut self, now: Instant) {
         (self.share, self.share_since, self.ramp_since) = (1.0, now, None);
         (self.told_until, self.spaced_until, self.at_floor) = (None, None, 0);
-        self.apply(1.0);
+        self.apply(self.portion);
     }
 
     /// The server's word, while it counts.
@@ -255,8 +268,10 @@ impl Pace {
 
     /// The share of the policy's rate in force.
     pub(super) fn share_at(&self, now: Instant) -> f64 {
-        self.recovered(now)
-            .min(self.ramp_at(now).map_or(1.0, |(share, _)| share))
+        let allowed = self
+            .recovered(now)
+            .min(self.ramp_at(now).map_or(1.0, |(share, _)| share));
+        allowed * self.portion
     }
 
     /// What 429s leave of the rate at `now`.

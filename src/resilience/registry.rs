@@ -28,6 +28,12 @@ impl Registry {
         self.guards.read().get(service).cloned()
     }
 
+    /// All of them, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Guard> {
+        self.guards.read().values().cloned().collect()
+    }
+
     /// How all stand, by name.
     #[must_use]
     pub fn statuses(&self) -> Vec<GuardStatus> {
@@ -36,8 +42,7 @@ impl Registry {
 
     /// Takes up what each kept over the restart; see [`Guard::restore`].
     pub async fn restore(&self) {
-        let all: Vec<Guard> = self.guards.read().values().cloned().collect();
-        for guard in all {
+        for guard in self.all() {
             guard.restore().await;
         }
     }

@@ -3,6 +3,7 @@
 use super::super::{
     gate::Pass,
     pace::Slowed,
+    peers::News,
     record::{GateRecord, LastError},
 };
 use super::shared::{Core, State};
@@ -110,6 +111,7 @@ impl Core {
                     self.breaker.reset();
                     state.pace.start_ramp(now);
                     self.keep(state, now);
+                    self.tell(state, News::Open);
                     info!(
                         service = self.service,
                         "`{}` answers again; the rate grows back in steps", self.service
@@ -120,7 +122,10 @@ impl Core {
             Verdict::Failure { away_for, .. } => self.trip(state, now, away_for),
             Verdict::Nothing => self.trip(state, now, None),
             Verdict::RateLimited { retry_after } => self.trip(state, now, retry_after),
-            Verdict::Cancelled => state.gate.probe_returned(),
+            Verdict::Cancelled => {
+                state.gate.probe_returned();
+                self.tell(state, News::ProbeReturned);
+            }
         }
     }
 
@@ -131,6 +136,8 @@ impl Core {
         self.keep(state, now);
         state.line.wake_all();
         let wait = until.saturating_duration_since(now);
+        let trips = state.gate.trips_at(now);
+        self.tell(state, News::Shut { lasts: wait, trips });
         let why = state
             .last_error
             .as_ref()

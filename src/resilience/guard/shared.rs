@@ -4,15 +4,17 @@ use super::super::{
     breaker::Breaker,
     gate::{Gate, Pass, Stand},
     pace::Pace,
+    peers::{News, Peers, TurnsAsked},
     permits::{End, Line, Priority, Waiter},
     policy::Policy,
+    portion::{Around, Leave, Portion, ProbeLeave},
     record::{Counts, GateStore, LastError},
 };
 use super::outcome::Outcome;
 use crate::clock::Clock;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, OnceLock, atomic::Ordering};
 use tokio::time::Instant;
 
 /// What all clones of a guard share.
@@ -22,6 +24,8 @@ pub(super) struct Core {
     pub(super) clock: Clock,
     pub(super) store: Option<Arc<dyn GateStore>>,
     pub(super) breaker: Breaker,
+    /// The guards of the other nodes, once there are some to be heard of.
+    pub(super) peers: OnceLock<Arc<dyn Peers>>,
     pub(super) state: Mutex<State>,
 }
 
@@ -29,6 +33,11 @@ pub(super) struct State {
     pub(super) pace: Pace,
     pub(super) gate: Gate,
     pub(super) line: Line,
+    pub(super) portion: Portion,
+    /// The number of the last news that were heard of other nodes.
+    pub(super) heard: i64,
+    /// When this node told some of its own.
+    pub(super) told_at: Option<Instant>,
     pub(super) in_flight: usize,
     pub(super) paused: bool,
     pub(super) stopped: bool,
@@ -83,6 +92,13 @@ enum Step {
     Refused(Refused),
     Sleep(Instant),
     Wait,
+    Ask(Question),
+}
+
+/// What one in line asks of the other nodes, for all behind it.
+enum Question {
+    Turns(TurnsAsked),
+    Probe,
 }
 
 /// The right to make one call now. Dropped unused, it is given back.
@@ -122,6 +138,10 @@ impl Core {
                 Step::Refused(why) => return Err(why),
                 Step::Sleep(until) => Some(until),
                 Step::Wait => None,
+                Step::Ask(question) => {
+                    self.ask_peers(question).await;
+                    continue;
+                }
             };
             let give_up = match patience.gives_up(busy_at) {
                 Some((limit, why)) if limit <= Instant::now() => {
@@ -166,7 +186,32 @@ impl Core {
         if !state.line.is_head(&place.waiter) || state.in_flight >= policy.concurrency {
             return Step::Wait;
         }
-        let token = match state.pace.take(now, &mut rand::rng()) {
+        if state.gate.stand(now) == Stand::Limited {
+            match state.portion.may_probe(self.around(&policy), now) {
+                ProbeLeave::Go => {}
+                ProbeLeave::Ask => return self.asks(&mut state, Question::Probe),
+                ProbeLeave::Wait => return Step::Wait,
+                ProbeLeave::NotBefore(until) if patience.waits() => return Step::Sleep(until),
+                ProbeLeave::NotBefore(until) => {
+                    state.counts.refused += 1;
+                    return Step::Refused(Refused::Shut(until));
+                }
+            }
+        }
+        let leave = match state.portion.look(self.around(&policy), now) {
+            Leave::Ask(turns) => return self.asks(&mut state, Question::Turns(turns)),
+            Leave::Wait => return Step::Wait,
+            Leave::NotBefore(until) => Err(until),
+            Leave::Own(portion) => {
+                state.pace.set_portion(portion, now);
+                Ok(())
+            }
+            Leave::Turn => {
+                state.pace.set_portion(1.0, now);
+                Ok(())
+            }
+        };
+        let token = match leave.and_then(|()| state.pace.take(now, &mut rand::rng())) {
             Ok(token) => token,
             Err(until) if !patience.waits() && until > now + policy.longest_wait => {
                 state.counts.refused += 1;
@@ -184,8 +229,10 @@ impl Core {
             return Step::Wait;
         };
         state.in_flight += 1;
+        state.portion.used();
         state.line.leave(place.priority, &place.waiter);
         if pass.probe {
+            state.portion.probed();
             // Nobody else passes now: those who only ask must hear it.
             state.line.wake_all();
         } else {
@@ -198,6 +245,50 @@ impl Core {
             pass,
             at: now,
         })
+    }
+
+    /// How things stand with the other nodes.
+    pub(super) fn around(&self, policy: &Policy) -> Around {
+        let (share, reachable) = self.peers.get().map_or((1.0, false), |peers| {
+            (peers.share(&self.service), peers.are_reachable())
+        });
+        Around {
+            share,
+            reachable,
+            interval: policy.rate.interval(),
+        }
+    }
+
+    fn asks(&self, state: &mut State, question: Question) -> Step {
+        state.portion.asking = true;
+        Step::Ask(question)
+    }
+
+    /// Asks the other nodes. Whoever is at the head of the line asks for all; dropped meanwhile, the next one does.
+    async fn ask_peers(self: &Arc<Self>, question: Question) {
+        let _asking = Asking(self.clone());
+        let Some(peers) = self.peers.get() else { return };
+        match question {
+            Question::Turns(asked) => {
+                self.state.lock().portion.asks(Instant::now());
+                let got = peers.turns(&self.service, asked).await;
+                self.state.lock().portion.got(got, Instant::now());
+            }
+            Question::Probe => {
+                let policy = self.policy.load_full();
+                let lasts = policy.time_limit + policy.longest_wait;
+                let ours = peers.may_probe(&self.service, lasts).await;
+                self.state.lock().portion.probe_told(ours, Instant::now());
+            }
+        }
+    }
+
+    /// Tells the other nodes.
+    pub(super) fn tell(&self, state: &mut State, news: News) {
+        if let Some(peers) = self.peers.get() {
+            state.told_at = Some(Instant::now());
+            peers.tell(&self.service, news);
+        }
     }
 
     /// Why nothing may be sent at `now`, if so.
@@ -246,7 +337,19 @@ impl Core {
         state.pace.give_back(permit.token);
         if permit.pass.probe && state.gate.knows(permit.pass) {
             state.gate.probe_returned();
+            self.tell(&mut state, News::ProbeReturned);
         }
+        state.line.wake_head();
+    }
+}
+
+/// Somebody asks the other nodes; over when this is dropped.
+struct Asking(Arc<Core>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.portion.asking = false;
         state.line.wake_head();
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
 
 mod change;
+mod peers;
 mod turns;
 
 use super::*;

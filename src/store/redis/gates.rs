@@ -36,8 +36,8 @@ static READ: LazyLock<Script> = LazyLock::new(|| {
          local now = time[1] * 1000000 + time[2]
          local record = redis.call('HMGET', KEYS[1], 'till', 'trips', 'at')
          local till, trips, at = tonumber(record[1] or ''), tonumber(record[2] or ''), tonumber(record[3] or '')
-         if not (till and trips and at) then return { 0, 0, 0 } end
-         return { math.max(till - now, 0), trips, at }",
+         if not (till and trips and at) then return { 0, 0, 0, 0 } end
+         return { math.max(till - now, 0), trips, at, till == 0 and 1 or 0 }",
     )
 });
 static PROBE: LazyLock<Script> = LazyLock::new(|| {
@@ -57,8 +57,8 @@ static RETURN: LazyLock<Script> = LazyLock::new(|| {
 /// What stands in a service's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateRead {
-    /// For how long it is still left alone; nothing when it is not.
-    pub shut_for: Duration,
+    /// For how long it is still left alone; `None` when somebody found it answering.
+    pub shut_for: Option<Duration>,
     /// The exponent of the next wait.
     pub trips: u32,
     /// When it was written, by the server's clock: another number is other news.
@@ -93,8 +93,9 @@ pub async fn read(link: &Link, service: &str) -> Result<Option<GateRead>, Troubl
         keys: vec![gate(link, service)],
         args: Vec::new(),
     };
-    let (left_us, trips, at_us): (i64, i64, i64) = link.ask(&ask).await?;
-    let shut_for = Duration::from_micros(u64::try_from(left_us).unwrap_or_default()).min(LONGEST);
+    let (left_us, trips, at_us, open): (i64, i64, i64, i64) = link.ask(&ask).await?;
+    let left = Duration::from_micros(u64::try_from(left_us).unwrap_or_default()).min(LONGEST);
+    let shut_for = (open != 1).then_some(left);
     Ok((at_us > 0).then_some(GateRead {
         shut_for,
         trips: u32::try_from(trips).unwrap_or_default(),

@@ -207,7 +207,7 @@ fn a_success_without_a_list_is_unknown_for_all() {
         for outcome in &read.outcomes {
             let (error, unknown) = failure(outcome);
             assert!(unknown && error.class == ErrorClass::Protocol, "{body}");
-            assert_eq!(error.missing, ["responses".into()]);
+            assert_eq!(error.missing, [Box::<str>::from("responses")]);
         }
     }
     let (a, status) = (revision("a", "1", Some(0), None), 200);
