@@ -42,6 +42,7 @@ use crate::alert::Desk;
 use crate::clock::Clock;
 use crate::domain::{DestinationPlatform, SourcePlatform};
 use crate::pricing::PriceBook;
+use crate::queue::fast::FastLanes;
 use crate::resilience::Registry;
 use crate::schedule::Scheduler;
 use crate::store::status::StatusBoard;
@@ -104,6 +105,8 @@ pub struct Parts {
     pub book: Arc<ArcSwap<PriceBook>>,
     /// How the database is.
     pub database: StatusBoard,
+    /// Redis, and what is copied there, if it is used.
+    pub redis: Option<FastLanes>,
     /// What is ordered of the queues, and what is done of them.
     pub queues: Queues,
     /// Who is told, and over what.

@@ -37,6 +37,7 @@ pub mod crew;
 pub mod cursor;
 pub mod each;
 pub mod executor;
+pub mod fast;
 pub mod finish;
 pub mod job;
 pub mod notifier;
@@ -49,6 +50,8 @@ pub mod rescuer;
 mod runner;
 mod settler;
 pub mod share;
+pub mod staged;
+mod stager;
 pub mod supply;
 pub mod tally;
 
@@ -67,9 +70,10 @@ use crate::store::jobs::WorkerId;
 use crate::store::looping;
 use crate::supervision::ChildSpec;
 use executor::ExecutorParts;
+use fast::{FastLanes, FromRedis};
 use std::sync::Arc;
 use std::time::Duration;
-use supply::FromTable;
+use supply::{FromTable, Supply};
 
 /// What the queue's children are made from.
 #[derive(Clone)]
@@ -90,6 +94,8 @@ pub struct QueueParts {
     pub tallies: Tallies,
     /// How long running work may take to end at a stop.
     pub grace: Duration,
+    /// Says by way of Redis which jobs are due; without it the table alone does.
+    pub fast: Option<FastLanes>,
 }
 
 /// The queue's own children, in the order they start: whoever takes work comes after whoever puts it back.
@@ -97,15 +103,16 @@ pub fn children(parts: &QueueParts) -> Vec<ChildSpec> {
     let (listening, notices) = (parts.db.clone(), parts.notices.clone());
     let (rescuing, worker, policy) = (parts.db.clone(), parts.worker.clone(), parts.policy);
     let pruning = parts.db.clone();
-    let mut children = vec![
-        looping::child("notifier", move |life| {
-            notifier::keep_listening(listening.clone(), notices.clone(), life)
-        }),
+    let mut children = vec![looping::child("notifier", move |life| {
+        notifier::keep_listening(listening.clone(), notices.clone(), life)
+    })];
+    children.extend(stagers(parts));
+    children.extend([
         looping::child("rescuer", move |life| {
             rescuer::keep_rescuing(rescuing.clone(), worker.clone(), policy, life)
         }),
         looping::child("pruner", move |life| pruner::keep_pruning(pruning.clone(), life)),
-    ];
+    ]);
     let (reading, board) = (parts.db.clone(), parts.orders.clone());
     children.push(looping::child("orders", move |life| {
         orders::keep_reading(reading.clone(), board.clone(), life)
@@ -120,6 +127,18 @@ pub fn children(parts: &QueueParts) -> Vec<ChildSpec> {
 /// cheapest, and that plan stays when a hundred thousand jobs have come, until the server analyses the table again.
 const BY_INDEX: &str = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off \
                         -c enable_sort=off -c jit=off";
+/// One stager for each lane that has a work, where there is a Redis to stage for.
+pub fn stagers(parts: &QueueParts) -> Vec<ChildSpec> {
+    let lanes = parts.registry.entries().iter().map(|entry| entry.lane);
+    let Some(fast) = &parts.fast else {
+        return Vec::new();
+    };
+    let one = |lane| {
+        let (db, notices) = (parts.db.clone(), parts.notices.clone());
+        stager::child(db, notices, fast.link().clone(), lane, fast.of(lane))
+    };
+    lanes.map(one).collect()
+}
 
 /// One executor for each lane that has a work.
 pub fn executors(parts: &QueueParts) -> Vec<ChildSpec> {
@@ -131,12 +150,20 @@ pub fn executors(parts: &QueueParts) -> Vec<ChildSpec> {
     });
     let one = |entry: &registry::Entry| {
         let (db, lane) = (pool.clone(), entry.lane);
+        let (db, lane, worker) = (parts.db.clone(), entry.lane, parts.worker.clone());
+        let supply: Arc<dyn Supply> = match &parts.fast {
+            Some(fast) => {
+                let (link, staged) = (fast.link().clone(), fast.of(lane));
+                Arc::new(FromRedis::new(db.clone(), link, lane, worker, staged))
+            }
+            None => Arc::new(FromTable::new(db.clone(), lane, worker)),
+        };
         executor::child(ExecutorParts {
-            db: db.clone(),
+            db,
             worker: parts.worker.clone(),
             notices: parts.notices.clone(),
             entry: entry.clone(),
-            supply: Arc::new(FromTable::new(db, lane, parts.worker.clone())),
+            supply,
             orders: parts.orders.subscribe(),
             tally: parts.tallies.of(lane),
             grace: parts.grace,

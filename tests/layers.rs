@@ -138,6 +138,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("diesel", &["store"]),
     ("diesel_async", &["store"]),
     ("diesel_migrations", &["store"]),
+    ("deadpool_redis", &["store"]),
+    ("redis", &["store"]),
     ("reqwest", &["http", "control"]),
     ("actix_web", &["api", "web", "control", "simulator"]),
     ("clap", &["cli"]),

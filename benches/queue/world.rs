@@ -78,6 +78,7 @@ impl World {
         orders.set(LANE.queue, Order { crew, paused: false });
         let tallies = Tallies::default();
         let parts = QueueParts {
+            fast: None,
             db: self.db.clone(),
             notices: Notices::default(),
             worker: WorkerId::new("bench"),

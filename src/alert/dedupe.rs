@@ -213,6 +213,7 @@ fn by_itself(kind: AlertKind) -> bool {
             | AlertKind::PartDown
             | AlertKind::Channel
             | AlertKind::Database
+            | AlertKind::Redis
     )
 }
 

@@ -5,6 +5,7 @@ use super::rules::{Deaf, Down, Part, Seen};
 use crate::domain::AlertKind;
 use crate::resilience::{GateView, GuardStatus};
 use crate::store::alerts::look::{self, Group};
+use crate::store::redis::RedisStatus;
 use crate::store::{Db, StoreError, credentials};
 use crate::supervision::{ChildState, NodeReport, TreeReport};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,6 +25,11 @@ const STOCK_AGAIN: Duration = Duration::from_secs(60);
 pub trait Surroundings: Send + Sync + 'static {
     /// How every guard stands.
     fn guards(&self) -> Vec<GuardStatus>;
+
+    /// How Redis is, where one is set up.
+    fn redis(&self) -> Option<RedisStatus> {
+        None
+    }
 
     /// How the tree stands; nothing before it has started.
     fn tree(&self) -> Option<TreeReport>;
@@ -85,6 +91,9 @@ pub(super) async fn look(
     seen.down = down(&around.guards(), memory, now);
     if let Some(tree) = around.tree() {
         parts(&tree.root, now, &mut seen.parts);
+    }
+    if let Some(RedisStatus::Away { since, reason, .. }) = around.redis() {
+        seen.redis = Some((since, reason));
     }
     seen.deaf = deaf(desk, now);
     Ok(seen)

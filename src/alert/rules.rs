@@ -13,6 +13,8 @@ const LOW_LASTS: TimeDelta = TimeDelta::minutes(30);
 const LOW_TIMES: i64 = 10;
 /// The emergency stop is for emergencies: forgotten, it loses sales.
 const STOP_LASTS: TimeDelta = TimeDelta::minutes(30);
+/// Nothing needs Redis: a restart of it is nobody's business.
+const REDIS_LASTS: TimeDelta = TimeDelta::minutes(5);
 /// A crash is told for so long after it.
 const CRASH_LASTS: TimeDelta = TimeDelta::minutes(30);
 
@@ -64,6 +66,8 @@ pub(super) struct Seen {
     pub(super) down: Vec<Down>,
     pub(super) parts: Vec<Part>,
     pub(super) deaf: Vec<Deaf>,
+    /// Redis is away since then, and why.
+    pub(super) redis: Option<(DateTime<Utc>, String)>,
 }
 
 /// The troubles of one look, each once.
@@ -84,6 +88,7 @@ pub(super) fn conditions(seen: &Seen, rules: Rules, now: DateTime<Utc>) -> Vec<C
     found.extend(outages(&seen.down, rules, now));
     found.extend(seen.parts.iter().filter_map(|part| part_down(part, now)));
     found.extend(seen.deaf.iter().map(deaf));
+    found.extend(seen.redis.iter().map(|(since, why)| redis(*since, why, now)));
     found.extend(
         seen.emergency_stop
             .iter()
@@ -293,6 +298,24 @@ fn deaf(deaf: &Deaf) -> Condition {
     }
 }
 
+fn redis(since: DateTime<Utc>, why: &str, now: DateTime<Utc>) -> Condition {
+    Condition {
+        fingerprint: AlertKind::Redis.to_string(),
+        kind: AlertKind::Redis,
+        level: AlertLevel::Warning,
+        platform: None,
+        count: 1,
+        since,
+        newest: now,
+        patience: REDIS_LASTS,
+        foldable: false,
+        facts: AlertFacts {
+            message: Some(why.to_owned()),
+            ..AlertFacts::default()
+        },
+    }
+}
+
 fn emergency_stop(since: DateTime<Utc>, by: Option<&str>, now: DateTime<Utc>) -> Condition {
     Condition {
         fingerprint: AlertKind::EmergencyStop.to_string(),
@@ -345,6 +368,26 @@ mod tests {
             .into_iter()
             .map(|c| (c.fingerprint, c.level))
             .collect()
+    }
+
+    #[test]
+    fn a_redis_that_is_away_is_a_warning_once_it_lasts() {
+        let seen = Seen {
+            redis: Some((now() - TimeDelta::minutes(4), "it does not answer in time".into())),
+            ..Seen::default()
+        };
+        let found = conditions(&seen, RULES, now());
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].kind, found[0].level),
+            (AlertKind::Redis, AlertLevel::Warning)
+        );
+        assert_eq!(
+            found[0].patience,
+            TimeDelta::minutes(5),
+            "four minutes are not told"
+        );
+        assert!(conditions(&Seen::default(), RULES, now()).is_empty());
     }
 
     #[test]

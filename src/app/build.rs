@@ -23,17 +23,20 @@ use crate::ops::doctor::Probes;
 use crate::ops::doctor::channels::ChannelsProbe;
 use crate::ops::doctor::credentials::CredentialsProbe;
 use crate::ops::doctor::judge;
+use crate::ops::doctor::redis::RedisProbe;
 use crate::ops::doctor::service::ServiceProbe;
 use crate::ops::{Account, CredentialParts, Ops, Parts, Queues, Selling};
 use crate::platform::ebay::{self, Ebay, EbaySettings};
 use crate::platform::gateway::{DestinationGateway, SourceGateway};
 use crate::platform::yahoo::{YahooSettings, YahooSource};
 use crate::platform::{Destination, Source};
+use crate::queue::fast::FastLanes;
 use crate::queue::{self, Notices, OrdersBoard, QueueParts, Registry, Tallies};
 use crate::queue::{self, Notices, QueueParts, Tallies};
 use crate::resilience::Guard;
 use crate::store::jobs::WorkerId;
 use crate::store::looping::{child, pause};
+use crate::store::redis::{self, Link};
 use crate::store::{Db, embedded, partitions, sole, status};
 use crate::supervision::{
     ChildSpec, DynamicSpec, GiveUp, GroupSpec, Intensity, Placement, Shutdown, Strategy,
@@ -201,6 +204,19 @@ pub(super) async fn build(
     if !syncers.is_empty() {
         syncers.insert(0, rework(db, &common));
     }
+    let fast = fast_lanes(settings, database, &clock);
+    if let Some(fast) = &fast {
+        // One daemon works on a database: its share of every rate is the whole.
+        platforms.extend(ports::peers::children(
+            fast,
+            &common.live.guards,
+            Arc::new(|_| 1.0),
+        ));
+    }
+    common.probes.lock().push(Arc::new(RedisProbe {
+        link: fast.as_ref().map(|fast| fast.link().clone()),
+        typed: settings.redis.is_some(),
+    }));
     let mut watching = vec![roster];
     watching.extend(patrols);
     common.probes.lock().push(Arc::new(CredentialsProbe {
@@ -225,7 +241,7 @@ pub(super) async fn build(
             Strategy::OneForOne,
             (5, 60),
             GiveUp::Escalate,
-            store(database, &clock),
+            store(database, fast.as_ref(), &clock),
         ),
         group(
             "platforms",
@@ -251,6 +267,7 @@ pub(super) async fn build(
                 orders: watch::channel(Arc::default()).1,
                 tallies: Tallies::default(),
                 grace: settings.daemon.drain,
+                fast: fast.clone(),
             }),
         ),
         group(
@@ -267,7 +284,7 @@ pub(super) async fn build(
             GiveUp::Park,
             telling.children(
                 (db, &database.board),
-                (&common.live.guards, ops),
+                (&common.live.guards, ops, fast.as_ref().map(FastLanes::link)),
                 &common.committed,
             ),
         ),
@@ -315,6 +332,7 @@ pub(super) async fn build(
         },
         book: common.live.book,
         database: database.board.clone(),
+        redis: fast,
         queues,
         alerts: telling.desk,
         simulated: simulated(settings),
@@ -342,6 +360,19 @@ fn group(
         give_up,
         children,
     }
+}
+
+/// The link to Redis, when there is one to use.
+fn fast_lanes(settings: &Settings, database: &Database, clock: &Clock) -> Option<FastLanes> {
+    let own = settings.redis.clone()?;
+    let Some(instance) = &database.instance else {
+        tracing::warn!(
+            "Redis is not used: the database's role may not read which database this is. To do: GRANT EXECUTE ON FUNCTION \
+             pg_control_system() to it, and restart"
+        );
+        return None;
+    };
+    Some(FastLanes::new(Link::new(own, instance, clock.clone())))
 }
 
 /// Services whose endpoint is this machine: `status` says SIMULATOR.
@@ -619,7 +650,7 @@ fn control(doors: Doors) -> ChildSpec {
 }
 
 /// Keeps the private server running, asks the database how it is, and makes next month's partitions.
-fn store(database: &Database, clock: &Clock) -> Vec<ChildSpec> {
+fn store(database: &Database, fast: Option<&FastLanes>, clock: &Clock) -> Vec<ChildSpec> {
     let mut children = Vec::new();
     if let Some(own) = &database.embedded {
         children.push(embedded::child("server", Arc::clone(own)));
@@ -630,6 +661,9 @@ fn store(database: &Database, clock: &Clock) -> Vec<ChildSpec> {
         database.db.clone(),
         database.board.clone(),
     ));
+    if let Some(fast) = fast {
+        children.push(redis::child("redis", fast.link().clone()));
+    }
     children.push(expiry::watch(database.db.clone(), clock.clone()));
     let (db, clock) = (database.db.clone(), clock.clone());
     children.push(child("partitions", move |life| {

@@ -8,6 +8,7 @@ use crate::store::credentials;
 use crate::store::embedded::EmbeddedError;
 use crate::store::embedded::{Embedded, EmbeddedSettings};
 use crate::store::platform_state::{self, PlatformState};
+use crate::store::redis::instance;
 use crate::store::status::{DatabaseStatus, StatusBoard, open_waiting};
 use crate::store::{Db, PoolSettings, Sole, StoreError, migrate, partitions, sole};
 use crate::supervision::Life;
@@ -33,6 +34,8 @@ pub(super) struct Database {
     pub(super) states: Vec<PlatformState>,
     /// Which credentials were kept at the start.
     pub(super) kept: Vec<credentials::Kept>,
+    /// The database's own word, for Redis; `None` when the role may not read it.
+    pub(super) instance: Option<String>,
 }
 
 /// Another daemon has the database.
@@ -122,7 +125,12 @@ pub(super) async fn open(
         () = tell(&board, ops) => bail!("nobody tells how the database is"),
     };
     let (db, ready) = opened.context("the wait for the database was ended")?;
-    let Ready { sole, states, kept } = ready.ok_or_else(|| Busy::with(&pool))?;
+    let Ready {
+        sole,
+        states,
+        kept,
+        instance,
+    } = ready.ok_or_else(|| Busy::with(&pool))?;
     Ok(Database {
         db,
         board,
@@ -130,6 +138,7 @@ pub(super) async fn open(
         sole,
         states,
         kept,
+        instance,
     })
 }
 
@@ -138,6 +147,7 @@ struct Ready {
     sole: Sole,
     states: Vec<PlatformState>,
     kept: Vec<credentials::Kept>,
+    instance: Option<String>,
 }
 
 /// All that the start needs of a database that answers; `None` when another daemon uses it. That is asked first: nobody
@@ -157,7 +167,20 @@ async fn ready(db: &Db, name: &str, ops: &Ops) -> Result<Option<Ready>, StoreErr
     let mut conn = db.conn().await?;
     let states = platform_state::list(&mut conn).await?;
     let kept = credentials::list(&mut conn).await?;
-    Ok(Some(Ready { sole, states, kept }))
+    let instance = match instance::instance(&mut conn).await {
+        Ok(word) => Some(word),
+        Err(error) if error.is_outage() => return Err(error),
+        Err(error) => {
+            tracing::debug!(%error, "The database's own word cannot be read");
+            None
+        }
+    };
+    Ok(Some(Ready {
+        sole,
+        states,
+        kept,
+        instance,
+    }))
 }
 
 /// Passes on what is waited for.

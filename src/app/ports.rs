@@ -1,6 +1,7 @@
 //! The other ends of the ports that lower rooms state.
 
 pub(super) mod credentials;
+pub(super) mod peers;
 
 use crate::domain::{DestinationPlatform, Platform};
 use crate::resilience::{GateRecord, GateStore, Registry};

@@ -9,6 +9,7 @@ use crate::domain::{AlertChannel, CommittedSender};
 use crate::ops::{InputProblem, Ops};
 use crate::resilience::{GuardStatus, Registry};
 use crate::store::looping::child;
+use crate::store::redis::{Link, RedisStatus};
 use crate::store::{Db, StatusBoard};
 use crate::supervision::{ChildSpec, TreeReport};
 use anyhow::Context as _;
@@ -48,12 +49,13 @@ impl Telling {
     pub(super) fn children(
         &self,
         (db, board): (&Db, &StatusBoard),
-        (guards, ops): (&Registry, &Ops),
+        (guards, ops, redis): (&Registry, &Ops, Option<&Link>),
         committed: &CommittedSender,
     ) -> Vec<ChildSpec> {
         let around: Arc<dyn Surroundings> = Arc::new(House {
             guards: guards.clone(),
             ops: ops.clone(),
+            redis: redis.cloned(),
         });
         let parts = AlerterParts {
             db: db.clone(),
@@ -86,11 +88,16 @@ impl Telling {
 struct House {
     guards: Registry,
     ops: Ops,
+    redis: Option<Link>,
 }
 
 impl Surroundings for House {
     fn guards(&self) -> Vec<GuardStatus> {
         self.guards.statuses()
+    }
+
+    fn redis(&self) -> Option<RedisStatus> {
+        Some(self.redis.as_ref()?.watch().borrow().clone())
     }
 
     fn tree(&self) -> Option<TreeReport> {

@@ -5,6 +5,7 @@
 
 use super::reader::Reader;
 use crate::store::PoolSettings;
+use crate::store::redis::{BadRedis, RedisSettings};
 use crate::{control, http, telemetry};
 use nix::unistd::Group;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -70,6 +71,36 @@ pub(super) fn database(r: &mut Reader, key: &str) -> Option<SecretString> {
         r.complain(key, "something else", expected, Some(&error.to_string()));
     }
     Some(url)
+}
+
+/// Where Redis is, if there is one. Neither address nor password is shown.
+pub(super) fn redis(r: &mut Reader) -> Option<RedisSettings> {
+    let (url, password) = (r.secret("redis.url"), r.secret("redis.password"));
+    let prefix = r.text_or("redis.prefix", "zaikoban");
+    let Some(url) = url else {
+        if password.is_some() {
+            r.complain(
+                "redis.password",
+                "a password for nothing",
+                "`redis.url` beside it",
+                None,
+            );
+        }
+        return None;
+    };
+    let bad = match RedisSettings::new(url.expose_secret(), password.as_ref(), &prefix) {
+        Ok(settings) => return Some(settings),
+        Err(bad) => bad,
+    };
+    let (key, expected) = match bad {
+        BadRedis::Prefix => ("redis.prefix", "a short plain word such as \"zaikoban\""),
+        BadRedis::TwoPasswords => ("redis.password", "one password"),
+        BadRedis::Tls | BadRedis::Address(_) => {
+            ("redis.url", "an address such as \"redis://localhost:6379/0\"")
+        }
+    };
+    r.complain(key, "something else", expected, Some(&bad.to_string()));
+    None
 }
 
 /// The folder of PostgreSQL's programs.

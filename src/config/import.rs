@@ -49,7 +49,7 @@ pub struct Note {
 const WITHOUT: &[(&str, &str)] = &[
     (
         "REDIS_",
-        "zaikoban keeps its work in PostgreSQL and uses no Redis in this version",
+        "zaikoban keeps its work in PostgreSQL; a Redis beside it is named in `[redis]` by hand, once it runs well without",
     ),
     ("AMAZON_", "Amazon is not connected in this version"),
     (

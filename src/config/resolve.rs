@@ -37,6 +37,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         binaries: checks::binaries(r, "database.binaries"),
         user: r.text_or("database.user", "postgres"),
     };
+    let redis = checks::redis(r);
     let credentials = credentials(r, &daemon.state_dir);
     let yahoo = yahoo(r);
     let ebay = ebay(r);
@@ -61,6 +62,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         log,
         sentry,
         database,
+        redis,
         credentials,
         yahoo: yahoo?,
         ebay: ebay?,

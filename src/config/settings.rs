@@ -5,6 +5,7 @@ use crate::pricing::PriceBook;
 use crate::queue::Orders;
 use crate::schedule::Timetable;
 use crate::schedule::{Keep, Timetable};
+use crate::store::redis::RedisSettings;
 use crate::vault::KeyFile;
 use secrecy::SecretString;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub sentry: SentrySettings,
     /// `[database]`
     pub database: DatabaseSettings,
+    /// `[redis]`; none uses none.
+    pub redis: Option<RedisSettings>,
     /// `[credentials]`
     pub credentials: CredentialsSettings,
     /// `[platforms.yahoo_auction]`

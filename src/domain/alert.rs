@@ -36,6 +36,8 @@ names!(
         PartDown = "part_down",
         /// The database was away.
         Database = "database",
+        /// Redis is away: everything goes on, slower and each node for itself.
+        Redis = "redis",
         /// Many products went out of stock within an hour.
         MassOutOfStock = "mass_out_of_stock",
         /// The emergency stop is still on.

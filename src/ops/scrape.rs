@@ -15,6 +15,7 @@ mod sheet;
 use super::Ops;
 use super::process;
 use crate::domain::{DestinationPlatform, SourcePlatform};
+use crate::queue::fast::FastLanes;
 use crate::resilience::GuardStatus;
 use crate::store::figures::{self, Counted, Delay};
 use crate::store::{DatabaseStatus, StoreError};
@@ -47,6 +48,7 @@ struct Snapshot {
     tree: Vec<Part>,
     process: process::Process,
     database: Option<DatabaseStatus>,
+    redis: Option<FastLanes>,
     figures: Option<(Duration, Arc<Figures>)>,
 }
 
@@ -107,6 +109,7 @@ impl Ops {
         let Ok(parts) = self.parts() else { return snapshot };
         snapshot.ready = true;
         snapshot.guards = parts.guards.statuses();
+        snapshot.redis.clone_from(&parts.redis);
         snapshot.database = Some(parts.database.watch().borrow().clone());
         let counters = parts.counters.iter();
         snapshot.watch = counters.map(|(source, c)| (*source, c.snapshot())).collect();

@@ -6,6 +6,7 @@ use crate::store::views;
 use crate::supervision::ChildState;
 use crate::sync::GetStatus;
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// The delay is told over the last hour.
@@ -54,6 +55,9 @@ impl Ops {
             "sync": sync,
             "platforms": self.platform_rows()?,
         });
+        if let (Some(redis), Some(fields)) = (self.redis(), status.as_object_mut()) {
+            fields.insert("redis".to_owned(), redis);
+        }
         if let (false, Some(fields)) = (parts.simulated.is_empty(), status.as_object_mut()) {
             fields.insert(
                 "simulator".to_owned(),
@@ -61,6 +65,27 @@ impl Ops {
             );
         }
         Ok(status)
+    }
+
+    /// How Redis is and what is done with it; `None` where none is set up.
+    fn redis(&self) -> Option<Value> {
+        let fast = self.parts().ok()?.redis.as_ref()?;
+        let (link, counted) = (fast.link(), fast.link().counted());
+        let mut told = serde_json::to_value(&*link.watch().borrow()).unwrap_or_default();
+        if let Some(fields) = told.as_object_mut() {
+            fields.insert("where".to_owned(), json!(link.shown()));
+            fields.insert("lost".to_owned(), json!(counted.lost.load(Ordering::Relaxed)));
+            fields.insert(
+                "emptied".to_owned(),
+                json!(counted.emptied.load(Ordering::Relaxed)),
+            );
+            fields.insert(
+                "foreign".to_owned(),
+                json!(counted.foreign.load(Ordering::Relaxed)),
+            );
+            fields.insert("lanes".to_owned(), json!(fast.figures()));
+        }
+        Some(told)
     }
 
     /// Parts that should run and do not, the deepest that says why.

@@ -13,6 +13,7 @@
 //! takes work early nor holds it for ever.
 
 mod claim;
+mod due;
 mod enqueue;
 mod hands;
 mod letters;
@@ -22,6 +23,7 @@ mod row;
 mod settle;
 
 pub use claim::{Claim, ClaimedJob, Head, Lease, Level, Place, claim, claim_levels, claim_these, heads};
+pub use due::{DueSoon, due_soon};
 pub use enqueue::{NewJob, enqueue};
 pub use hands::{LevelCount, Meant, edit_payload, meant, prune_pushes, release, waiting};
 pub use letters::{

@@ -678,6 +678,7 @@ fn the_queues_children_put_back_a_killed_daemons_work_and_keep_their_link() {
             },
             give_up: GiveUp::Escalate,
             children: children(&QueueParts {
+                fast: None,
                 db: t.db().clone(),
                 notices: notices.clone(),
                 worker: WorkerId::new("node"),

@@ -134,6 +134,14 @@ fn about(alert: &Alert, w: &Words) -> Said {
         },
         AlertKind::PartDown => part_down(alert, w),
         AlertKind::Database => database(&w.since, w.message.as_deref().unwrap_or_default(), false),
+        AlertKind::Redis => Said {
+            headline: "Redis is away".to_owned(),
+            next: "Everything goes on from PostgreSQL and nothing is lost; several nodes keep to their share of each rate. \
+                   It is used again by itself."
+                .to_owned(),
+            to_do: to_do(&[("zaikoban doctor", "says what is the matter with it and what to do")]),
+            ..empty()
+        },
         AlertKind::MassOutOfStock => Said {
             headline: format!("{} products at {} went out of stock within an hour", alert.count, w.platform),
             next: "Their listings were set to 0, as they should be.".to_owned(),

@@ -131,6 +131,14 @@ fn about(alert: &Alert, w: &Words) -> Said {
         },
         AlertKind::PartDown => part_down(alert, w),
         AlertKind::Database => database(&w.since, w.message.as_deref().unwrap_or_default(), false),
+        AlertKind::Redis => Said {
+            headline: "Redis が使えません".to_owned(),
+            next: "処理は PostgreSQL だけで続き、失われるものはありません。複数ノードの場合は、それぞれが割り当て分の速度を守ります。\
+                   復旧すると自動で使い始めます。"
+                .to_owned(),
+            to_do: to_do(&[("zaikoban doctor", "原因と対処を確認できます")]),
+            ..empty()
+        },
         AlertKind::MassOutOfStock => Said {
             headline: format!("{} の商品 {} 件が 1 時間以内に在庫切れになりました", w.platform, alert.count),
             next: "該当する出品は、正しく在庫 0 にしました。".to_owned(),

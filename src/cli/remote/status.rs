@@ -39,6 +39,10 @@ pub(super) fn status(status: &Value) -> String {
         return lines.join("\n");
     }
     lines.extend(row("database", &self::database(at(database, "status"))));
+    let redis = at(status, "redis");
+    if redis.is_object() {
+        lines.extend(row("redis", &self::redis(redis)));
+    }
     let counts = at(database, "counts");
     if counts.is_object() {
         for (name, text) in numbers(counts) {
@@ -112,6 +116,18 @@ fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 
 fn number(value: &Value, key: &str) -> u64 {
     at(value, key).as_u64().unwrap_or(0)
+}
+
+fn redis(status: &Value) -> String {
+    let since = time(at(status, "since"));
+    match at(status, "state").as_str() {
+        Some("up") => format!("used since {since}"),
+        Some("away") => format!(
+            "away since {since}: {}; everything goes on from PostgreSQL",
+            plain(at(status, "reason"))
+        ),
+        _ => "not asked yet".to_owned(),
+    }
 }
 
 fn database(status: &Value) -> String {

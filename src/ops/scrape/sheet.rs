@@ -2,6 +2,7 @@
 
 use super::{Part, Snapshot};
 use crate::domain::{DestinationPlatform, Platform};
+use crate::queue::staged::StagedFigures;
 use crate::resilience::{GateView, GuardStatus};
 use crate::store::DatabaseStatus;
 use crate::store::errors::Severity;
@@ -9,6 +10,7 @@ use crate::sync::SyncStatus;
 use crate::watch::CountersSnapshot;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use std::sync::atomic::Ordering;
 
 /// Counters, by name and what they count.
 const COUNTERS: &[(&str, &str)] = &[
@@ -46,6 +48,15 @@ const COUNTERS: &[(&str, &str)] = &[
         "How often the breaker of a service tripped",
     ),
     ("zaikoban_tree_restarts_total", "Restarts in a part of the daemon"),
+    ("zaikoban_redis_lost_total", "How often Redis went away"),
+    (
+        "zaikoban_redis_emptied_total",
+        "How often what was put into Redis was found to be gone",
+    ),
+    (
+        "zaikoban_redis_jobs_total",
+        "Jobs of the fast lane: put into Redis, popped, popped in vain, taken from the table instead",
+    ),
     ("process_cpu_seconds_total", "CPU time used, in whole seconds"),
 ];
 
@@ -88,6 +99,7 @@ const GAUGES: &[(&str, &str)] = &[
         "Callers in line for a service",
     ),
     ("zaikoban_database_up", "1 while the database answers"),
+    ("zaikoban_redis_up", "1 while Redis is used"),
     (
         "zaikoban_database_answer_seconds",
         "How long its last answer took",
@@ -158,6 +170,7 @@ fn record(snapshot: &Snapshot) {
         of_tree(part);
     }
     database(snapshot);
+    redis(snapshot);
     let process = &snapshot.process;
     let whole = process.cpu_s.map(|s| s.floor().max(0.0));
     if let Some(s) = whole {
@@ -252,6 +265,24 @@ fn of_tree(part: &Part) {
     counter!("zaikoban_tree_restarts_total", "part" => name.clone()).absolute(part.restarts);
     gauge!("zaikoban_tree_parked", "part" => name.clone()).set(float(part.parked));
     gauge!("zaikoban_tree_degraded", "part" => name).set(yes(part.degraded));
+}
+
+fn redis(snapshot: &Snapshot) {
+    let Some(fast) = &snapshot.redis else { return };
+    gauge!("zaikoban_redis_up").set(yes(fast.link().is_up()));
+    let counted = fast.link().counted();
+    counter!("zaikoban_redis_lost_total").absolute(counted.lost.load(Ordering::Relaxed));
+    counter!("zaikoban_redis_emptied_total").absolute(counted.emptied.load(Ordering::Relaxed));
+    let sum = |of: fn(&StagedFigures) -> u64| fast.figures().values().map(of).sum::<u64>();
+    let jobs = [
+        ("staged", sum(|f| f.staged)),
+        ("popped", sum(|f| f.popped)),
+        ("stale", sum(|f| f.stale)),
+        ("from_table", sum(|f| f.from_table)),
+    ];
+    for (what, n) in jobs {
+        counter!("zaikoban_redis_jobs_total", "what" => what).absolute(n);
+    }
 }
 
 fn database(snapshot: &Snapshot) {

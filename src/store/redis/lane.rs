@@ -91,6 +91,12 @@ pub async fn pop(
     };
     let mut args = vec![now_ms.to_string(), limit.to_string()];
     args.extend(PRIORITIES.map(|p| share(p).to_string()));
+    let known = shares
+        .iter()
+        .filter(|(priority, _)| PRIORITIES.contains(priority));
+    for (priority, quota) in known.take(2 * usize::from(PRIORITIES.end().unsigned_abs())) {
+        args.extend([priority.to_string(), quota.to_string()]);
+    }
     let ask = Ask {
         script: &POP,
         keys: keys(link, lane),

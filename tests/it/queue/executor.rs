@@ -72,6 +72,7 @@ impl Running {
         let board = OrdersBoard::new(orders);
         let tallies = Tallies::default();
         let parts = QueueParts {
+            fast: None,
             db: t.db().clone(),
             notices: Notices::default(),
             worker: WorkerId::new("node"),
