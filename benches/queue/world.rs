@@ -88,6 +88,11 @@ impl World {
             tallies: tallies.clone(),
             grace: Duration::from_secs(10),
         };
+        let mut children: Vec<_> = link
+            .iter()
+            .map(|link| redis::child("redis", link.clone()))
+            .collect();
+        children.extend(queue::children(&parts));
         let spec = GroupSpec {
             name: "queue".into(),
             strategy: Strategy::OneForOne,

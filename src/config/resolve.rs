@@ -436,6 +436,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_redis_is_told_with_the_rest_and_shows_no_password() {
+        let set = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            crate::config::load(None, pairs)
+        };
+        let told = |pairs: &[(&str, &str)]| {
+            let bad = set(pairs).unwrap_err();
+            bad.problems.iter().map(ToString::to_string).collect::<String>()
+        };
+        let (url, prefix) = ("ZAIKOBAN_REDIS__URL", "ZAIKOBAN_REDIS__PREFIX");
+        let password = "ZAIKOBAN_REDIS__PASSWORD";
+        for (pairs, names) in [
+            (vec![(url, "rediss://:canary@h")], "TLS to Redis is not built in"),
+            (vec![(url, "http://:canary@h")], "`redis.url`"),
+            (vec![(url, "redis://h"), (prefix, "a b")], "`redis.prefix`"),
+            (
+                vec![(url, "redis://:x@h"), (password, "canary")],
+                "`redis.password`",
+            ),
+            (vec![(password, "canary")], "`redis.password`"),
+            (
+                vec![(url, "rediss://h"), ("ZAIKOBAN_DAEMON__DRAIN_S", "0")],
+                "daemon.drain_s",
+            ),
+        ] {
+            let told = told(&pairs);
+            assert!(told.contains(names), "{names}: {told}");
+            assert!(!told.contains("canary"), "{told}");
+        }
+        assert!(set(&[]).unwrap().redis.is_none());
+        let used = set(&[(url, "redis://h:1/2"), (password, "x")])
+            .unwrap()
+            .redis
+            .unwrap();
+        assert_eq!(used.shown(), "Redis at h:1 (database 2)");
+    }
+
+    #[test]
     fn a_secret_never_shows_in_debug() {
         let file = file("[database]\nurl = 'postgres://u:canary@h/d'\n");
         let settings = load(Some(file.path()), []).unwrap();

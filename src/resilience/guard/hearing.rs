@@ -19,6 +19,12 @@ impl Guard {
         drop(self.core.peers.set(peers));
     }
 
+    /// Whether it is one of several: then its policy is the whole rate, and its part of it is what the peers say.
+    #[must_use]
+    pub fn is_one_of_several(&self) -> bool {
+        self.core.peers.get().is_some()
+    }
+
     /// Takes up what another node found out: a gate that is shut there is shut here, and one that a probe opened there is
     /// opened here, with its ramp. News that are known, or of our own, change nothing.
     pub fn hear(&self, heard: Heard) {

@@ -141,6 +141,7 @@ pub async fn put(link: &Link, lane: Lane, due: &[Due]) -> Result<(), Trouble> {
             && !trouble.is_outage()
         {
             // Something else stands under our names: it is removed, and the next filling finds the place free.
+            Counted::add(&link.counted().foreign, 1);
             clear(link, lane).await?;
         }
         sent?;

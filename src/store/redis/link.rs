@@ -175,6 +175,8 @@ impl Link {
             let mut remove = Pipeline::new();
             remove.unlink(&ask.keys).ignore();
             self.send(&remove).await?;
+            // What stood beside it is gone, too.
+            self.0.fills.send_modify(|n| *n = n.wrapping_add(1));
         }
         judged
     }

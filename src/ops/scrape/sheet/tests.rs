@@ -1,8 +1,11 @@
 use super::super::Figures;
 use super::*;
+use crate::clock::Clock;
 use crate::ops::process::Process;
+use crate::queue::fast::FastLanes;
 use crate::resilience::Counts;
 use crate::store::figures::{Counted, Delay};
+use crate::store::redis::{Link, RedisSettings};
 use crate::watch::Counters;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -127,6 +130,10 @@ fn full() -> Snapshot {
             since: chrono::DateTime::UNIX_EPOCH,
             answer_ms: 3,
         }),
+        redis: {
+            let settings = RedisSettings::new("redis://127.0.0.1:1", None, "zaikoban").unwrap();
+            Some(FastLanes::new(Link::new(settings, "1-1", Clock::system())))
+        },
         figures: Some((
             Duration::from_secs(2),
             Arc::new(Figures {
@@ -148,6 +155,9 @@ fn every_number_is_told_once_under_its_name() {
     let told = read(&written(&full()));
     let expected = [
         ("zaikoban_ready", 1.0),
+        ("zaikoban_redis_up", 0.0),
+        ("zaikoban_redis_lost_total", 0.0),
+        ("zaikoban_redis_jobs_total{what=\"popped\"}", 0.0),
         ("zaikoban_uptime_seconds", 90.0),
         ("zaikoban_checks_total{platform=\"yahoo_auction\"}", 0.0),
         (
