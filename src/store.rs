@@ -9,6 +9,7 @@
 
 pub mod alerts;
 pub mod cleaning;
+mod cell;
 pub mod credentials;
 pub mod dump;
 pub mod embedded;

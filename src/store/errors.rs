@@ -111,12 +111,12 @@ pub async fn record_times(
          RETURNING e.id, e.count",
     )
     .bind::<Text, _>(error.error_type.as_str())
-    .bind::<Nullable<Text>, _>(&error.code)
+    .bind::<Nullable<Text>, _>(error.code.as_deref().map(text::text))
     .bind::<Text, _>(text::text(&error.message))
     .bind::<Nullable<BigInt>, _>(error.product_id.map(|id| id.0))
     .bind::<Nullable<Text>, _>(error.platform.map(Platform::as_str))
     .bind::<Text, _>(error.severity.as_str())
-    .bind::<Text, _>(&error.fingerprint)
+    .bind::<Text, _>(text::text(&error.fingerprint))
     .bind::<Nullable<Jsonb>, _>(error.details.clone().map(text::json))
     .bind::<BigInt, _>(i64::try_from(times).unwrap_or(i64::MAX));
     let row: Row = hot(statement).get_result(conn).await?;

@@ -8,6 +8,7 @@ mod aside;
 pub(super) use aside::hold;
 pub use aside::{Switched, pause, reject_hold, release, resume};
 
+use super::cell::{self, Cell};
 use super::{StoreError, hot};
 use crate::domain::{
     Currency, DestinationPlatform, ListingBasis, ListingId, ListingRef, ListingState, ListingStatus, Money,
@@ -104,27 +105,27 @@ pub(super) struct Record {
     #[diesel(sql_type = Integer)]
     current_quantity: i32,
     #[diesel(sql_type = Nullable<Numeric>)]
-    listed_price: Option<Decimal>,
+    listed_price: Option<Cell<Decimal>>,
     #[diesel(sql_type = Bool)]
     auto_sync_enabled: bool,
     #[diesel(sql_type = Nullable<Timestamptz>)]
-    last_synced_at: Option<DateTime<Utc>>,
+    last_synced_at: Option<Cell<DateTime<Utc>>>,
     #[diesel(sql_type = Text)]
     sku: String,
     #[diesel(sql_type = Text)]
     currency: String,
     #[diesel(sql_type = Nullable<Jsonb>)]
-    rules: Option<Value>,
+    rules: Option<Cell<Value>>,
     #[diesel(sql_type = Nullable<Integer>)]
     wanted_quantity: Option<i32>,
     #[diesel(sql_type = Nullable<Numeric>)]
-    wanted_price: Option<Decimal>,
+    wanted_price: Option<Cell<Decimal>>,
     #[diesel(sql_type = Nullable<Text>)]
     wanted_status: Option<String>,
     #[diesel(sql_type = Nullable<Jsonb>)]
-    wanted_cause: Option<Value>,
+    wanted_cause: Option<Cell<Value>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
-    wanted_at: Option<DateTime<Utc>>,
+    wanted_at: Option<Cell<DateTime<Utc>>>,
     #[diesel(sql_type = BigInt)]
     wanted_version: i64,
     #[diesel(sql_type = BigInt)]
@@ -132,7 +133,7 @@ pub(super) struct Record {
     #[diesel(sql_type = Nullable<BigInt>)]
     pushing_version: Option<i64>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
-    push_deadline: Option<DateTime<Utc>>,
+    push_deadline: Option<Cell<DateTime<Utc>>>,
     #[diesel(sql_type = Bool)]
     needs_read_back: bool,
     #[diesel(sql_type = Nullable<Text>)]
@@ -140,11 +141,11 @@ pub(super) struct Record {
     #[diesel(sql_type = Nullable<BigInt>)]
     last_sync_log_id: Option<i64>,
     #[diesel(sql_type = Nullable<Numeric>)]
-    day_price: Option<Decimal>,
+    day_price: Option<Cell<Decimal>>,
     #[diesel(sql_type = Nullable<Date>)]
-    day_price_on: Option<NaiveDate>,
+    day_price_on: Option<Cell<NaiveDate>>,
     #[diesel(sql_type = Nullable<Date>)]
-    revisions_day: Option<NaiveDate>,
+    revisions_day: Option<Cell<NaiveDate>>,
     #[diesel(sql_type = Integer)]
     revisions: i32,
 }
@@ -180,9 +181,14 @@ impl TryFrom<Record> for Listing {
     fn try_from(r: Record) -> Result<Self, StoreError> {
         let at = |column: &str| format!("listing_platforms.{column} of listing `{}`", r.id);
         let currency: Currency = parse(&at("currency"), &r.currency)?;
-        let price = |column: &str, amount: Option<Decimal>| {
+        let bad = |problem: String| StoreError::bad_row(problem);
+        let price = |column: &str, amount: Option<Cell<Decimal>>| {
+            let amount = cell::read(amount, &at(column)).map_err(bad)?;
             amount.map(|a| money(&at(column), a, currency)).transpose()
         };
+        let time = |column: &str, cell| cell::read::<DateTime<Utc>>(cell, &at(column)).map_err(bad);
+        let day = |column: &str, cell| cell::read::<NaiveDate>(cell, &at(column)).map_err(bad);
+        let json = |column: &str, cell| cell::read::<Value>(cell, &at(column)).map_err(bad);
         let confirmed = ListingState {
             status: parse(&at("listing_status"), &r.listing_status)?,
             quantity: quantity(&at("current_quantity"), r.current_quantity)?,
@@ -199,7 +205,7 @@ impl TryFrom<Record> for Listing {
                 },
             }),
         };
-        let pushing = r.pushing_version.zip(r.push_deadline);
+        let pushing = r.pushing_version.zip(time("push_deadline", r.push_deadline)?);
         let day_price = price("day_price", r.day_price)?;
         let destination = parse(&at("platform"), &r.platform)?;
         Ok(Self {
@@ -216,8 +222,8 @@ impl TryFrom<Record> for Listing {
                 wanted,
                 in_flight: pushing.is_some(),
                 day_price,
-                day_price_on: r.day_price_on,
-                rules: r.rules,
+                day_price_on: day("day_price_on", r.day_price_on)?,
+                rules: json("rules", r.rules)?,
             },
             url: r.listing_url.map(Into::into),
             wanted_version: Version(r.wanted_version),
@@ -229,11 +235,11 @@ impl TryFrom<Record> for Listing {
             needs_read_back: r.needs_read_back,
             auto_sync: r.auto_sync_enabled,
             held_reason: r.held_reason.map(Into::into),
-            wanted_cause: r.wanted_cause,
-            wanted_at: r.wanted_at,
-            last_synced_at: r.last_synced_at,
+            wanted_cause: json("wanted_cause", r.wanted_cause)?,
+            wanted_at: time("wanted_at", r.wanted_at)?,
+            last_synced_at: time("last_synced_at", r.last_synced_at)?,
             last_sync_log_id: r.last_sync_log_id.map(SyncLogId),
-            revisions_day: r.revisions_day,
+            revisions_day: day("revisions_day", r.revisions_day)?,
             revisions: u32::try_from(r.revisions).unwrap_or(0),
         })
     }

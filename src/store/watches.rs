@@ -8,6 +8,7 @@ mod add;
 
 pub use add::{Added, NewWatch, add, known};
 
+use super::cell::{self, Cell};
 use super::{StoreError, hot};
 use crate::domain::{
     CostRule, Currency, HoldDefault, HoldId, HoldReason, HoldStatus, KnownHold, Money, ProductId, Proposal,
@@ -379,7 +380,7 @@ struct Record {
     #[diesel(sql_type = Integer)]
     current_stock: i32,
     #[diesel(sql_type = Nullable<Numeric>)]
-    current_price: Option<Decimal>,
+    current_price: Option<Cell<Decimal>>,
     #[diesel(sql_type = Text)]
     currency: String,
     #[diesel(sql_type = Nullable<Text>)]
@@ -391,11 +392,11 @@ struct Record {
     #[diesel(sql_type = Text)]
     cost_rule: String,
     #[diesel(sql_type = Nullable<Timestamptz>)]
-    ends_at: Option<DateTime<Utc>>,
+    ends_at: Option<Cell<DateTime<Utc>>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
-    gone_since: Option<DateTime<Utc>>,
+    gone_since: Option<Cell<DateTime<Utc>>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
-    last_verified_at: Option<DateTime<Utc>>,
+    last_verified_at: Option<Cell<DateTime<Utc>>>,
     #[diesel(sql_type = Float)]
     value_at_risk: f32,
     #[diesel(sql_type = Float)]
@@ -415,13 +416,13 @@ struct Record {
     #[diesel(sql_type = Nullable<Integer>)]
     proposed_stock: Option<i32>,
     #[diesel(sql_type = Nullable<Numeric>)]
-    proposed_price: Option<Decimal>,
+    proposed_price: Option<Cell<Decimal>>,
     #[diesel(sql_type = Nullable<Text>)]
     hold_currency: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     default_action: Option<String>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
-    deadline: Option<DateTime<Utc>>,
+    deadline: Option<Cell<DateTime<Utc>>>,
     #[diesel(sql_type = Nullable<Text>)]
     hold_url_status: Option<String>,
 }
@@ -432,10 +433,11 @@ impl Record {
         self.try_read().map_err(|problem| BadWatch { watch_id, problem })
     }
 
-    fn try_read(self) -> Result<WatchRow, String> {
+    fn try_read(mut self) -> Result<WatchRow, String> {
+        let price = cell::read(self.current_price.take(), "current_price")?;
         let state = SourceState {
             stock: quantity("current_stock", self.current_stock)?,
-            price: money("current_price", self.current_price, &self.currency)?,
+            price: money("current_price", price, &self.currency)?,
             url_status: parse("url_status", &self.url_status)?,
         };
         let hold = self.hold()?;
@@ -451,26 +453,28 @@ impl Record {
             title_hash: self.title_hash.as_deref().and_then(TitleHash::from_hex),
             seller_id: self.seller_id.map(Into::into),
             cost_rule: parse("cost_rule", &self.cost_rule)?,
-            ends_at: self.ends_at,
-            gone_since: self.gone_since,
-            last_verified_at: self.last_verified_at,
-            value_at_risk_jpy_per_hour: self.value_at_risk,
-            rate_shape: self.rate_shape,
-            rate_hours: self.rate_hours,
+            ends_at: cell::read(self.ends_at, "ends_at")?,
+            gone_since: cell::read(self.gone_since, "gone_since")?,
+            last_verified_at: cell::read(self.last_verified_at, "last_verified_at")?,
+            value_at_risk_jpy_per_hour: finite("value_at_risk", self.value_at_risk)?,
+            rate_shape: finite("rate_shape", self.rate_shape)?,
+            rate_hours: finite("rate_hours", self.rate_hours)?,
             enabled: self.monitoring_enabled,
             held_reason: self.held_reason.map(Into::into),
             hold,
         })
     }
 
-    fn hold(&self) -> Result<Option<KnownHold>, String> {
+    fn hold(&mut self) -> Result<Option<KnownHold>, String> {
+        let deadline = cell::read(self.deadline.take(), "holds.deadline")?;
+        let price = cell::read(self.proposed_price.take(), "holds.proposed_price")?;
         let (Some(id), Some(reason), Some(status), Some(stock), Some(default), Some(deadline)) = (
             self.hold_id,
             &self.hold_reason,
             &self.hold_status,
             self.proposed_stock,
             &self.default_action,
-            self.deadline,
+            deadline,
         ) else {
             return Ok(None);
         };
@@ -481,7 +485,7 @@ impl Record {
             status: parse::<HoldStatus>("holds.status", status)?,
             proposed: Proposal {
                 stock: quantity("holds.proposed_stock", stock)?,
-                price: money("holds.proposed_price", self.proposed_price, currency)?,
+                price: money("holds.proposed_price", price, currency)?,
             },
             default_action: parse::<HoldDefault>("holds.default_action", default)?,
             deadline,
@@ -489,6 +493,12 @@ impl Record {
             url_status: self.hold_url_status.as_deref().and_then(|s| s.parse().ok()),
         }))
     }
+}
+
+/// A number that can be reckoned with.
+fn finite(column: &str, number: f32) -> Result<f32, String> {
+    let problem = || format!("`{column}`: expected a finite number, got {number}");
+    number.is_finite().then_some(number).ok_or_else(problem)
 }
 
 pub(super) fn parse<T: FromStr>(column: &str, text: &str) -> Result<T, String>
