@@ -2,7 +2,7 @@
 //!
 //! Only builds with the feature `failpoints` have them. `kill:N` sends the process SIGKILL when the place is passed for
 //! the Nth time, as a power cut would: nothing is flushed, nothing is told. Other actions are `fail`'s own
-//! (`sleep(500)`, `panic`, `1*off->sleep(500)`).
+//! (`sleep(500)`, `panic`, `1*off->sleep(500)`). `fp7_leased@SKU` is passed by one listing only.
 
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
@@ -25,6 +25,9 @@ pub const PLACES: [&str; 12] = [
     "fp12_confirmed",
 ];
 
+/// Before the key of the listing that the place is for.
+const ONE_LISTING: &str = "fp7_leased@";
+
 /// Arms what `plan` says: `place=action` joined by `;`.
 ///
 /// # Errors
@@ -35,7 +38,7 @@ pub fn arm(plan: &str) -> anyhow::Result<()> {
             .trim()
             .split_once('=')
             .with_context(|| format!("`{part}`: expected place=action"))?;
-        if !PLACES.contains(&place) {
+        if !PLACES.contains(&place) && !place.starts_with(ONE_LISTING) {
             bail!("`{place}`: expected one of {}", PLACES.join(", "));
         }
         match action.strip_prefix("kill:") {

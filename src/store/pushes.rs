@@ -122,6 +122,12 @@ struct DueRecord {
     job_priority: i16,
     #[diesel(sql_type = Timestamptz)]
     now: DateTime<Utc>,
+    /// A worker has died with this job.
+    #[diesel(sql_type = Bool)]
+    suspect: bool,
+    /// It has waited for long.
+    #[diesel(sql_type = Bool)]
+    late: bool,
 }
 
 #[derive(QueryableByName)]
@@ -171,7 +177,8 @@ pub async fn claim(
     mut fits: impl FnMut(&Listing, i16, DateTime<Utc>) -> bool + Send,
 ) -> Result<Claim, StoreError> {
     let due: Vec<DueRecord> = hot(diesel::sql_query(format!(
-        "SELECT {COLUMNS}, j.id AS job_id, j.priority AS job_priority, clock_timestamp() AS now \
+        "SELECT {COLUMNS}, j.id AS job_id, j.priority AS job_priority, clock_timestamp() AS now, \
+             cardinality(j.crashed_at) > 0 AS suspect, j.scheduled_at < clock_timestamp() - interval '10 seconds' AS late \
          FROM processing_queue j JOIN listing_platforms l ON l.id = j.listing_id \
          WHERE j.queue_name = 'platform_sync' AND COALESCE(j.destination, '') = $1 \
            AND j.status IN ('pending', 'failed') AND j.scheduled_at <= clock_timestamp() AND j.priority <= $2 \
@@ -191,7 +198,7 @@ pub async fn claim(
         });
     };
     let mut chosen = Vec::with_capacity(due.len());
-    for record in due {
+    for record in apart(due) {
         let (id, job, priority) = (record.listing.id(), record.job_id, record.job_priority);
         // One row that cannot be read must not keep the others waiting.
         let listing = Listing::try_from(record.listing).map_err(|error| (id, error.to_string()));
@@ -204,7 +211,9 @@ pub async fn claim(
     }
     let token = Uuid::now_v7();
     let leases: Vec<LeaseRecord> = hot(diesel::sql_query(
-        "UPDATE processing_queue SET status = 'processing', attempt = attempt + 1, lease_token = $2, \
+        // A number at its end begins anew: the token tells the attempts apart as well, and an overflow would fail for all.
+        "UPDATE processing_queue SET status = 'processing', lease_token = $2, \
+             attempt = CASE WHEN attempt < 9223372036854775807 THEN attempt + 1 ELSE 1 END, \
              lease_until = clock_timestamp() + make_interval(secs => $3), worker_id = $4, \
              started_at = clock_timestamp() \
          WHERE id = ANY($1) AND status IN ('pending', 'failed') \
@@ -248,6 +257,20 @@ pub async fn claim(
     Ok(claim)
 }
 
+/// Keeps jobs that a worker has died with away from the others: should one of them be what kills, it must not take those
+/// beside it along, whose deaths would be counted too. One goes alone when no other is due, or when it has waited for long.
+fn apart(mut due: Vec<DueRecord>) -> Vec<DueRecord> {
+    let alone = due.iter().position(|record| record.suspect && record.late);
+    let alone = alone.or_else(|| due.iter().all(|record| record.suspect).then_some(0));
+    match alone {
+        Some(at) if at < due.len() => vec![due.swap_remove(at)],
+        _ => {
+            due.retain(|record| !record.suspect);
+            due
+        }
+    }
+}
+
 /// Makes dead letters of jobs whose listings cannot be read. No other job is made for them until a person has mended the
 /// row: the sweep cannot read it either.
 ///
@@ -283,7 +306,7 @@ pub async fn next_due(
     }
     let row: Row = hot(diesel::sql_query(
         "SELECT extract(epoch FROM min(scheduled_at) - clock_timestamp())::float8 AS seconds FROM processing_queue \
-         WHERE queue_name = 'platform_sync' AND COALESCE(destination, '') = $1 AND status IN ('pending', 'failed')",
+         WHERE isfinite(scheduled_at) AND queue_name = 'platform_sync' AND COALESCE(destination, '') = $1 AND status IN ('pending', 'failed')",
     )
     .bind::<Text, _>(destination.as_str()))
     .get_result(conn)

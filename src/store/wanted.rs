@@ -340,6 +340,10 @@ fn priority_of(listing: &Listing) -> i16 {
 /// Held ones are left out: a person has to act first. What takes pieces off sale passes (not the blast radius), while it
 /// is newer than what was held last: once it was refused itself, a person has to act for it too.
 ///
+/// A job whose workers died three times is a dead letter, and its listing gets a fresh one, since whoever pulls the plug
+/// kills jobs that are not to blame. From the third such letter on the job itself is suspected: a fresh one comes after
+/// 1, 4, 16 and then every 60 minutes, so that poison costs a start an hour and not one every few seconds.
+///
 /// # Errors
 /// When the database is away or refuses.
 pub async fn find_forgotten(
@@ -368,6 +372,12 @@ pub async fn find_forgotten(
                                                      WHERE h.listing_id = l.id), 0))) \
            AND NOT EXISTS (SELECT 1 FROM processing_queue j WHERE j.listing_id = l.id \
                            AND j.queue_name = 'platform_sync' AND j.status IN ('pending', 'processing', 'failed')) \
+           AND l.id NOT IN (SELECT p.listing_id FROM processing_queue p WHERE p.status = 'dead' \
+                            AND p.queue_name = 'platform_sync' AND p.listing_id IS NOT NULL \
+                            AND cardinality(p.crashed_at) >= 3 AND p.completed_at > now() - interval '72 hours' \
+                            GROUP BY p.listing_id HAVING count(*) >= 3 \
+                            AND max(p.completed_at) + LEAST(interval '1 hour', \
+                                interval '1 minute' * power(4, LEAST(count(*) - 3, 3))) > now()) \
          ORDER BY l.id LIMIT $2"
     ))
     .bind::<Text, _>(destination.as_str())

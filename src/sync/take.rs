@@ -166,6 +166,11 @@ pub(super) async fn take(
         })
         .await?;
     fail::fail_point!("fp7_leased");
+    // The same for one listing: a job that is poison.
+    #[cfg(feature = "failpoints")]
+    for work in &taken.work {
+        fail::fail_point!(&format!("fp7_leased@{}", work.listing.basis.listing.sku));
+    }
     Ok(taken)
 }
 
