@@ -2,7 +2,8 @@
 //!
 //! One small file beside the database's folder says since when, why, and who was told, so that a restart tells nothing twice
 //! and the return is told to those who heard of the outage. It is written when the outage has lasted half a minute and settled
-//! into `alerts` when the database is back.
+//! into `alerts` when the database is back. Its second line is the checksum of the first: what a power cut tore, or a disk
+//! changed, is as if it were not there, and what is lost with it is only that somebody hears of the outage twice.
 
 use super::channels::{Channel, Message};
 use super::desk::Desk;
@@ -13,7 +14,9 @@ use crate::store::{DatabaseStatus, Db, StatusBoard, StoreError};
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
-use std::io::{self, Write as _};
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +26,8 @@ use std::time::Duration;
 const AWAY_AFTER: Duration = Duration::from_secs(30);
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// A spool is some hundred bytes; more is something else.
+const MOST_BYTES: u64 = 64 * 1024;
 /// How often a channel is tried that did not take it.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 
@@ -160,7 +165,12 @@ impl Spool {
     }
 
     fn read(&self) -> Option<Outage> {
-        serde_json::from_slice(&std::fs::read(&self.path).ok()?).ok()
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(&self.path).ok()?;
+        file.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
+        let text = std::str::from_utf8(&bytes).ok()?;
+        let (outage, sum) = text.split_once('\n')?;
+        (sum == checksum(outage)).then(|| serde_json::from_str(outage).ok())?
     }
 
     fn keep(&self, outage: &Outage) {
@@ -181,10 +191,22 @@ impl Spool {
             .truncate(true)
             .mode(0o600)
             .open(&beside)?;
-        file.write_all(&serde_json::to_vec(outage)?)?;
+        let text = serde_json::to_string(outage)?;
+        file.write_all(format!("{text}\n{}", checksum(&text)).as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&beside, &self.path)
     }
+}
+
+/// The line under `text`, with its end.
+fn checksum(text: &str) -> String {
+    let mut line = String::with_capacity(65);
+    for byte in Sha256::digest(text.as_bytes()) {
+        // Writing into a String cannot fail.
+        let _written = write!(line, "{byte:02x}");
+    }
+    line.push('\n');
+    line
 }
 
 async fn tell(desk: &Desk, channel: &Arc<dyn Channel>, outage: &Outage) -> bool {
@@ -201,5 +223,36 @@ async fn tell(desk: &Desk, channel: &Arc<dyn Channel>, outage: &Outage) -> bool 
             desk.failed(channel.name(), &error);
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a14_a_spool_that_was_damaged_at_any_byte_is_as_if_it_were_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(folder.path());
+        let outage = Outage {
+            since: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+            reason: "cannot connect to `/run/x`: 接続できません".to_owned(),
+            told: vec![AlertChannel::Slack],
+        };
+        spool.write(&outage).unwrap();
+        assert_eq!(spool.read().as_ref(), Some(&outage));
+        let whole = std::fs::read(&spool.path).unwrap();
+        for at in 0..whole.len() {
+            std::fs::write(&spool.path, &whole[..at]).unwrap();
+            assert_eq!(spool.read(), None, "cut at {at}");
+            for bit in 0..8 {
+                let mut damaged = whole.clone();
+                damaged[at] ^= 1 << bit;
+                std::fs::write(&spool.path, &damaged).unwrap();
+                assert_eq!(spool.read(), None, "bit {bit} of byte {at}");
+            }
+        }
+        spool.keep(&outage);
+        assert_eq!(spool.read(), Some(outage), "it is made anew");
     }
 }
