@@ -49,11 +49,30 @@ pub(crate) fn data(line: &str) {
     }
 }
 
-/// Writes a line of talk.
+/// Writes a line of talk. It may repeat what was typed or read somewhere: no such text moves the terminal's cursor.
 pub(crate) fn talk(line: &str) {
     let mut err = std::io::stderr().lock();
     // Nobody is left to tell when stderr is closed.
-    drop(writeln!(err, "{line}"));
+    drop(writeln!(err, "{}", inert(line)));
+}
+
+/// A text with what a terminal would obey written out: control characters but line ends, and marks that turn the direction
+/// of what follows.
+fn inert(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if (c.is_control() && c != '\n') || turns(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Embeddings, overrides and isolates.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Asks for a line on the terminal: talk without a line's end.
@@ -64,7 +83,21 @@ pub(crate) fn prompt(words: &str) {
 
 /// Shows a value as JSON.
 pub(crate) fn json(value: &Value) {
-    data(&serde_json::to_string_pretty(value).unwrap_or_default());
+    data(&json_text(value));
+}
+
+/// The text of it. JSON itself lets pass what a terminal would obey; it says the same when that is written out.
+fn json_text(value: &Value) -> String {
+    let plain = serde_json::to_string_pretty(value).unwrap_or_default();
+    let mut text = String::with_capacity(plain.len());
+    for c in plain.chars() {
+        if (c.is_control() && c != '\n') || turns(c) {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// One column of a table.
@@ -171,7 +204,7 @@ fn money(map: &serde_json::Map<String, Value>) -> Option<String> {
     (map.len() == 2).then(|| format!("{} {}", plain(amount), plain(currency)))
 }
 
-/// A value as a person reads it; control characters of titles from the web do not reach the terminal.
+/// A value as a person reads it; nothing of a title from the web that a terminal would obey reaches it.
 pub(crate) fn plain(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
@@ -184,7 +217,7 @@ pub(crate) fn plain(value: &Value) -> String {
         Value::Number(n) => n.to_string(),
     };
     text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if c.is_control() || turns(c) { ' ' } else { c })
         .collect()
 }
 
@@ -288,6 +321,27 @@ mod tests {
     #[test]
     fn control_characters_of_a_title_do_not_reach_the_terminal() {
         assert_eq!(plain(&json!("a\u{1b}[31mb\nc")), "a [31mb c");
+        assert_eq!(plain(&json!("\u{202e}gnp.exe\u{2066}")), " gnp.exe ");
+    }
+
+    #[test]
+    fn json_holds_nothing_that_a_terminal_obeys_and_says_the_same() {
+        let value = json!({ "a\u{85}": "\u{1b}[31m\u{7f}\u{9b}\u{202e}x\n日本 \u{1f468}" });
+        let text = json_text(&value);
+        assert!(
+            text.chars().all(|c| c == '\n' || !(c.is_control() || turns(c))),
+            "{text:?}"
+        );
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn what_is_repeated_on_stderr_moves_no_cursor() {
+        let told = inert("got `\u{1b}]0;x\u{7}\u{9b}2J\r\u{202e}`\n  and 日本");
+        assert_eq!(
+            told,
+            "got `\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{d}\\u{202e}`\n  and 日本"
+        );
     }
 
     #[test]
