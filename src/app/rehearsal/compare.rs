@@ -3,8 +3,8 @@
 use crate::control::client::{Client, ControlError};
 use crate::domain::{
     CostRule, Currency, DestinationPlatform, ListingBasis, ListingId, ListingRef, ListingState,
-    ListingStatus, Money, ProductId, Quantity, SourcePlatform, SourceState, UrlStatus, Version, WatchId,
-    WatchState,
+    ListingStatus, Money, ProductId, Quantity, SourcePlatform, SourceState, UrlStatus, Version, Wanted,
+    WatchId, WatchState,
 };
 use crate::pricing::{self, PriceBook};
 use crate::simulator::{ItemView, RegisterEntry, Running, Status};
@@ -103,6 +103,20 @@ fn by_id(views: Vec<ItemView>) -> HashMap<Box<str>, ItemView> {
     views.into_iter().map(|view| (view.id.clone(), view)).collect()
 }
 
+/// What the page `seen` calls for where `entry` is sold; `None` when it says nothing.
+///
+/// # Errors
+/// When the simulator's books hold what is no quantity or price.
+pub fn calls_for(
+    book: &PriceBook,
+    rule: CostRule,
+    seen: &ItemView,
+    entry: &RegisterEntry,
+) -> anyhow::Result<Option<Wanted>> {
+    let decision = pricing::wanted(&[watch(rule, seen)?], &basis(entry, shown(entry)?), book, seen.at);
+    Ok(decision.map(|decision| decision.wanted()))
+}
+
 /// How a listing differs from what its page calls for.
 enum Differs {
     /// By no more pieces than buyers took.
@@ -119,10 +133,9 @@ fn difference(
     entry: &RegisterEntry,
 ) -> anyhow::Result<Option<Differs>> {
     let shows = shown(entry)?;
-    let Some(decision) = pricing::wanted(&[watch(rule, seen)?], &basis(entry, shows), book, seen.at) else {
+    let Some(wants) = calls_for(book, rule, seen, entry)? else {
         return Ok(None);
     };
-    let wants = decision.wanted();
     let missing = wants.quantity.get().saturating_sub(shows.quantity.get());
     let quantity_differs = wants.quantity != shows.quantity;
     let price_differs = !wants.quantity.is_zero() && wants.price.is_some() && wants.price != shows.price;
