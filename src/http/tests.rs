@@ -441,7 +441,7 @@ async fn cut_everywhere(bytes: Vec<u8>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_cut_anywhere_is_never_a_value() {
+async fn d8_a_page_cut_anywhere_is_never_a_value() {
     cut_everywhere(answer("", &page())).await;
 }
 
@@ -508,8 +508,62 @@ async fn what_is_no_http_is_an_error() {
     }
 }
 
+/// Servers that are old, terse or untidy, and within the rules.
 #[tokio::test]
-async fn an_answer_in_another_packing_is_an_error() {
+async fn d20_odd_answers_within_the_rules_are_whole_or_an_error() {
+    for (bytes, expected) in [
+        (&b"HTTP/1.0 200 OK\r\n\r\nold"[..], "old"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nold", "old"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+            "ok",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nto the end",
+            "to the end",
+        ),
+        (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            "ok",
+        ),
+        (
+            b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            "ok",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 2\r\n\r\n{}",
+            "{}",
+        ),
+        (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", "ok"),
+        (
+            b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\nnot a body",
+            "",
+        ),
+    ] {
+        let server = Server::start(move |_| vec![Do::Send(bytes.to_vec()), Do::Close]).await;
+        let shown = String::from_utf8_lossy(bytes);
+        // Twice over one client: a body that nobody announced must not be read as the next answer's head.
+        let client = server.client();
+        for _ in 0..2 {
+            let got = client.get(server.url("/")).send().await;
+            let got = got.unwrap_or_else(|error| panic!("{shown}: {error}"));
+            assert_eq!(&*got.body, expected.as_bytes(), "{shown}");
+        }
+    }
+    for bytes in [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"[..],
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nabcd",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabcd",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nabcd",
+    ] {
+        let server = Server::start(move |_| vec![Do::Send(bytes.to_vec()), Do::Close]).await;
+        let got = get(&server).await;
+        assert!(got.is_err(), "{}: {got:?}", String::from_utf8_lossy(bytes));
+    }
+}
+
+#[tokio::test]
+async fn d9_an_answer_in_another_packing_is_an_error() {
     for encoding in ["br", "zstd", "deflate", "gzip, gzip", "GZIP, br", "compress"] {
         let head = format!("Content-Encoding: {encoding}\r\n");
         let server = Server::always(answer(&head, &gzip(b"x"))).await;
@@ -525,7 +579,7 @@ async fn an_answer_in_another_packing_is_an_error() {
 // === how much ===
 
 #[tokio::test]
-async fn a_bomb_is_stopped_at_its_bound() {
+async fn d9_a_bomb_is_stopped_at_its_bound() {
     // Half a gigabyte in half a megabyte.
     let bomb = gzip(&vec![b' '; 1_000_000]).repeat(500);
     let server = Server::always(answer("Content-Encoding: gzip\r\n", &bomb)).await;
@@ -574,7 +628,7 @@ async fn a_bomb_with_a_lying_length_is_stopped_as_well() {
 }
 
 #[tokio::test]
-async fn a_body_larger_than_allowed_is_refused_before_or_while_it_comes() {
+async fn d10_a_body_larger_than_allowed_is_refused_before_or_while_it_comes() {
     let stated = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n".to_vec();
     let server = Server::start(move |_| vec![Do::Send(stated.clone()), Do::Hang]).await;
     assert!(matches!(get(&server).await, Err(HttpError::TooLarge { .. })));
@@ -589,7 +643,7 @@ async fn a_body_larger_than_allowed_is_refused_before_or_while_it_comes() {
 }
 
 #[tokio::test]
-async fn a_head_larger_than_allowed_is_refused() {
+async fn d10_a_head_larger_than_allowed_is_refused() {
     let endless_line = vec![
         Do::Send(b"HTTP/1.1 200 OK\r\nX-A: ".to_vec()),
         Do::Drip(vec![b'a'; 65_536], Duration::ZERO),
@@ -619,7 +673,7 @@ async fn a_head_larger_than_allowed_is_refused() {
 // === how long ===
 
 #[tokio::test]
-async fn silence_slowness_and_heads_without_end_are_ended_by_their_limits() {
+async fn d7_silence_slowness_and_heads_without_end_are_ended_by_their_limits() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_vec();
     let drip = |bytes: &[u8]| Do::Drip(bytes.to_vec(), Duration::from_millis(20));
     let (short, long) = (Duration::from_millis(200), Duration::from_secs(60));
@@ -729,7 +783,7 @@ async fn what_failed_on_a_fresh_connection_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_idle_connections_at_the_worst_moment_costs_no_answer() {
+async fn d21_a_server_that_closes_idle_connections_at_the_worst_moment_costs_no_answer() {
     // Every answer is followed by the end of the connection, without saying so: the next request races with it.
     let server = Server::start(|_| vec![Do::Send(answer("", b"ok")), Do::Close]).await;
     let client = server.client();
@@ -742,7 +796,7 @@ async fn a_server_that_closes_idle_connections_at_the_worst_moment_costs_no_answ
 // === no connection ===
 
 #[tokio::test]
-async fn each_way_of_not_connecting_has_its_name() {
+async fn d6_each_way_of_not_connecting_has_its_name() {
     let gone = {
         TcpListener::bind("127.0.0.1:0")
             .await
@@ -783,14 +837,22 @@ async fn each_way_of_not_connecting_has_its_name() {
 
 /// A TLS server on a thread of its own, with a certificate for `name`; answers each connection once.
 fn tls_server(name: &str) -> (u16, tempfile::NamedTempFile) {
+    tls_server_until(name, 4096)
+}
+
+/// The same with a certificate that ends with the first day of `year`.
+fn tls_server_until(name: &str, year: i32) -> (u16, tempfile::NamedTempFile) {
     let _already_there = rustls::crypto::ring::default_provider().install_default();
-    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let signing_key = rcgen::KeyPair::generate().unwrap();
+    let mut wanted = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+    wanted.not_after = rcgen::date_time_ymd(year, 1, 1);
+    let cert = wanted.self_signed(&signing_key).unwrap();
     let mut pem = tempfile::NamedTempFile::new().unwrap();
-    pem.write_all(made.cert.pem().as_bytes()).unwrap();
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    pem.write_all(cert.pem().as_bytes()).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(signing_key.serialize_der());
     let config = rustls::ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .with_single_cert(vec![cert.der().clone()], key.into())
         .unwrap();
     let config = Arc::new(config);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -813,7 +875,7 @@ fn tls_server(name: &str) -> (u16, tempfile::NamedTempFile) {
 }
 
 #[tokio::test]
-async fn certificates_are_always_verified_and_a_ca_file_stands_in_for_the_systems() {
+async fn d6_certificates_are_always_verified_and_a_ca_file_stands_in_for_the_systems() {
     let get = async |address: String, ca_file: Option<&std::path::Path>| {
         let settings = ClientSettings {
             origins: vec![Origin::parse(&address).unwrap()],
@@ -830,6 +892,7 @@ async fn certificates_are_always_verified_and_a_ca_file_stands_in_for_the_system
     };
     let (port, pem) = tls_server("localhost");
     let (_, other_pem) = tls_server("localhost");
+    let (late_port, late_pem) = tls_server_until("localhost", 2020);
     let trusted = get(format!("https://localhost:{port}/"), Some(pem.path()))
         .await
         .unwrap();
@@ -838,6 +901,7 @@ async fn certificates_are_always_verified_and_a_ca_file_stands_in_for_the_system
         (format!("https://localhost:{port}/"), None),
         (format!("https://localhost:{port}/"), Some(other_pem.path())),
         (format!("https://127.0.0.1:{port}/"), Some(pem.path())),
+        (format!("https://localhost:{late_port}/"), Some(late_pem.path())),
     ] {
         let error = get(address, ca_file).await.unwrap_err();
         assert!(

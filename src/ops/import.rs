@@ -409,6 +409,38 @@ mod tests {
         assert_eq!(places_of(&marked), ["line 2"]);
     }
 
+    /// Many rows, good and bad; half a file; a quote that never ends. (The door takes 32 MiB of them.)
+    #[test]
+    fn e9_a_list_of_any_size_is_read_row_by_row_and_told_in_few_words() {
+        let row = |n: u32| {
+            format!(
+                "https://auctions.yahoo.co.jp/jp/auction/s{},\"title {n}\",A-{n}\n",
+                1_000_000_000 + n
+            )
+        };
+        let mut good = String::from("source_url,title,sku\n");
+        (0..20_000).for_each(|n| good.push_str(&row(n)));
+        assert_eq!(parse(good.as_bytes()).unwrap().len(), 20_000);
+        for cut in [1, 30] {
+            let half = &good[..good.len() / 2 - cut];
+            match parse(half.as_bytes()) {
+                Ok(rows) => assert!(rows.len() < 10_100),
+                Err(bad) => assert!(
+                    bad.count <= 2,
+                    "only the line that was cut is wrong: {:?}",
+                    bad.shown
+                ),
+            }
+        }
+        let same = format!("source_url,title\n{}", "x,y\n".repeat(100_000));
+        let bad = parse(same.as_bytes()).unwrap_err();
+        assert_eq!((bad.shown.len(), bad.count), (MAX_PROBLEMS, 100_000));
+        let open = format!("source_url,title\n{URL},\"{}", "x\n".repeat(200_000));
+        let bad = parse(open.as_bytes()).unwrap_err();
+        let told: usize = bad.shown.iter().map(|p| p.to_string().len()).sum();
+        assert!(told < 100_000, "{told} bytes are told of a quote that never ends");
+    }
+
     #[test]
     fn a_bom_is_no_part_of_the_first_column() {
         assert!(parse(format!("\u{feff}source_url\n{URL}\n").as_bytes()).is_ok());

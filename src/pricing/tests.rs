@@ -107,7 +107,7 @@ fn a_price_covers_cost_shipping_fees_and_margin() {
 }
 
 #[test]
-fn the_cheapest_in_stock_counts_and_the_older_of_two_equals() {
+fn e6_the_cheapest_in_stock_counts_and_the_older_of_two_equals() {
     let mut paused = watch(1, 9, Some(10));
     paused.enabled = false;
     let mut held = watch(2, 9, Some(20));
@@ -398,7 +398,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn never_below_the_floor_never_at_a_loss_unless_told_never_a_step_too_far(
+    fn e7_never_below_the_floor_never_at_a_loss_unless_told_never_a_step_too_far(
         rules in any_rules(), basis in any_listing(), yen in 1_i64..100_000, stock in 0_u32..20,
     ) {
         let decision = decide(&[watch(1, stock, Some(yen))], &basis, rules.clone());

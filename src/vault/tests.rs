@@ -232,3 +232,34 @@ fn several_secrets_are_sealed_as_one_text() {
     assert_eq!(back.get("a").unwrap().expose_secret(), "1\"");
     assert!(Secrets::parse(&"[]".into()).is_none());
 }
+
+/// A key file of which a power cut or a disk changed something opens nothing, or is the whole one; it never opens wrongly,
+/// and nothing takes its place.
+#[test]
+fn a14_a_key_file_that_was_damaged_at_any_byte_never_opens_wrongly() {
+    let (_folder, vault) = vault();
+    let sealed = vault.keys_or_first().unwrap().seal(EBAY, CANARY).unwrap().text;
+    let path = vault.file().path().to_owned();
+    let whole = std::fs::read(&path).unwrap();
+    let opens = |bytes: &[u8], what: &str| {
+        std::fs::write(&path, bytes).unwrap();
+        if let Ok(keys) = vault.keys_or_first()
+            && let Ok(opened) = keys.open(EBAY, &sealed)
+        {
+            assert_eq!(opened.expose_secret(), CANARY, "{what}");
+        }
+        assert_eq!(
+            std::fs::read(&path).unwrap(),
+            bytes,
+            "{what}: it was written over"
+        );
+    };
+    for at in 0..whole.len() {
+        opens(&whole[..at], &format!("cut at {at}"));
+        for bit in 0..8 {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1 << bit;
+            opens(&damaged, &format!("bit {bit} of byte {at}"));
+        }
+    }
+}

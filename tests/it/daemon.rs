@@ -13,6 +13,7 @@ mod credentials;
 mod doctor;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod hostile;
 mod kills;
 mod lies;
 mod orders;

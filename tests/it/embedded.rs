@@ -1,90 +1,21 @@
 //! The private PostgreSQL: made, killed, left behind, taken up again.
 
+use crate::support::home::{Home, connect, run, server_of, text};
+use crate::support::long::long_or;
 use crate::support::wait::until;
-use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
+use diesel_async::SimpleAsyncConnection as _;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
+use nix::unistd::Uid;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use tempfile::TempDir;
 use zaikoban::clock::Clock;
 use zaikoban::store::{
     DatabaseStatus, Db, Embedded, EmbeddedError, EmbeddedSettings, StatusBoard, migrate, status,
 };
 use zaikoban::supervision::Life;
-
-/// A state folder that a server running as another user can reach.
-struct Home {
-    folder: TempDir,
-}
-
-impl Home {
-    fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("zk").tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self { folder }
-    }
-
-    fn postgres(&self) -> PathBuf {
-        self.folder.path().join("postgres")
-    }
-
-    fn settings(&self) -> EmbeddedSettings {
-        let mut settings = EmbeddedSettings::new(self.postgres());
-        settings.shared_buffers_mib = 16;
-        settings
-    }
-
-    async fn start(&self) -> Embedded {
-        let embedded = self.try_start().await.unwrap();
-        let status = embedded.status().borrow().clone();
-        assert!(status.is_up(), "{status:?}");
-        embedded
-    }
-
-    async fn try_start(&self) -> Result<Embedded, EmbeddedError> {
-        Embedded::start(self.settings(), StatusBoard::new(Clock::system())).await
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        // a failing test must not leave its server behind
-        if let Some(pid) = server_of(&self.postgres()) {
-            let _ = kill(pid, Signal::SIGQUIT);
-        }
-    }
-}
-
-fn server_of(postgres: &Path) -> Option<Pid> {
-    let text = fs::read_to_string(postgres.join("data/postmaster.pid")).ok()?;
-    text.lines().next()?.trim().parse().ok().map(Pid::from_raw)
-}
-
-async fn text(db: &Db, sql: &str) -> String {
-    #[derive(diesel::QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = diesel::sql_types::Text)]
-        value: String,
-    }
-    let mut conn = db.conn().await.unwrap();
-    let row: Row = diesel::sql_query(format!("SELECT ({sql})::text AS value"))
-        .get_result(&mut *conn)
-        .await
-        .unwrap_or_else(|e| panic!("{sql}: {e}"));
-    row.value
-}
-
-async fn run(db: &Db, sql: &str) {
-    db.conn().await.unwrap().batch_execute(sql).await.unwrap();
-}
-
-async fn connect(embedded: &Embedded) -> Db {
-    Db::connect(&embedded.pool_settings()).await.unwrap()
-}
 
 #[tokio::test]
 async fn a_server_is_made_from_nothing_and_its_data_outlives_it() {
@@ -517,7 +448,7 @@ async fn a_missing_database_is_told_as_what_needs_a_person() {
 }
 
 #[tokio::test]
-async fn a_server_that_forgets_is_refused() {
+async fn b17_a_server_that_forgets_is_refused() {
     let home = Home::new();
     let embedded = home.start().await;
     let mut settings = embedded.pool_settings();
@@ -532,9 +463,9 @@ async fn a_server_that_forgets_is_refused() {
     assert!(embedded.stop().await);
 }
 
-/// B2, B3, B7: what was told committed stands, whatever kills the server, and the way back needs nobody.
+/// What was told committed stands, whatever kills the server, and the way back needs nobody.
 #[tokio::test]
-async fn what_was_acknowledged_survives_a_server_that_is_killed_again_and_again() {
+async fn b2_what_was_acknowledged_survives_a_server_that_is_killed_again_and_again() {
     let home = Home::new();
     let embedded = home.start().await;
     let db = connect(&embedded).await;
@@ -561,7 +492,9 @@ async fn what_was_acknowledged_survives_a_server_that_is_killed_again_and_again(
         }
     };
     let killing = async {
-        for signal in [Signal::SIGQUIT, Signal::SIGKILL, Signal::SIGINT, Signal::SIGQUIT] {
+        // SIGINT is PostgreSQL's fast stop, SIGQUIT its immediate one.
+        let ways = [Signal::SIGQUIT, Signal::SIGKILL, Signal::SIGINT, Signal::SIGQUIT];
+        for signal in ways.into_iter().cycle().take(long_or(20, 6)) {
             let before = written.borrow().len();
             until("some rows", || async {
                 (written.borrow().len() > before + 20).then_some(())
@@ -666,7 +599,7 @@ async fn write_again(db: &Db) {
 
 /// B6: a disk without room stops the writes; when there is room again they go on.
 #[tokio::test]
-async fn a_full_disk_is_an_outage_that_ends_when_there_is_room() {
+async fn b6_a_full_disk_is_an_outage_that_ends_when_there_is_room() {
     let home = Home::new();
     fs::create_dir(home.postgres()).unwrap();
     let Some(disk) = SmallDisk::over(&home.postgres(), "160m") else {
@@ -695,7 +628,7 @@ async fn a_full_disk_is_an_outage_that_ends_when_there_is_room() {
 
 /// B7: a write-ahead log without room ends the server, and it cannot even start; when there is room again it is back.
 #[tokio::test]
-async fn a_full_write_ahead_log_keeps_the_server_down_until_there_is_room() {
+async fn b7_a_full_write_ahead_log_keeps_the_server_down_until_there_is_room() {
     let home = Home::new();
     let embedded = home.start().await;
     run(

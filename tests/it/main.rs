@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "what helps the tests may fail as loudly as they do"
 )]
 #![allow(
@@ -18,6 +19,7 @@ mod alert;
 mod daemon;
 mod ebay;
 mod embedded;
+mod faults;
 mod queue;
 mod schedule;
 mod service;

@@ -1,8 +1,12 @@
 //! What the tests share.
 
+pub mod home;
+pub mod hostile;
 pub mod long;
+pub mod model;
 pub mod oas;
 pub mod pg;
 pub mod proxy;
+pub mod seed;
 pub mod sink;
 pub mod wait;

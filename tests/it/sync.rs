@@ -2,13 +2,13 @@
 
 mod aside;
 mod budget;
-mod fake;
+pub mod fake;
 mod holds;
 mod link;
 mod odd;
 mod races;
 mod rush;
-mod stage;
+pub mod stage;
 
 use crate::support::wait::until;
 use fake::Does;
@@ -21,7 +21,7 @@ use zaikoban::sync::outlet::Urgency;
 use zaikoban::sync::radius::RadiusSettings;
 
 #[actix::test]
-async fn what_moved_twice_before_the_look_is_one_push_of_the_newest() {
+async fn e10_what_moved_twice_before_the_look_is_one_push_of_the_newest() {
     let mut s = Stage::new(1).await;
     s.want(1, 1, usd(25)).await;
     s.want(1, 1, usd(30)).await;
@@ -189,7 +189,7 @@ async fn a_sale_over_there_is_held_and_not_undone_and_a_zero_still_passes() {
 }
 
 #[actix::test]
-async fn the_days_revisions_are_a_budget_with_twenty_five_kept_for_zeros() {
+async fn d26_the_days_revisions_are_a_budget_with_twenty_five_kept_for_zeros() {
     let mut s = Stage::new(2).await;
     s.t.run(
         "UPDATE listing_platforms SET revisions = 225, revisions_day = (now() AT TIME ZONE 'America/Los_Angeles')::date",
@@ -295,7 +295,7 @@ async fn an_outage_uses_up_no_attempt() {
 }
 
 #[actix::test]
-async fn a_refusal_is_a_dead_letter_and_a_hold_until_other_values_are_wanted() {
+async fn d24_a_refusal_is_a_dead_letter_and_a_hold_until_other_values_are_wanted() {
     let mut s = Stage::new(1).await;
     s.fake.will("sku-1", Does::Refuse);
     s.start();
@@ -337,7 +337,7 @@ async fn a_zero_that_is_refused_because_the_listing_is_gone_is_done() {
 }
 
 #[actix::test]
-async fn a_zero_that_does_not_take_is_said_again_and_then_held() {
+async fn d23_a_zero_that_does_not_take_is_said_again_and_then_held() {
     let mut s = Stage::new(1).await;
     s.fake.will("sku-1", Does::Pretend);
     s.start();

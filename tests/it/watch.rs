@@ -1,7 +1,7 @@
 //! The watching path on a real PostgreSQL: what pages show, through watchers and the ledger, into the tables.
 
 mod holds;
-mod kit;
+pub mod kit;
 mod ledger;
 mod patrol;
 mod store;

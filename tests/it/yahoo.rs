@@ -13,7 +13,7 @@ mod hostile;
 mod items;
 mod kinds;
 mod mutation;
-mod pages;
+pub mod pages;
 
 use chrono::{DateTime, Utc};
 use zaikoban::domain::{Observation, SourceProductId};

@@ -313,7 +313,7 @@ fn section(page: &mut String, told: &Told, message: &Message) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::inert::HOSTILE;
+    use crate::alert::inert::hostile::HOSTILE;
     use crate::alert::settings::Language;
     use crate::alert::text::Said;
     use crate::domain::{AlertEvent, AlertLevel};

@@ -199,7 +199,7 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::inert::HOSTILE;
+    use crate::alert::inert::hostile::HOSTILE;
     use crate::alert::settings::Language;
     use crate::alert::text::Said;
     use crate::domain::{AlertEvent, AlertLevel};

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_day_begins_after_23_24_or_25_hours() {
+    fn f4_the_next_day_begins_after_23_24_or_25_hours() {
         for (now, expected) in [
             ("2026-01-15T08:00:00Z", "2026-01-16T08:00:00Z"),
             ("2026-03-08T08:00:00Z", "2026-03-09T07:00:00Z"),

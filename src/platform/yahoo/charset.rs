@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_fit_nothing_become_marks_and_leave_the_digits() {
+    fn d11_bytes_that_fit_nothing_become_marks_and_leave_the_digits() {
         let text = decode(Some("text/html; charset=utf-8"), b"\xfa\xff 3,440\x80\xff");
         assert!(text.contains('\u{fffd}') && text.contains("3,440"), "{text}");
     }

@@ -48,7 +48,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn amounts_are_read_or_refused() {
+    fn e1_amounts_are_read_or_refused() {
         for (text, amount) in [
             ("3440", Some(3440)),
             ("1,280円", Some(1280)),

@@ -301,7 +301,7 @@ async fn a_permit_of_another_guard_is_exchanged_for_one_of_this() {
 // === the gate ===
 
 #[tokio::test(start_paused = true)]
-async fn exactly_one_of_sixty_four_passes_a_half_open_gate() {
+async fn d4_exactly_one_of_sixty_four_passes_a_half_open_gate() {
     let guard = guard(policy());
     tokio::time::sleep_until(tripped(&guard).await).await;
     let sent = AtomicU32::new(0);
@@ -401,7 +401,7 @@ async fn those_who_reserve_wait_out_the_outage_and_go_one_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_minutes_of_503_cost_no_more_than_the_probes() {
+async fn d3_ten_minutes_of_503_cost_no_more_than_the_probes() {
     let guard = guard(Policy::default());
     let (start, sent) = (Instant::now(), AtomicU32::new(0));
     while start.elapsed() < secs(600) {
@@ -649,7 +649,7 @@ async fn drift_and_refusals_do_not_trip() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_of_the_calls_failing_trips() {
+async fn d3_half_of_the_calls_failing_trips() {
     let guard = guard(policy());
     let mut calls = 0;
     while is_open(&guard) {
@@ -664,7 +664,7 @@ async fn half_of_the_calls_failing_trips() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flapping_service_is_asked_less_and_less() {
+async fn d5_a_flapping_service_is_asked_less_and_less() {
     let guard = guard(Policy {
         rate: Rate::per_second(10.0).unwrap(),
         ..policy()
@@ -903,7 +903,7 @@ async fn reset_opens_the_gate_and_restores_the_rate_but_does_not_resume() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_gate_opened_the_rate_grows_in_steps() {
+async fn d4_after_the_gate_opened_the_rate_grows_in_steps() {
     let guard = guard(policy());
     tokio::time::sleep_until(tripped(&guard).await).await;
     ok(&guard).await.unwrap();

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_cut_anywhere_is_no_server_or_the_right_one() {
+    fn a14_a_file_cut_anywhere_is_no_server_or_the_right_one() {
         let whole = PidFile::parse(REAL).unwrap();
         for cut in 0..REAL.len() {
             if let Some(file) = PidFile::parse(&REAL[..cut]) {

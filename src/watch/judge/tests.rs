@@ -342,7 +342,7 @@ fn a_first_page_that_is_odd_counts_for_nothing_yet() {
 }
 
 #[test]
-fn another_currency_waits_with_nothing_on_sale() {
+fn e4_another_currency_waits_with_nothing_on_sale() {
     let mut dollars = page(1, 1_000);
     dollars.buy_now_price = Some(Money::new(Decimal::from(1_000), Currency::Usd).unwrap());
     let step = step(&accepted(1, 1_000), &dollars);

@@ -71,7 +71,7 @@ fn an_appointment_is_never_taken_early_and_is_kept_over_a_failure() {
 }
 
 #[test]
-fn an_auction_that_was_extended_is_read_again_after_its_new_end() {
+fn f5_an_auction_that_was_extended_is_read_again_after_its_new_end() {
     let mut plan = plan();
     plan.insert(
         WatchId(1),
@@ -93,7 +93,7 @@ fn an_auction_that_was_extended_is_read_again_after_its_new_end() {
 }
 
 #[test]
-fn five_thousand_ends_at_ten_are_followed_by_what_is_lost() {
+fn f6_five_thousand_ends_at_ten_are_followed_by_what_is_lost() {
     let mut plan = plan();
     for id in 0..5_000_i64 {
         #[expect(clippy::as_conversions, reason = "small")]

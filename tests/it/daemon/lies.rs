@@ -99,7 +99,7 @@ async fn nothing_is_pushed(world: &mut World, yahoo: Value, enough: impl Fn(&Val
         ..Order::default()
     };
     world.simulator.order(&sold_out).unwrap();
-    world.assert_nothing_lost(LOOKED_AT).await;
+    world.assert_converged(LOOKED_AT).await;
     assert!(
         world.writes(asked).len() >= 10,
         "the sold-out listings were emptied"

@@ -1,13 +1,18 @@
-//! What must hold of a [`World`] once it is quiet: nothing lost, nothing doubled, nothing overtaken.
+//! What must hold of a [`World`] once it is quiet: nothing lost, nothing doubled, nothing overtaken, nothing made up.
 
 use super::world::{LOOK, World};
-use std::collections::HashMap;
+use crate::support::model::{Line, Truth, Write, judge, most_within};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use zaikoban::app::rehearsal::compare::{Comparison, compare};
+use zaikoban::app::rehearsal::compare::{Comparison, calls_for, compare};
 use zaikoban::control::client::Client;
 use zaikoban::domain::Money;
-use zaikoban::simulator::{LedgerEntry, Order};
+use zaikoban::simulator::{ItemView, LedgerEntry, Order, PageFault, RegisterEntry};
+
+/// The rates of `config/demo.toml`.
+const PAGES_PER_S: usize = 150;
+const CALLS_PER_S: usize = 400;
 
 /// The calls that change something at eBay, by their published names.
 const WRITES: [&str; 6] = [
@@ -54,8 +59,10 @@ impl World {
         }
     }
 
-    /// Settles, then looks for anything that was lost, doubled or overtaken.
-    pub async fn assert_nothing_lost(&mut self, limit: Duration) {
+    /// Settles, then looks for anything that was lost, doubled, overtaken, made up, hurried or left lying about.
+    ///
+    /// I7 and I1 are what [`Self::settle`] waits for, I3, I4 and I5 are the model's, I8 is the tables'.
+    pub async fn assert_converged(&mut self, limit: Duration) {
         let comparison = self.settle(limit).await;
         let listings = self.simulator.register().len();
         assert!(
@@ -65,6 +72,134 @@ impl World {
         );
         self.assert_history_is_whole().await;
         self.assert_no_stale_write_stands();
+        self.assert_every_write_was_called_for();
+        self.assert_requests_keep_their_distance();
+        self.assert_no_work_is_invisible().await;
+    }
+
+    /// I3 and I4: nothing was written that no page called for, and nothing older after something newer.
+    fn assert_every_write_was_called_for(&self) {
+        let mut writes: HashMap<Box<str>, Vec<Write>> = HashMap::new();
+        for entry in self.writes(0) {
+            let Some(sku) = entry.sku else { continue };
+            writes.entry(sku).or_default().push(Write {
+                seq: entry.seq,
+                quantity: entry.quantity,
+                price: entry.price,
+            });
+        }
+        let lines = self.lines();
+        let wrong: Vec<String> = lines
+            .iter()
+            .flat_map(|line| judge(line, writes.get(&line.sku).map_or(&[], Vec::as_slice)))
+            .collect();
+        assert!(
+            wrong.is_empty(),
+            "{} writes: {:#?}",
+            wrong.len(),
+            &wrong[..wrong.len().min(10)]
+        );
+    }
+
+    /// What the pages of each SKU called for, in their order.
+    fn lines(&self) -> Vec<Line> {
+        let mut versions: HashMap<Box<str>, Vec<ItemView>> = HashMap::new();
+        for view in &self.first {
+            versions.entry(view.id.clone()).or_default().push(view.clone());
+        }
+        let changes = self.simulator.changes(0, usize::MAX);
+        let asks = self.simulator.page_ledger(0, usize::MAX);
+        assert_eq!(
+            (changes.dropped, asks.dropped),
+            (0, 0),
+            "the simulator's books are too small for this test"
+        );
+        for change in changes.entries {
+            versions
+                .entry(change.item.id.clone())
+                .or_default()
+                .push(change.item);
+        }
+        let good = [
+            None,
+            Some(PageFault::Delay),
+            Some(PageFault::Drip),
+            Some(PageFault::Stale),
+        ];
+        let told: HashSet<(Box<str>, u32)> = asks
+            .entries
+            .into_iter()
+            .filter(|ask| good.contains(&ask.fault))
+            .filter_map(|ask| Some((ask.id?, ask.version)))
+            .collect();
+        let register: HashMap<Box<str>, RegisterEntry> = self
+            .simulator
+            .register()
+            .into_iter()
+            .map(|entry| (entry.sku.clone(), entry))
+            .collect();
+        let mut lines = Vec::new();
+        for product in self.simulator.catalogue().products {
+            let views = versions.remove(&product.item_id).unwrap_or_default();
+            for listing in &product.listings {
+                let entry = &register[&listing.sku];
+                let truths = views.iter().filter_map(|view| {
+                    let wants = calls_for(&self.book, product.cost_rule, view, entry).unwrap()?;
+                    Some(Truth {
+                        version: view.version,
+                        served: told.contains(&(view.id.clone(), view.version)),
+                        quantity: wants.quantity.get(),
+                        price: wants.price,
+                    })
+                });
+                lines.push(Line {
+                    sku: listing.sku.clone(),
+                    first: (entry.quantity, entry.price),
+                    truths: truths.collect(),
+                });
+            }
+        }
+        lines
+    }
+
+    /// I5: in no five seconds was a marketplace asked more often than its rate allows. Half a second is given to a machine
+    /// that stood still meanwhile: what it held up arrives together.
+    fn assert_requests_keep_their_distance(&self) {
+        let (pages, calls) = (
+            self.simulator.page_ledger(0, usize::MAX).entries,
+            self.simulator.ledger(0, usize::MAX).entries,
+        );
+        let pages: Vec<i64> = pages.iter().map(|ask| ask.at_us).collect();
+        let mut calls: Vec<i64> = calls.iter().map(|call| call.at_us).collect();
+        // The entries of one call are written down together.
+        calls.dedup();
+        for (platform, times, per_s) in [("Yahoo!", pages, PAGES_PER_S), ("eBay", calls, CALLS_PER_S)] {
+            let most = most_within(&times, 5_000_000);
+            assert!(
+                most <= per_s * 11 / 2,
+                "I5: {platform} was asked {most} times in five seconds at {per_s}/s"
+            );
+        }
+    }
+
+    /// I8: every job is done, waiting for a time that comes, or a dead letter; and what is not in line has one or is held.
+    async fn assert_no_work_is_invisible(&self) {
+        let lost = "SELECT string_agg(id || ' ' || status, ', ') FROM processing_queue WHERE NOT ( \
+                    status IN ('completed', 'dead') \
+                    OR (status IN ('pending', 'failed') AND scheduled_at < now() + interval '1 day') \
+                    OR (status = 'processing' AND lease_until < now() + interval '10 minutes'))";
+        assert_eq!(self.text(lost).await, "", "I8: jobs that nobody will ever see");
+        let forgotten = "SELECT string_agg(l.id::text, ', ') FROM listing_platforms l WHERE auto_sync_enabled \
+                         AND (wanted_version > synced_version OR pushing_version IS NOT NULL) AND held_reason IS NULL \
+                         AND NOT EXISTS (SELECT FROM processing_queue q WHERE q.listing_id = l.id AND q.status <> 'completed')";
+        assert_eq!(
+            self.text(forgotten).await,
+            "",
+            "I8: listings behind without a job"
+        );
+        let untold = "SELECT string_agg(q.id::text, ', ') FROM processing_queue q WHERE status = 'dead' \
+                      AND COALESCE(error_message, '') = ''";
+        assert_eq!(self.text(untold).await, "", "I8: dead letters without a cause");
     }
 
     /// `stock_history` has each version at most once, each row goes on where the one before ended, and the last one says

@@ -2,6 +2,7 @@
 
 use super::world::{PROGRAM, READY, SETTLE, World, ends_within};
 use crate::support::proxy::Proxy;
+use diesel_async::RunQueryDsl as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -9,13 +10,13 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use zaikoban::app::rehearsal::Rehearsal;
 use zaikoban::clock::Clock;
-use zaikoban::store::{Embedded, EmbeddedSettings, StatusBoard};
+use zaikoban::store::{Db, Embedded, EmbeddedSettings, PoolSettings, StatusBoard};
 
 #[tokio::test]
-async fn sigterm_drains_and_ends_with_zero() {
+async fn a9_sigterm_drains_and_ends_with_zero() {
     let mut world = World::settled("sigterm", 401, 150).await;
     world.changes(15.0);
     for times in 1..=3 {
@@ -39,8 +40,66 @@ async fn sigterm_drains_and_ends_with_zero() {
         assert!(!world.daemon.socket().exists(), "the door is closed");
         world.launch().await;
     }
-    world.assert_nothing_lost(SETTLE).await;
+    world.assert_converged(SETTLE).await;
     world.finish().await;
+}
+
+/// Asked while it works, the daemon ends within its drain time and holds no job any more; asked twice, at once.
+#[tokio::test]
+async fn a9_a_stop_under_load_gives_every_lease_back_in_time() {
+    let mut world = World::new("a9", 409, 60).await;
+    let (server, url) = database_beside(&world).await;
+    world.settings.database_url = Some(url.clone());
+    world.daemon = Rehearsal::new(world.settings.clone()).unwrap();
+    world.launch().await;
+    world.register().await;
+    let mut settings = PoolSettings::new(url);
+    settings.connections = 1;
+    let db = Db::connect(&settings).await.unwrap();
+    let held = async || {
+        let mut conn = db.conn().await.unwrap();
+        let sql = "SELECT (SELECT count(*) FROM processing_queue WHERE status = 'processing') \
+                   + (SELECT count(*) FROM alert_deliveries WHERE status = 'sending')";
+        let count: Count = diesel::sql_query(format!("SELECT ({sql}) AS n"))
+            .get_result(&mut *conn)
+            .await
+            .unwrap();
+        count.n
+    };
+    world.changes(40.0);
+    for slow_pages in [false, true] {
+        if slow_pages {
+            // Longer than the drain: only the second signal ends the wait for them.
+            world.faults(json!({ "yahoo": { "p_delay": 1.0, "delay_ms": 4_500 } }));
+        }
+        world.run_for(Duration::from_secs(3)).await;
+        let pid = Pid::from_raw(world.daemon.pid().unwrap().try_into().unwrap());
+        let asked = Instant::now();
+        if slow_pages {
+            kill(pid, Signal::SIGTERM).unwrap();
+            sleep(Duration::from_millis(200)).await;
+        }
+        let status = world.daemon.stop(Duration::from_secs(40)).await.unwrap();
+        let took = asked.elapsed();
+        assert_eq!(status, "exit status: 0", "{}", world.daemon.log_tail());
+        let limit = Duration::from_secs(if slow_pages { 4 } else { 20 });
+        assert!(took < limit, "slow pages {slow_pages}: it took {took:?}");
+        // Who asks twice does not wait for what is under way: the next start takes it back.
+        assert!(slow_pages || held().await == 0, "jobs are still held");
+        println!("a9: slow pages {slow_pages}: ended within {took:?}");
+        world.faults(json!({ "yahoo": { "p_delay": 0.0 } }));
+        world.launch().await;
+    }
+    let status = world.daemon.stop(Duration::from_secs(40)).await.unwrap();
+    assert_eq!(status, "exit status: 0", "{}", world.daemon.log_tail());
+    db.close();
+    assert!(server.stop().await);
+}
+
+#[derive(diesel::QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    n: i64,
 }
 
 /// Asked at any moment of its start, the daemon leaves nothing running.
@@ -65,7 +124,7 @@ async fn sigterm_during_the_start_leaves_no_server_behind() {
 
 /// Pages that do not come keep the patrol from draining; whoever asks a second time does not want to wait for them.
 #[tokio::test]
-async fn a_second_sigterm_ends_the_wait_and_leaves_no_server_behind() {
+async fn a9_a_second_sigterm_ends_the_wait_and_leaves_no_server_behind() {
     let mut world = World::new("second-sigterm", 405, 10).await;
     let mut set = world.settings.environment.clone();
     for name in ["DAEMON__DRAIN_S", "PLATFORMS__YAHOO_AUCTION__TIME_LIMIT_S"] {
@@ -154,15 +213,18 @@ async fn a_second_daemon_on_the_same_state_folder_is_refused() {
 
 /// However far the start has come when the database goes away, it goes on from there when it is back.
 #[tokio::test]
-async fn a_database_that_goes_away_during_the_start_only_delays_it() {
+async fn b1_a_database_that_goes_away_during_the_start_only_delays_it() {
     let mut world = World::new("cut-start", 408, 10).await;
     let (server, url) = database_beside(&world).await;
     let folder = url.split('\'').nth(1).unwrap();
     let proxy = Proxy::before(folder).await;
-    let way = proxy.url("zaikoban").replace("user=postgres", "user=zaikoban");
+    let way = proxy
+        .url("zaikoban")
+        .replace("user=postgres", "user=zaikoban password=hunter2");
     world.settings.database_url = Some(way);
-    // the first cut meets the migration, the others a start with nothing to migrate
-    for bytes in [6_000, 500, 1_000, 1_500, 2_000, 2_500] {
+    // the first cut meets the migration, the others a start with nothing to migrate; the last time nobody listens at all
+    for bytes in [6_000, 500, 1_000, 1_500, 2_000, 2_500, 0] {
+        proxy.down(bytes == 0);
         proxy.cut_after(Some(bytes));
         world.daemon = Rehearsal::new(world.settings.clone()).unwrap();
         world.daemon.start().unwrap();
@@ -173,6 +235,13 @@ async fn a_database_that_goes_away_during_the_start_only_delays_it() {
                 state.contains("waiting for the database").then_some(())
             })
             .await;
+        let log = fs::read_to_string(world.daemon.log()).unwrap();
+        assert!(
+            log.contains("database `zaikoban` at 127.0.0.1"),
+            "it is said which one: {log}"
+        );
+        assert!(!log.contains("hunter2"), "its password is not: {log}");
+        proxy.down(false);
         proxy.cut_after(None);
         world.daemon.ready(READY, |_| ()).await.unwrap();
         let status = world.daemon.stop(Duration::from_secs(40)).await.unwrap();

@@ -45,7 +45,7 @@ async fn wedged_actors_are_replaced_and_swallow_nothing() {
             .await;
     }
     assert_eq!(world.daemon.pid(), process, "the same process all the time");
-    world.assert_nothing_lost(SETTLE_AFTER_OUTAGE).await;
+    world.assert_converged(SETTLE_AFTER_OUTAGE).await;
     world.finish().await;
 }
 
@@ -69,7 +69,7 @@ async fn full_mailboxes_refuse_and_swallow_nothing() {
             })
             .await;
     }
-    world.assert_nothing_lost(SETTLE_AFTER_OUTAGE).await;
+    world.assert_converged(SETTLE_AFTER_OUTAGE).await;
     world.finish().await;
 }
 
@@ -88,7 +88,7 @@ async fn a_blocked_thread_ends_the_process_in_time_and_the_next_one_loses_nothin
     let log = world.daemon.log_tail();
     assert!(log.contains("has not answered for"), "{log}");
     world.launch().await;
-    world.assert_nothing_lost(SETTLE_AFTER_OUTAGE).await;
+    world.assert_converged(SETTLE_AFTER_OUTAGE).await;
     world.finish().await;
 }
 

@@ -1,5 +1,6 @@
 //! Simulated marketplaces, a daemon beside them, and its private database.
 
+use crate::support::seed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use zaikoban::app::install_tls;
 use zaikoban::app::rehearsal::{Rehearsal, RehearsalSettings, csv, keys};
 use zaikoban::control::client::Client;
 use zaikoban::pricing::PriceBook;
-use zaikoban::simulator::{AuctionSettings, Order, Running, Simulator, SimulatorSettings};
+use zaikoban::simulator::{AuctionSettings, ItemView, Order, Running, Simulator, SimulatorSettings};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_zaikoban");
@@ -40,6 +41,8 @@ pub struct World {
     pub settings: RehearsalSettings,
     /// How the daemon prices.
     pub book: PriceBook,
+    /// What every item was before anything happened.
+    pub first: Vec<ItemView>,
     name: &'static str,
     _folder: TempDir,
     _turn: SemaphorePermit<'static>,
@@ -78,6 +81,7 @@ impl World {
     /// Quiet marketplaces, and a daemon that is not started yet.
     pub async fn new(name: &'static str, seed: u64, products: u32) -> Self {
         install_tls();
+        let seed = seed::seed(name, seed);
         let turn = TURN.acquire().await.unwrap();
         let folder = tempfile::Builder::new().prefix("zkd").tempdir().unwrap();
         // for a server that runs as another user
@@ -87,6 +91,7 @@ impl World {
             products,
             listings: products,
             relist_after_s: 5.0,
+            ledger_capacity: 4_000_000,
             auctions: AuctionSettings {
                 share: 0.2,
                 ..AuctionSettings::default()
@@ -110,6 +115,7 @@ impl World {
             book: zaikoban::config::load(Some(base().as_path()), [])
                 .unwrap()
                 .pricing,
+            first: simulator.truth(),
             simulator,
             settings,
             name,
@@ -123,8 +129,14 @@ impl World {
         let mut world = Self::new(name, seed, products).await;
         world.launch().await;
         world.register().await;
-        world.settle(SETTLE_AFTER_OUTAGE).await;
+        world.settle(world.patience()).await;
         world
+    }
+
+    /// How soon listings must have followed after an outage when each page is to be looked at anew, at the rate allowed.
+    pub fn patience(&self) -> Duration {
+        let products = u32::try_from(self.first.len()).unwrap();
+        SETTLE_AFTER_OUTAGE + Duration::from_millis(20) * products
     }
 
     /// Starts the daemon and waits until it watches.

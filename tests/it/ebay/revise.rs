@@ -57,7 +57,7 @@ async fn twenty_five_listings_go_in_one_call_and_more_in_more() {
 }
 
 #[tokio::test]
-async fn a_part_that_failed_is_told_apart_from_the_rest() {
+async fn d22_a_part_that_failed_is_told_apart_from_the_rest() {
     let server = server(|_| {
         let error =
             json!({"errorId": 25713, "category": "REQUEST", "message": "This Offer is not available : 2."});
@@ -155,7 +155,7 @@ async fn an_answer_cut_anywhere_is_never_taken_for_a_yes() {
 }
 
 #[tokio::test]
-async fn a_401_is_answered_with_one_new_token_and_one_more_try() {
+async fn f8_a_401_is_answered_with_one_new_token_and_one_more_try() {
     let server = Server::start(
         |seen| match (seen.is_token(), seen.header("authorization").as_deref()) {
             (true, _) if String::from_utf8_lossy(&seen.body).contains("never") => token("x", 1),

@@ -49,7 +49,7 @@ async fn two_daemons_that_migrate_at_once_do_it_once() {
 }
 
 #[tokio::test]
-async fn a_migration_that_is_broken_off_leaves_the_version_before_it() {
+async fn a15_a_migration_that_is_broken_off_leaves_the_version_before_it() {
     let t = TestDb::empty().await;
     // the last statements of the first migration meet a function of this name, after all the tables were made
     t.run("CREATE FUNCTION processing_queue_ready() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'").await;
@@ -67,8 +67,60 @@ async fn a_migration_that_is_broken_off_leaves_the_version_before_it() {
     migrate::up(t.db()).await.unwrap();
 }
 
+/// The session dies at each statement of all migrations in turn; what stands afterwards is one of the versions, whole, and
+/// the next start goes on from it.
 #[tokio::test]
-async fn a_database_from_the_future_is_refused() {
+async fn a15_a_migration_that_dies_at_any_statement_leaves_a_whole_version() {
+    let t = TestDb::empty().await;
+    let mut versions = vec![String::new()];
+    let whole = {
+        let fresh = TestDb::empty().await;
+        let all = migrate::up(fresh.db()).await.unwrap().len();
+        for left in (0..all).rev() {
+            versions.insert(1, fresh.text(DUMP).await);
+            assert_eq!(migrate::down(fresh.db(), 1).await.unwrap().len(), 1, "{left}");
+        }
+        // With nothing applied there is diesel's own table, or not even that.
+        versions.insert(1, fresh.text(DUMP).await);
+        versions.last().unwrap().clone()
+    };
+    t.run(
+        "CREATE SCHEMA a15; CREATE SEQUENCE a15.passed; CREATE TABLE a15.dies (at bigint); INSERT INTO a15.dies VALUES (0);
+         CREATE FUNCTION a15.maybe_die() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('a15.passed') = (SELECT at FROM a15.dies) THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+         END $$;
+         CREATE EVENT TRIGGER a15_dies ON ddl_command_end EXECUTE FUNCTION a15.maybe_die()",
+    )
+    .await;
+    let mut deaths = 0;
+    for at in 1.. {
+        t.run(&format!(
+            "SELECT setval('a15.passed', 1, false); UPDATE a15.dies SET at = {at}"
+        ))
+        .await;
+        let ended = migrate::up(t.db()).await;
+        t.run("UPDATE a15.dies SET at = 0").await;
+        let stands = t.text(DUMP).await;
+        assert!(
+            versions.contains(&stands),
+            "statement {at}: half a version stands"
+        );
+        match ended {
+            Ok(_) => break,
+            Err(error) => assert!(error.is_outage(), "statement {at}: {error}"),
+        }
+        deaths += 1;
+        let done = migrate::up(t.db()).await.unwrap();
+        assert!(!done.is_empty(), "statement {at}: the next start goes on");
+        assert_eq!(t.text(DUMP).await, whole, "statement {at}");
+        migrate::down(t.db(), 99).await.unwrap();
+    }
+    println!("a15: died at each of {deaths} statements");
+    assert!(deaths > 40, "{deaths} statements");
+}
+
+#[tokio::test]
+async fn b16_a_database_from_the_future_is_refused() {
     let t = TestDb::new().await;
     t.run("INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000001')")
         .await;

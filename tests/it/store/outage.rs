@@ -18,7 +18,7 @@ async fn through(proxy: &Proxy, t: &TestDb) -> Db {
 
 /// B4: whether a transaction whose COMMIT was cut stands is unknown to the caller, and the table tells.
 #[tokio::test]
-async fn a_commit_that_is_cut_at_any_byte_stands_whole_or_not_at_all() {
+async fn b4_a_commit_that_is_cut_at_any_byte_stands_whole_or_not_at_all() {
     let t = TestDb::new().await;
     let proxy = Proxy::before(&socket_folder()).await;
     let mut outcomes = [0, 0];
@@ -63,7 +63,7 @@ async fn a_commit_that_is_cut_at_any_byte_stands_whole_or_not_at_all() {
 
 /// B5: a peer that neither answers nor hangs up.
 #[tokio::test]
-async fn a_connection_on_which_nothing_comes_is_given_up_and_replaced() {
+async fn b5_a_connection_on_which_nothing_comes_is_given_up_and_replaced() {
     let t = TestDb::new().await;
     let proxy = Proxy::before(&socket_folder()).await;
     let mut settings = PoolSettings::new(proxy.url(t.name()));

@@ -184,7 +184,7 @@ async fn a_transaction_that_panics_is_rolled_back_and_its_connection_thrown_away
 }
 
 #[tokio::test]
-async fn deadlocks_are_begun_anew_when_the_caller_asks_for_it() {
+async fn b11_deadlocks_are_begun_anew_when_the_caller_asks_for_it() {
     let t = TestDb::new().await;
     t.run("INSERT INTO platform_state (platform) VALUES ('a'), ('b')")
         .await;

@@ -8,3 +8,12 @@ pub fn long_or<T>(long: T, short: T) -> T {
         short
     }
 }
+
+/// How often the daemon is killed: `ZAIKOBAN_TEST_KILLS`, where somebody wants another number.
+pub fn kills(usual: usize) -> usize {
+    let given = std::env::var_os("ZAIKOBAN_TEST_KILLS");
+    given.map_or(usual, |text| {
+        let number = text.to_str().and_then(|text| text.parse().ok());
+        number.expect("ZAIKOBAN_TEST_KILLS: expected a whole number")
+    })
+}

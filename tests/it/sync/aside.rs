@@ -2,9 +2,9 @@
 
 use super::fake::Does;
 use super::stage::{Stage, shows, usd};
-use zaikoban::domain::ListingId;
-use zaikoban::store::StoreError;
+use zaikoban::domain::{DestinationPlatform, ListingId};
 use zaikoban::store::listings::{self, Switched};
+use zaikoban::store::{StoreError, wanted};
 
 const ONE: ListingId = ListingId(1);
 
@@ -86,4 +86,39 @@ async fn a_listing_that_is_not_there_is_named_and_none_is_switched() {
     let error = paused.await.unwrap_err();
     assert!(error.to_string().contains("listing `77`"), "{error}");
     assert!(s.row(1).await.auto_sync);
+}
+
+/// A job whose workers died three times is a dead letter. Two such letters of a listing may be an accident of the machine's;
+/// from the third on the listing itself is suspected, and its sweep is less and less often.
+#[actix::test]
+async fn a_listing_whose_jobs_kill_again_and_again_is_taken_up_ever_less_often() {
+    let s = Stage::new(2).await;
+    s.want(1, 1, usd(25)).await;
+    s.want(2, 1, usd(25)).await;
+    let forgotten = async || {
+        let mut conn = s.t.db().conn().await.unwrap();
+        let found = wanted::find_forgotten(&mut conn, DestinationPlatform::Ebay, false, 10).await;
+        found.unwrap().into_iter().map(|id| id.0).collect::<Vec<_>>()
+    };
+    let letter = "UPDATE processing_queue SET status = 'dead', completed_at = now(), \
+                  crashed_at = ARRAY[now(), now(), now()] WHERE listing_id = 1 AND status = 'pending'";
+    let next = "INSERT INTO processing_queue (queue_name, destination, product_id, listing_id) \
+                VALUES ('platform_sync', 'ebay', 1, 1)";
+    let ended = async |sign: char, wait: &str| {
+        let sql = format!(
+            "UPDATE processing_queue SET completed_at = now() - interval '{wait}' {sign} interval '5 s' WHERE status = 'dead'"
+        );
+        s.t.run(&sql).await;
+    };
+    let minutes = ["0 min", "0 min", "1 min", "4 min", "16 min", "60 min", "60 min"];
+    s.t.run("DELETE FROM processing_queue WHERE listing_id = 2").await;
+    for (nth, wait) in minutes.into_iter().enumerate() {
+        s.t.run(letter).await;
+        ended('+', wait).await;
+        let expected: &[i64] = if nth < 2 { &[1, 2] } else { &[2] };
+        assert_eq!(forgotten().await, expected, "{wait}, not yet");
+        ended('-', wait).await;
+        assert_eq!(forgotten().await, [1, 2], "{wait} are over");
+        s.t.run(next).await;
+    }
 }

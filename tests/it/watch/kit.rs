@@ -20,6 +20,7 @@ use zaikoban::platform::gateway::SourceGateway;
 use zaikoban::platform::{PlatformError, Source};
 use zaikoban::pricing::{PriceBook, Settings};
 use zaikoban::resilience::{Guard, Policy, Rate};
+use zaikoban::store::PoolSettings;
 use zaikoban::store::watches::{WatchRow, rows_of};
 use zaikoban::supervision::{
     ChildSpec, DynamicSpec, GiveUp, GroupSpec, Handle, Intensity, Strategy, Tree, TreeOptions,
@@ -59,13 +60,18 @@ pub struct Shop {
 impl Shop {
     /// A shop of `n` products, each with a listing on eBay.
     pub async fn new(n: i64) -> Self {
+        Self::with(n, |_| ()).await
+    }
+
+    /// The same over a pool with other settings.
+    pub async fn with(n: i64, pool: impl FnOnce(&mut PoolSettings)) -> Self {
         let settings: Settings =
             serde_json::from_value(serde_json::json!({ "exchange_rates": { "USD": 150 } })).unwrap();
         let book = settings.resolve().unwrap();
         let clock = Clock::manual(Clock::system().now().trunc_subsecs(6));
         let counters = HashMap::from([(SOURCE, Arc::new(Counters::default()))]);
         let shop = Self {
-            t: TestDb::new().await,
+            t: TestDb::with(pool).await,
             clock,
             book: Arc::new(ArcSwap::from_pointee(book)),
             committed: broadcast::channel(16_384).0,

@@ -299,7 +299,7 @@ async fn a_panic_answers_all_that_wait_at_once() {
 }
 
 #[actix::test]
-async fn too_many_that_go_out_of_stock_at_once_wait_and_a_person_is_told_once() {
+async fn e2_too_many_that_go_out_of_stock_at_once_wait_and_a_person_is_told_once() {
     let shop = Shop::new(5_000).await;
     let (_tree, ledger) = shop.ledger().await;
     let records = (1..=5_000).map(|id| shop.change(id, state(0, 1_000), false));

@@ -60,7 +60,7 @@ async fn every_change_of_every_page_is_in_history_once_and_its_listing_follows()
 }
 
 #[actix::test]
-async fn a_page_that_lost_what_is_needed_empties_nothing_and_is_one_error() {
+async fn d15_a_page_that_lost_what_is_needed_empties_nothing_and_is_one_error() {
     let shop = Shop::new(2_000).await;
     let market = Market::new(&shop.clock, 2_000);
     (1..=2_000).for_each(|id| market.set(id, Page::Drifted));
@@ -91,7 +91,7 @@ async fn a_page_that_lost_what_is_needed_empties_nothing_and_is_one_error() {
 }
 
 #[actix::test]
-async fn a_gone_page_is_dead_only_after_a_minute() {
+async fn d14_a_gone_page_is_dead_only_after_a_minute() {
     let shop = Shop::new(1).await;
     let market = Market::new(&shop.clock, 1);
     market.set(1, Page::NotFound);
@@ -359,7 +359,7 @@ async fn the_reading_that_releases_what_waits_is_to_be_confirmed() {
 }
 
 #[actix::test]
-async fn a_clock_that_is_set_back_freezes_nothing() {
+async fn f1_a_clock_that_is_set_back_freezes_nothing() {
     let shop = Shop::new(3).await;
     let market = Market::new(&shop.clock, 3);
     let mut watching = shop.watching(&market).await;

@@ -28,7 +28,7 @@ fn ids(added: &[Added]) -> Vec<(bool, WatchId, ProductId)> {
 }
 
 #[tokio::test]
-async fn watches_are_added_once_whatever_is_repeated() {
+async fn e6_watches_are_added_once_whatever_is_repeated() {
     let t = TestDb::new().await;
     let mut conn = t.db().conn().await.unwrap();
     let first = add(&mut conn, &[new("a1", None), new("b2", None), new("a1", None)])

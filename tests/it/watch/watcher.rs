@@ -109,7 +109,7 @@ async fn overtaken_by_another_writer_it_goes_on_from_what_stands() {
 }
 
 #[actix::test]
-async fn an_older_page_after_a_newer_one_is_refused() {
+async fn d18_an_older_page_after_a_newer_one_is_refused() {
     let shop = Shop::new(1).await;
     let kept = watcher(&shop).await;
     seed(&shop, &kept.watcher).await;
@@ -121,7 +121,7 @@ async fn an_older_page_after_a_newer_one_is_refused() {
 }
 
 #[actix::test]
-async fn a_drop_beyond_belief_opens_one_hold_however_often_it_is_read() {
+async fn e2_a_drop_beyond_belief_opens_one_hold_however_often_it_is_read() {
     let shop = Shop::new(1).await;
     let kept = watcher(&shop).await;
     seed(&shop, &kept.watcher).await;
@@ -236,7 +236,7 @@ async fn a_decision_made_while_a_record_is_under_way_is_read_with_the_next_look(
 }
 
 #[actix::test]
-async fn another_item_empties_the_listing_at_once_and_waits_for_a_person() {
+async fn e5_another_item_empties_the_listing_at_once_and_waits_for_a_person() {
     let shop = Shop::new(1).await;
     let kept = watcher(&shop).await;
     seed(&shop, &kept.watcher).await;

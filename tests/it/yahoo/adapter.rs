@@ -123,8 +123,8 @@ async fn a_page_has_the_time_that_the_settings_give_it() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_followed_once_and_only_to_the_same_item() {
-    for (target, expected, requests) in [
+async fn d13_a_redirect_is_followed_once_and_only_to_the_same_item() {
+    for (status, (target, expected, requests)) in [
         ("/jp/auction/m1122334455?x=1", Ok(()), 2),
         ("/jp/auction/m1122334456", Err("moved"), 1),
         (
@@ -142,14 +142,25 @@ async fn a_redirect_is_followed_once_and_only_to_the_same_item() {
             Err("flea_market_item"),
             1,
         ),
-        ("http://127.0.0.1:1/jp/auction/m1122334455", Err("http_302"), 1),
-        ("http://169.254.169.254/latest", Err("http_302"), 1),
-        ("/", Err("http_302"), 1),
-    ] {
+        (
+            "http://127.0.0.1:1/jp/auction/m1122334455",
+            Err("not_followed"),
+            1,
+        ),
+        ("http://169.254.169.254/latest", Err("not_followed"), 1),
+        ("/", Err("not_followed"), 1),
+    ]
+    .into_iter()
+    .flat_map(|row| [301, 302, 303, 307, 308].map(|status| (status, row)))
+    {
         let first = Mutex::new(true);
         let server = Server::start(move |_| {
             if std::mem::replace(&mut *first.lock().unwrap(), false) {
-                answer("302 Found", &format!("location: {target}\r\n"), "")
+                answer(
+                    &format!("{status} Elsewhere"),
+                    &format!("location: {target}\r\n"),
+                    "",
+                )
             } else {
                 answer("200 OK", "", &Page::open().html())
             }
@@ -157,11 +168,11 @@ async fn a_redirect_is_followed_once_and_only_to_the_same_item() {
         .await;
         let got = look(&server.source()).await.map(|_| ());
         assert_eq!(
-            got.map_err(|error| error.code),
-            expected.map_err(Into::into),
-            "{target}"
+            got.map_err(|error| error.code.replace(&format!("http_{status}"), "not_followed")),
+            expected.map_err(str::to_owned),
+            "{status} to {target}"
         );
-        assert_eq!(server.count(), requests, "{target}");
+        assert_eq!(server.count(), requests, "{status} to {target}");
     }
     let server = Server::start(|path| answer("301 Moved", &format!("location: {path}\r\n"), "")).await;
     assert_eq!(&*look(&server.source()).await.unwrap_err().code, "http_301");

@@ -21,7 +21,7 @@ fn missing(html: &str) -> Vec<String> {
 }
 
 #[test]
-fn values_no_json_should_hold() {
+fn d16_values_no_json_should_hold() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for (key, value) in [
         ("price", "NaN"),

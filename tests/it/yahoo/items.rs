@@ -150,7 +150,7 @@ fn ids_of_digits_only_are_items_too() {
 }
 
 #[test]
-fn every_pair_that_disagrees_is_refused_by_both_names() {
+fn d15_every_pair_that_disagrees_is_refused_by_both_names() {
     for (key, value, path) in [
         ("productID", "m1122334456", "item.auctionId"),
         ("price", "3201", "item.price"),
@@ -178,7 +178,7 @@ fn every_pair_that_disagrees_is_refused_by_both_names() {
 }
 
 #[test]
-fn values_that_cannot_be_are_refused() {
+fn e3_values_that_cannot_be_are_refused() {
     for (key, value) in [
         ("status", json!("cancelled")),
         ("status", json!("sold")),

@@ -31,7 +31,7 @@ fn error(name: &str, status: u16) -> PlatformError {
 }
 
 #[test]
-fn each_kind_of_page_has_its_code_and_class() {
+fn d12_each_kind_of_page_has_its_code_and_class() {
     for (name, status, code, class) in [
         ("search", 200, "search_page", ErrorClass::Protocol),
         ("search_empty", 200, "search_page", ErrorClass::Protocol),
@@ -302,7 +302,7 @@ fn an_old_page_cut_anywhere_gives_the_right_value_or_none() {
 }
 
 #[test]
-fn pages_in_older_encodings_are_read() {
+fn d11_pages_in_older_encodings_are_read() {
     let html = fixture("old_open");
     for (encoding, label) in [
         (encoding_rs::EUC_JP, "EUC-JP"),

@@ -252,7 +252,7 @@ fn a_broken_way_to_the_item_is_named() {
 }
 
 #[test]
-fn names_changed_anywhere_in_the_text_are_named() {
+fn d15_names_changed_anywhere_in_the_text_are_named() {
     for (id, html) in originals() {
         let whole = read(&html, &id).unwrap();
         for key in
@@ -325,7 +325,7 @@ fn a_hole_in_a_page_gives_the_right_value_or_none() {
 }
 
 #[test]
-fn swapped_bodies_and_halves_are_refused() {
+fn d19_swapped_bodies_and_halves_are_refused() {
     let mut pages = originals();
     let mut other = Page::buy_now();
     other.item["auctionId"] = json!("n9988776655");

@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_warns_above_two_seconds_and_fails_above_a_minute_in_either_way() {
+    fn f7_a_clock_warns_above_two_seconds_and_fails_above_a_minute_in_either_way() {
         let state = |ahead_ms| clock(&[sample("ebay", ahead_ms, 500)]).state;
         let table = [
             (0, Well),
