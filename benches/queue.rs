@@ -13,6 +13,8 @@
 
 #[path = "queue/measures.rs"]
 mod measures;
+#[path = "queue/redis.rs"]
+mod redis;
 #[path = "queue/world.rs"]
 mod world;
 
@@ -82,19 +84,22 @@ async fn measure(
     runtime: &Arc<tokio::runtime::Runtime>,
 ) -> anyhow::Result<Map<String, Value>> {
     let mut figures = Map::new();
-    let world = World::open(runtime).await?;
+    let mut world = World::open(runtime).await?;
     let table = measures::all(&world, arguments).await;
     let pgbench = match &arguments.only {
         None => Some(world.pgbench().await?),
         Some(_) => None,
     };
+    world.begin_redis().await?;
+    eprintln!("with Redis:");
+    let fast = measures::all(&world, arguments).await;
     world.close().await;
-    let table = table?;
+    let (table, fast) = (table?, fast?);
     // the same keys at the top, for whoever looks for them there
     figures.extend(table.clone());
     figures.insert("pgbench_tps".to_owned(), json!(pgbench));
-    // What a faster lane beside the table reaches stands here when there is one.
     figures.insert("without_redis".to_owned(), Value::Object(table));
+    figures.insert("with_redis".to_owned(), Value::Object(fast));
     figures.insert("load".to_owned(), json!(world::load()?));
     Ok(figures)
 }

@@ -14,6 +14,7 @@ mod expiry;
 pub mod failpoints;
 mod live;
 mod manager;
+mod nodes;
 mod ports;
 pub mod rehearsal;
 mod reload;
@@ -24,6 +25,7 @@ mod telling;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::control::door::{Door, DoorError, DoorSettings};
+use crate::nodes::Keeper;
 use crate::ops::Ops;
 use crate::store::StatusBoard;
 use crate::supervision::{Exit, Tree, TreeOptions, Watchdog, spawn_owned};
@@ -35,6 +37,7 @@ use live::Live;
 use manager::Manager;
 use parking_lot::Mutex;
 pub use ports::credentials::{SealedGrants, SealedTokens};
+pub use ports::peers::{ShareOf, children as peers};
 use reload::Reloader;
 pub use reload::Source;
 use std::sync::Arc;
@@ -293,12 +296,35 @@ async fn serve(
             }
         }
     }
+    if reason.is_none() && !busy {
+        hand_over(settings, ops, &database.keeper, end).await;
+    }
     stop(settings, ops, reason.is_none(), end).await;
+    database.keeper.leave().await;
     Ok(match reason {
-        _ if busy => Ended::Busy("another daemon has taken the database".to_owned()),
+        _ if busy => Ended::Busy("another daemon of the same name has taken the database".to_owned()),
         None | Some(Exit::Stopped) => Ended::Stopped,
         Some(exit) => Ended::GaveUp(exit.to_string()),
     })
+}
+
+/// Gives other nodes, where there are some, all that this one does, before it stops doing it. Asked a second time, it does
+/// not wait for that.
+async fn hand_over(settings: &Settings, ops: &Ops, keeper: &Keeper, end: &mut Signals) {
+    if !keeper.ownership().has_company() {
+        return;
+    }
+    ops.set_phase("handing over to other nodes");
+    exit_within(settings.daemon.drain * 2 + REST_ENDS_WITHIN);
+    tokio::select! {
+        biased;
+        all = keeper.drain(settings.daemon.drain) => {
+            if !all {
+                tracing::warn!("Not everything was handed over in time; the other nodes take it when this one has ended");
+            }
+        }
+        () = end.asked_again() => tracing::warn!("Asked to end a second time: not handing over"),
+    }
 }
 
 /// Drains the tree and names what was left. Asked a second time, it gives the tree no more time; it still waits until

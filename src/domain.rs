@@ -13,6 +13,7 @@ mod listing;
 mod money;
 mod observation;
 mod platform;
+mod shard;
 mod stock;
 mod wanted;
 
@@ -30,5 +31,6 @@ pub use money::{BasisPoints, Currency, Money, MoneyError};
 pub use observation::{CostRule, ItemStatus, Observation, SellerMark, SourceState, TitleHash, UrlStatus};
 pub(crate) use platform::names;
 pub use platform::{DestinationPlatform, Platform, SourcePlatform, UnknownName};
+pub use shard::{Epoch, Shard};
 pub use stock::{BadQuantity, Quantity};
 pub use wanted::{ListingBasis, Meanwhile, Wanted, WatchState};

@@ -23,6 +23,8 @@ pub mod supervision;
 // adapters
 pub mod platform;
 pub mod store;
+// who does what
+pub mod nodes;
 // engines
 pub mod queue;
 pub mod schedule;

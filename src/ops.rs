@@ -13,6 +13,7 @@ mod holds;
 mod import;
 mod importing;
 mod listings;
+mod nodes;
 mod platforms;
 mod process;
 mod products;
@@ -41,6 +42,7 @@ pub use summary::Figures;
 use crate::alert::Desk;
 use crate::clock::Clock;
 use crate::domain::{DestinationPlatform, SourcePlatform};
+use crate::nodes::Keeper;
 use crate::pricing::PriceBook;
 use crate::queue::fast::FastLanes;
 use crate::resilience::Registry;
@@ -97,6 +99,8 @@ pub struct Parts {
     pub counters: Arc<HashMap<SourcePlatform, Arc<Counters>>>,
     /// How holds are decided.
     pub holds: HoldsEnv,
+    /// This daemon among the nodes.
+    pub keeper: Keeper,
     /// Each destination's syncer and way out.
     pub destinations: HashMap<DestinationPlatform, Selling>,
     /// What lets the daemon in at the platforms.

@@ -65,6 +65,7 @@ pub use policy::Policy;
 pub use registry::{Registry, Turn, Work};
 pub use tally::Tallies;
 
+use crate::nodes::Ownership;
 use crate::store::Db;
 use crate::store::jobs::WorkerId;
 use crate::store::looping;
@@ -80,6 +81,8 @@ use supply::{FromTable, Supply};
 pub struct QueueParts {
     /// The database.
     pub db: Db,
+    /// What of the work is this node's.
+    pub ownership: Ownership,
     /// What the database tells.
     pub notices: Notices,
     /// This life of this node.
@@ -103,15 +106,18 @@ pub fn children(parts: &QueueParts) -> Vec<ChildSpec> {
     let (listening, notices) = (parts.db.clone(), parts.notices.clone());
     let (rescuing, worker, policy) = (parts.db.clone(), parts.worker.clone(), parts.policy);
     let pruning = parts.db.clone();
+    let (rescues, prunes) = (parts.ownership.clone(), parts.ownership.clone());
     let mut children = vec![looping::child("notifier", move |life| {
         notifier::keep_listening(listening.clone(), notices.clone(), life)
     })];
     children.extend(stagers(parts));
     children.extend([
         looping::child("rescuer", move |life| {
-            rescuer::keep_rescuing(rescuing.clone(), worker.clone(), policy, life)
+            rescuer::keep_rescuing(rescuing.clone(), rescues.clone(), worker.clone(), policy, life)
         }),
-        looping::child("pruner", move |life| pruner::keep_pruning(pruning.clone(), life)),
+        looping::child("pruner", move |life| {
+            pruner::keep_pruning(pruning.clone(), prunes.clone(), life)
+        }),
     ]);
     let (reading, board) = (parts.db.clone(), parts.orders.clone());
     children.push(looping::child("orders", move |life| {
@@ -127,14 +133,23 @@ pub fn children(parts: &QueueParts) -> Vec<ChildSpec> {
 /// cheapest, and that plan stays when a hundred thousand jobs have come, until the server analyses the table again.
 const BY_INDEX: &str = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off \
                         -c enable_sort=off -c jit=off";
+
+fn by_index(parts: &QueueParts, connections: usize) -> Db {
+    parts.db.beside(connections, BY_INDEX).unwrap_or_else(|error| {
+        tracing::warn!("The queue shares the others' connections: {error}");
+        parts.db.clone()
+    })
+}
+
 /// One stager for each lane that has a work, where there is a Redis to stage for.
 pub fn stagers(parts: &QueueParts) -> Vec<ChildSpec> {
     let lanes = parts.registry.entries().iter().map(|entry| entry.lane);
     let Some(fast) = &parts.fast else {
         return Vec::new();
     };
+    let pool = by_index(parts, 1);
     let one = |lane| {
-        let (db, notices) = (parts.db.clone(), parts.notices.clone());
+        let (db, notices) = (pool.clone(), parts.notices.clone());
         stager::child(db, notices, fast.link().clone(), lane, fast.of(lane))
     };
     lanes.map(one).collect()
@@ -144,13 +159,9 @@ pub fn stagers(parts: &QueueParts) -> Vec<ChildSpec> {
 pub fn executors(parts: &QueueParts) -> Vec<ChildSpec> {
     // A claim and a settlement at a time for each lane; a few lanes are busy at once.
     let connections = parts.registry.entries().len().saturating_mul(2).clamp(1, 6);
-    let pool = parts.db.beside(connections, BY_INDEX).unwrap_or_else(|error| {
-        tracing::warn!("The queue shares the others' connections: {error}");
-        parts.db.clone()
-    });
+    let pool = by_index(parts, connections);
     let one = |entry: &registry::Entry| {
-        let (db, lane) = (pool.clone(), entry.lane);
-        let (db, lane, worker) = (parts.db.clone(), entry.lane, parts.worker.clone());
+        let (db, lane, worker) = (pool.clone(), entry.lane, parts.worker.clone());
         let supply: Arc<dyn Supply> = match &parts.fast {
             Some(fast) => {
                 let (link, staged) = (fast.link().clone(), fast.of(lane));

@@ -8,8 +8,8 @@
 //! stops itself ([`embedded`]). Its being away is a value ([`StoreError::Unavailable`]), never a crash.
 
 pub mod alerts;
-pub mod cleaning;
 mod cell;
+pub mod cleaning;
 pub mod credentials;
 pub mod dump;
 pub mod embedded;
@@ -23,16 +23,18 @@ pub mod history;
 pub mod holds;
 mod hot;
 pub mod jobs;
+pub mod leases;
 pub mod ledger;
 pub mod listings;
 pub mod looping;
 pub mod migrate;
+pub mod nodes;
 pub mod partitions;
 pub mod platform_state;
 pub mod pool;
 pub mod pushes;
-pub mod schedules;
 pub mod redis;
+pub mod schedules;
 mod schema;
 pub mod sole;
 pub mod status;

@@ -1,5 +1,6 @@
 //! The server, the executors, and what they use of the machine.
 
+use super::redis::Redis;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,12 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use zaikoban::clock::Clock;
+use zaikoban::nodes::{self, Ownership, PRUNE, RESCUE};
 use zaikoban::queue::crew::Crew;
+use zaikoban::queue::fast::FastLanes;
 use zaikoban::queue::tally::LaneFigures;
 use zaikoban::queue::{
     self, Notices, Order, Orders, OrdersBoard, Policy, QueueParts, Registry, Tallies, Work,
 };
 use zaikoban::store::jobs::{Lane, QueueName, WorkerId};
+use zaikoban::store::redis;
 use zaikoban::store::{Db, Embedded, EmbeddedSettings, StatusBoard, migrate};
 use zaikoban::supervision::{GiveUp, GroupSpec, Intensity, Strategy, Tree, TreeOptions};
 
@@ -30,6 +34,8 @@ pub(crate) struct World {
     pub(crate) db: Db,
     runtime: Arc<tokio::runtime::Runtime>,
     postmaster: u32,
+    redis: Option<Redis>,
+    ownership: Ownership,
 }
 
 /// Executors at work.
@@ -53,6 +59,7 @@ impl World {
         let embedded = Embedded::start(settings, StatusBoard::new(Clock::system())).await?;
         let db = Db::connect(&embedded.pool_settings()).await?;
         migrate::up(&db).await?;
+        let ownership = nodes::alone(&db, &[RESCUE, PRUNE].map(str::to_owned)).await?;
         let pid = std::fs::read_to_string(folder.path().join("postgres/data/postmaster.pid"))?;
         let postmaster = pid.lines().next().context("no server runs")?.trim().parse()?;
         Ok(Self {
@@ -61,7 +68,15 @@ impl World {
             db,
             runtime: Arc::clone(runtime),
             postmaster,
+            redis: None,
+            ownership,
         })
+    }
+
+    /// From here on jobs are taken by way of Redis.
+    pub(crate) async fn begin_redis(&mut self) -> anyhow::Result<()> {
+        self.redis = Some(Redis::start().await?);
+        Ok(())
     }
 
     pub(crate) async fn close(self) {
@@ -77,10 +92,15 @@ impl World {
         let crew = Crew::new(workers, workers)?;
         orders.set(LANE.queue, Order { crew, paused: false });
         let tallies = Tallies::default();
+        let link = match &self.redis {
+            Some(redis) => Some(redis.link(&self.db).await?),
+            None => None,
+        };
         let parts = QueueParts {
-            fast: None,
+            fast: link.clone().map(FastLanes::new),
             db: self.db.clone(),
             notices: Notices::default(),
+            ownership: self.ownership.clone(),
             worker: WorkerId::new("bench"),
             policy: Policy::default(),
             registry,
@@ -101,7 +121,7 @@ impl World {
                 within: Duration::from_secs(60),
             },
             give_up: GiveUp::Escalate,
-            children: queue::children(&parts),
+            children,
         };
         let options = TreeOptions {
             runtime: Some(Arc::clone(&self.runtime)),
@@ -111,6 +131,12 @@ impl World {
         tree.opened()
             .await
             .map_err(|exit| anyhow::anyhow!("the tree did not open: {exit:?}"))?;
+        if let Some(link) = link {
+            let up = async |status: &mut tokio::sync::watch::Receiver<redis::RedisStatus>| {
+                status.wait_for(redis::RedisStatus::is_up).await.map(drop)
+            };
+            up(&mut link.watch()).await.context("Redis is not used")?;
+        }
         Ok(Running { tree, tallies })
     }
 
@@ -141,6 +167,9 @@ impl World {
             {
                 servers += ticks(pid, false).unwrap_or(0.0);
             }
+        }
+        if let Some(redis) = &self.redis {
+            servers += ticks(redis.pid(), false)?;
         }
         Ok(Usage {
             ours_us: ticks(std::process::id(), false)? * TICK_US,

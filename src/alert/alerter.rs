@@ -14,6 +14,7 @@ use super::settings::{AlertSettings, Language};
 use super::spool::Spool;
 use super::text;
 use crate::domain::{AlertChannel, AlertEvent, AlertLevel, Committed, CommittedSender};
+use crate::nodes::{ALERT, Ownership};
 use crate::store::alerts::{self, Alert, NewAlert, RECOVERED, deliveries, silences};
 use crate::store::{Connection, Db, StoreError, errors};
 use crate::supervision::Life;
@@ -56,6 +57,8 @@ pub struct AlerterParts {
     pub committed: CommittedSender,
     /// What was told while the database was away.
     pub spool: Spool,
+    /// Which parts of the work are this node's: one tells for all.
+    pub ownership: Ownership,
 }
 
 /// The actor.
@@ -127,6 +130,12 @@ async fn run(parts: AlerterParts, mut committed: Receiver<Arc<Committed>>, life:
             }
             () = tokio::time::sleep_until(look_at) => {}
         }
+        let Some(_part) = parts.ownership.enter(ALERT) else {
+            // Another node looks. What is remembered here would be old when it is this one's turn again.
+            memory = Memory::default();
+            look_at = Instant::now() + REST;
+            continue;
+        };
         life.waiting_until(Instant::now() + LIMIT + REST);
         let began = Instant::now();
         let prune = began >= prune_at;

@@ -212,6 +212,7 @@ fn by_itself(kind: AlertKind) -> bool {
             | AlertKind::Credentials
             | AlertKind::PartDown
             | AlertKind::Channel
+            | AlertKind::NodeDown
             | AlertKind::Database
             | AlertKind::Redis
     )

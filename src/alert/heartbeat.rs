@@ -3,6 +3,7 @@
 use super::channels::client;
 use super::desk::Desk;
 use super::look::Surroundings;
+use crate::nodes::{ALERT, Ownership};
 use crate::store::StatusBoard;
 use crate::store::looping::pause;
 use crate::supervision::{ChildState, Life, NodeReport, TreeReport};
@@ -20,16 +21,23 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Asks for the configured address as long as the daemon does its work, until it is asked to stop.
 ///
-/// While the database is away, a part that is needed is parked, or nobody looks what is to be told, nothing is sent: silence
+/// Of several nodes the one asks that tells. While the database is away, a part that is needed is parked, or nobody looks what is to be told, nothing is sent: silence
 /// is the message.
-pub async fn heartbeat(desk: Desk, board: StatusBoard, around: Arc<dyn Surroundings>, life: Life) {
+pub async fn heartbeat(
+    desk: Desk,
+    board: StatusBoard,
+    around: Arc<dyn Surroundings>,
+    ownership: Ownership,
+    life: Life,
+) {
     let mut well = true;
     loop {
         life.beat();
         life.waiting_until(Instant::now() + LIMIT);
         let settings = desk.settings().heartbeat;
         let every = settings.as_ref().map_or(IDLE, |own| own.every);
-        let works = board.watch().borrow().is_up()
+        let works = ownership.holds(ALERT).is_some()
+            && board.watch().borrow().is_up()
             && desk.not_looked_for() < BLIND_AFTER
             && around.tree().is_none_or(|tree| is_well(&tree));
         if let Some(own) = settings.filter(|_| works) {

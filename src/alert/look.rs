@@ -1,10 +1,11 @@
 //! One look: what the tables, the guards, the tree and the channels show.
 
 use super::desk::Desk;
-use super::rules::{Deaf, Down, Part, Seen};
+use super::rules::{Deaf, Down, Part, Seen, Silent};
 use crate::domain::AlertKind;
 use crate::resilience::{GateView, GuardStatus};
 use crate::store::alerts::look::{self, Group};
+use crate::store::nodes::{self, Member};
 use crate::store::redis::RedisStatus;
 use crate::store::{Db, StoreError, credentials};
 use crate::supervision::{ChildState, NodeReport, TreeReport};
@@ -71,6 +72,7 @@ pub(super) async fn look(
         expiring: credentials::expiring(&mut conn, now, credentials::WARNED_BEFORE).await?,
         out_of_stock: memory.stock.clone(),
         changes: memory.changes.clone(),
+        nodes: silent(&nodes::members(&mut conn).await?),
         ..Seen::default()
     };
     if !seen.changes.is_empty() {
@@ -148,6 +150,19 @@ fn parts(node: &NodeReport, now: DateTime<Utc>, found: &mut Vec<Part>) {
             retry_at: node.retry_in_ms.and_then(|ms| now.checked_add_signed(ago(ms))),
         });
     }
+}
+
+/// Nodes whose last life was declared dead. Members come by name, the newest life first.
+fn silent(members: &[Member]) -> Vec<Silent> {
+    let mut newest: Vec<&Member> = members.iter().collect();
+    newest.dedup_by(|later, first| later.name == first.name);
+    let dead = |m: &&Member| {
+        Some(Silent {
+            name: m.name.clone(),
+            since: m.dead_at?,
+        })
+    };
+    newest.iter().filter_map(dead).collect()
 }
 
 fn deaf(desk: &Desk, now: DateTime<Utc>) -> Vec<Deaf> {

@@ -53,6 +53,13 @@ pub(super) struct Deaf {
     pub(super) message: String,
 }
 
+/// A node that counts as dead, and no other has come in its name.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Silent {
+    pub(super) name: String,
+    pub(super) since: DateTime<Utc>,
+}
+
 /// All that was seen in one look.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
@@ -68,6 +75,7 @@ pub(super) struct Seen {
     pub(super) deaf: Vec<Deaf>,
     /// Redis is away since then, and why.
     pub(super) redis: Option<(DateTime<Utc>, String)>,
+    pub(super) nodes: Vec<Silent>,
 }
 
 /// The troubles of one look, each once.
@@ -89,6 +97,7 @@ pub(super) fn conditions(seen: &Seen, rules: Rules, now: DateTime<Utc>) -> Vec<C
     found.extend(seen.parts.iter().filter_map(|part| part_down(part, now)));
     found.extend(seen.deaf.iter().map(deaf));
     found.extend(seen.redis.iter().map(|(since, why)| redis(*since, why, now)));
+    found.extend(seen.nodes.iter().map(node_down));
     found.extend(
         seen.emergency_stop
             .iter()
@@ -311,6 +320,25 @@ fn redis(since: DateTime<Utc>, why: &str, now: DateTime<Utc>) -> Condition {
         foldable: false,
         facts: AlertFacts {
             message: Some(why.to_owned()),
+            ..AlertFacts::default()
+        },
+    }
+}
+
+/// The others do its part: nothing stands still, but one more may go.
+fn node_down(node: &Silent) -> Condition {
+    Condition {
+        fingerprint: format!("{} {}", AlertKind::NodeDown, node.name),
+        kind: AlertKind::NodeDown,
+        level: AlertLevel::Error,
+        platform: None,
+        count: 1,
+        since: node.since,
+        newest: node.since,
+        patience: TimeDelta::zero(),
+        foldable: false,
+        facts: AlertFacts {
+            code: Some(node.name.clone()),
             ..AlertFacts::default()
         },
     }

@@ -9,6 +9,7 @@ use super::desk::Desk;
 use super::text::{self, Told};
 use crate::backoff::{Backoff, Jitter};
 use crate::domain::{AlertChannel, AlertEvent, AlertKind, AlertStatus};
+use crate::nodes::{ALERT, Ownership};
 use crate::store::alerts;
 use crate::store::alerts::deliveries::{self, Claimed, Delivery};
 use crate::store::{Db, StoreError};
@@ -31,6 +32,8 @@ const LEASE: TimeDelta = TimeDelta::minutes(5);
 const SPACING: Duration = Duration::from_millis(1_100);
 /// How often it looks though nobody woke it.
 const IDLE: Duration = Duration::from_secs(30);
+/// How soon it is asked again whether this node is the one that tells.
+const NOT_OURS: Duration = Duration::from_secs(1);
 /// What has waited longer is told to be late.
 const LATE: TimeDelta = TimeDelta::seconds(60);
 /// What needs a person is not tried more often.
@@ -38,8 +41,8 @@ const PERSON_REST: Duration = Duration::from_secs(300);
 /// No server's word keeps us longer.
 const LONGEST_REST: Duration = Duration::from_secs(3_600);
 
-/// Tells over `name` until it is asked to stop.
-pub async fn sender(desk: Desk, db: Db, name: AlertChannel, life: Life) {
+/// Tells over `name` until it is asked to stop, while telling is this node's part of the work.
+pub async fn sender(desk: Desk, db: Db, ownership: Ownership, name: AlertChannel, life: Life) {
     let mut rest = Duration::ZERO;
     let stopping = life.stopping();
     loop {
@@ -51,8 +54,15 @@ pub async fn sender(desk: Desk, db: Db, name: AlertChannel, life: Life) {
             () = desk.renewed(name), if rest > SPACING => hasten(&desk, &db, name).await,
             () = tokio::time::sleep_until(until) => {}
         }
+        let Some(part) = ownership.enter(ALERT) else {
+            // Another node tells: a channel has one pace.
+            rest = NOT_OURS;
+            continue;
+        };
         let turn = turn(&desk, &db, name, &stopping);
-        rest = match turn.await {
+        let turned = turn.await;
+        drop(part);
+        rest = match turned {
             // A failed channel rests; nothing new wakes it before.
             Ok(Turn::Failed(wait)) => wait,
             Ok(Turn::Idle(wait)) => {

@@ -1,7 +1,7 @@
 //! The day in figures, as a letter: text, HTML, and the one who mails it.
 //!
 //! It is mailed to the readers of `[alerts.email]` whatever the levels say, because it is no alert. What stands in it comes
-//! from the tables; every text of it that came from outside passes [`inert::line`] first.
+//! from the tables; every text of it that came from outside passes `inert::line` first.
 
 mod mailer;
 mod words;
@@ -317,7 +317,7 @@ fn page(subject: &str, sections: &[Section], f: &Figures, w: &Words) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::inert::HOSTILE;
+    use super::super::inert::hostile::HOSTILE;
     use super::*;
     use serde_json::json;
 

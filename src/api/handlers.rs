@@ -104,6 +104,17 @@ pub(super) async fn tree(state: Data<State>) -> Answer {
     data(state.ops.tree().map_err(ApiError)?)
 }
 
+pub(super) async fn nodes(state: Data<State>) -> Answer {
+    state.answer(|ops| async move { ops.nodes().await }).await
+}
+
+pub(super) async fn drain(state: Data<State>, caller: Caller, verb: Path<String>) -> Answer {
+    let drain = verb.as_str() == "drain";
+    state
+        .answer(move |ops| async move { ops.drain(drain, &caller.0).await })
+        .await
+}
+
 pub(super) async fn delay(state: Data<State>, mut query: Query) -> Answer {
     let window_s = query.number("window_s", 1, LONGEST_WINDOW_S).unwrap_or(3_600);
     query.end()?;

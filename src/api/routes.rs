@@ -26,6 +26,8 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route("/status", web::get().to(of::status))
                 .route("/doctor", web::get().to(of::doctor))
                 .route("/tree", web::get().to(of::tree))
+                .route("/nodes", web::get().to(of::nodes))
+                .route("/nodes/{verb:drain|undrain}", web::post().to(of::drain))
                 .route("/delay", web::get().to(of::delay))
                 .route("/syncs", web::get().to(of::syncs))
                 .route("/products", web::get().to(of::products))

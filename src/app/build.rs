@@ -19,10 +19,12 @@ use crate::config::{PaceSettings, Settings};
 use crate::control::door::{Door, DoorSettings};
 use crate::domain::{CommittedSender, DestinationPlatform, Platform, SourcePlatform};
 use crate::http;
+use crate::nodes::{self, Ownership, RULES};
 use crate::ops::doctor::Probes;
 use crate::ops::doctor::channels::ChannelsProbe;
 use crate::ops::doctor::credentials::CredentialsProbe;
 use crate::ops::doctor::judge;
+use crate::ops::doctor::nodes::NodesProbe;
 use crate::ops::doctor::redis::RedisProbe;
 use crate::ops::doctor::service::ServiceProbe;
 use crate::ops::{Account, CredentialParts, Ops, Parts, Queues, Selling};
@@ -31,12 +33,11 @@ use crate::platform::gateway::{DestinationGateway, SourceGateway};
 use crate::platform::yahoo::{YahooSettings, YahooSource};
 use crate::platform::{Destination, Source};
 use crate::queue::fast::FastLanes;
-use crate::queue::{self, Notices, OrdersBoard, QueueParts, Registry, Tallies};
-use crate::queue::{self, Notices, QueueParts, Tallies};
+use crate::queue::{self, Notices, OrdersBoard, QueueParts, Tallies};
 use crate::resilience::Guard;
 use crate::store::jobs::WorkerId;
 use crate::store::looping::{child, pause};
-use crate::store::redis::{self, Link};
+use crate::store::redis::{self as link, Link};
 use crate::store::{Db, embedded, partitions, sole, status};
 use crate::supervision::{
     ChildSpec, DynamicSpec, GiveUp, GroupSpec, Intensity, Placement, Shutdown, Strategy,
@@ -94,6 +95,7 @@ struct Common {
     gates: Arc<Gates>,
     notices: Notices,
     worker: WorkerId,
+    ownership: Ownership,
     /// What `doctor` looks at; whoever builds a part adds its probe.
     probes: Mutex<Probes>,
 }
@@ -121,7 +123,8 @@ pub(super) async fn build(
         live: live.clone(),
         gates: Gates::new(db.clone(), &database.states),
         notices: Notices::default(),
-        worker: WorkerId::new(&node_name()),
+        worker: WorkerId::of(database.keeper.name(), database.keeper.ownership().boot()),
+        ownership: database.keeper.ownership().clone(),
         probes: Mutex::new(doctor::of_daemon(settings, database)),
     };
     let queues = Queues {
@@ -138,10 +141,12 @@ pub(super) async fn build(
         committed: committed.clone(),
         clock: clock.clone(),
     };
+    let said = nodes::Notices::new(common.ownership.clone());
     let (can_commit, commits) = watch::channel(true);
     let (ledger, ledger_handle) = {
         let env = LedgerEnv {
             db: db.clone(),
+            ownership: common.ownership.clone(),
             book: Arc::clone(&common.live.book),
             committed,
             clock: clock.clone(),
@@ -167,6 +172,8 @@ pub(super) async fn build(
             children: DynamicSpec::default(),
             arbiters: vec![WATCH_ARBITER.to_owned()],
             holds: holds.clone(),
+            ownership: common.ownership.clone(),
+            notices: said.clone(),
         });
         ChildSpec::actor("roster", move |life| Roster::new(Arc::clone(&env), life))
     };
@@ -206,11 +213,11 @@ pub(super) async fn build(
     }
     let fast = fast_lanes(settings, database, &clock);
     if let Some(fast) = &fast {
-        // One daemon works on a database: its share of every rate is the whole.
+        let ownership = common.ownership.clone();
         platforms.extend(ports::peers::children(
             fast,
             &common.live.guards,
-            Arc::new(|_| 1.0),
+            Arc::new(move |service| super::nodes::share_of(&ownership, service)),
         ));
     }
     common.probes.lock().push(Arc::new(RedisProbe {
@@ -226,7 +233,8 @@ pub(super) async fn build(
     common.probes.lock().push(Arc::new(ChannelsProbe {
         desk: telling.desk.clone(),
     }));
-    let probes = common.probes.into_inner();
+    common.probes.lock().push(Arc::new(NodesProbe { db: db.clone() }));
+    let probes = std::mem::take(&mut *common.probes.lock());
     let scheduler = schedules::scheduler(settings, &common.live, db, &common.worker, &probes);
     let groups = vec![
         group(
@@ -241,7 +249,7 @@ pub(super) async fn build(
             Strategy::OneForOne,
             (5, 60),
             GiveUp::Escalate,
-            store(database, fast.as_ref(), &clock),
+            store(database, fast.as_ref(), &clock, &common, &said, &destinations),
         ),
         group(
             "platforms",
@@ -258,14 +266,18 @@ pub(super) async fn build(
             queue::children(&QueueParts {
                 db: db.clone(),
                 notices: common.notices.clone(),
+                ownership: common.ownership.clone(),
                 worker: common.worker.clone(),
                 policy: queue::Policy::default(),
-                registry: Registry::default(),
+                registry: schedules::registry(
+                    settings,
+                    &common.live,
+                    db,
+                    &clock,
+                    (&roster_handle, &common.ownership),
+                ),
                 orders: queues.orders.clone(),
                 tallies: queues.tallies.clone(),
-                registry: schedules::registry(settings, &common.live, db, &clock, &roster_handle),
-                orders: watch::channel(Arc::default()).1,
-                tallies: Tallies::default(),
                 grace: settings.daemon.drain,
                 fast: fast.clone(),
             }),
@@ -286,6 +298,7 @@ pub(super) async fn build(
                 (db, &database.board),
                 (&common.live.guards, ops, fast.as_ref().map(FastLanes::link)),
                 &common.committed,
+                &common.ownership,
             ),
         ),
         group("sync", Strategy::OneForOne, (5, 60), GiveUp::Park, syncers),
@@ -323,6 +336,7 @@ pub(super) async fn build(
         roster: roster_handle,
         counters,
         holds,
+        keeper: database.keeper.clone(),
         destinations,
         credentials: CredentialParts {
             vault,
@@ -392,17 +406,11 @@ pub(super) fn is_local(url: &Url) -> bool {
     matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
 }
 
-fn node_name() -> String {
-    nix::unistd::gethostname()
-        .ok()
-        .and_then(|name| name.into_string().ok())
-        .unwrap_or_else(|| "localhost".to_owned())
-}
-
 /// A guard by its settings, its state taken up again.
 async fn guard(platform: Platform, pace: PaceSettings, common: &Common) -> anyhow::Result<Guard> {
     let policy = live::policy(pace)?;
     let gates = Arc::clone(&common.gates);
+    common.live.set_whole(platform, pace);
     let guard = Guard::new(platform.as_str(), policy, common.clock.clone(), Some(gates))?;
     guard.restore().await;
     common.live.guards.add(guard.clone());
@@ -456,6 +464,7 @@ async fn yahoo(
         adapter,
         gateway: gateway_handle,
         guard,
+        ownership: common.ownership.clone(),
         roster: roster.clone(),
         db: database.db.clone(),
         clock: common.clock.clone(),
@@ -588,6 +597,7 @@ async fn ebay(
         book: Arc::clone(&common.live.book),
         worker: common.worker.clone(),
         committed: common.committed.clone(),
+        ownership: common.ownership.clone(),
         notices: common.notices.clone(),
     };
     let (syncer, handle) = ChildSpec::actor("ebay", move |life| Syncer::new(parts.clone(), life));
@@ -650,19 +660,44 @@ fn control(doors: Doors) -> ChildSpec {
 }
 
 /// Keeps the private server running, asks the database how it is, and makes next month's partitions.
-fn store(database: &Database, fast: Option<&FastLanes>, clock: &Clock) -> Vec<ChildSpec> {
+fn store(
+    database: &Database,
+    fast: Option<&FastLanes>,
+    clock: &Clock,
+    common: &Common,
+    said: &nodes::Notices,
+    destinations: &HashMap<DestinationPlatform, Selling>,
+) -> Vec<ChildSpec> {
     let mut children = Vec::new();
     if let Some(own) = &database.embedded {
         children.push(embedded::child("server", Arc::clone(own)));
     }
     children.push(sole::child("sole", database.sole.clone()));
+    children.push(database.keeper.child());
+    children.push(said.child(&database.db));
+    let sign_in = destinations
+        .iter()
+        .map(|(at, selling)| (Platform::from(*at), Arc::clone(&selling.sign_in_again)));
+    let follow = super::nodes::Follow {
+        db: database.db.clone(),
+        live: common.live.clone(),
+        ownership: common.ownership.clone(),
+        said: said.clone(),
+        sign_in: sign_in.collect(),
+        first: database.states.clone(),
+    };
+    children.push(follow.switches());
+    // With a Redis, the guards ask there for turns of the whole rate, and go by their shares while it is away.
+    if fast.is_none() {
+        children.push(follow.shares());
+    }
     children.push(status::child(
         "watch",
         database.db.clone(),
         database.board.clone(),
     ));
     if let Some(fast) = fast {
-        children.push(redis::child("redis", fast.link().clone()));
+        children.push(link::child("redis", fast.link().clone()));
     }
     children.push(expiry::watch(database.db.clone(), clock.clone()));
     let (db, clock) = (database.db.clone(), clock.clone());
@@ -683,11 +718,20 @@ fn store(database: &Database, fast: Option<&FastLanes>, clock: &Clock) -> Vec<Ch
 /// daemon was down, too. Listings that stay as they are cost a look.
 fn rework(db: &Db, common: &Common) -> ChildSpec {
     let (db, live, clock) = (db.clone(), common.live.clone(), common.clock.clone());
+    let ownership = common.ownership.clone();
     child("rules", move |life| {
         let (db, live, clock) = (db.clone(), live.clone(), clock.clone());
+        let ownership = ownership.clone();
         async move {
             loop {
                 life.beat();
+                let Some(part) = ownership.enter(RULES) else {
+                    // Another node does it; when it is this one's turn, it is done once more.
+                    if !pause(&life, REWORK_AGAIN).await {
+                        return;
+                    }
+                    continue;
+                };
                 life.waiting_until(Instant::now() + REWORK_LIMIT);
                 match reprice(&db, &live.book.load_full(), &clock, Scope::All).await {
                     Ok(done) => {
@@ -699,6 +743,7 @@ fn rework(db: &Db, common: &Common) -> ChildSpec {
                             );
                         }
                         life.idle();
+                        drop(part);
                         tokio::select! {
                             () = live.rework.notified() => {}
                             () = life.stopping().cancelled_owned() => return,

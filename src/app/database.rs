@@ -3,18 +3,23 @@
 use super::ending::Signals;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::domain::DestinationPlatform;
+use crate::nodes as keys;
+use crate::nodes::{Identity, Keeper, Timing};
 use crate::ops::Ops;
 use crate::store::credentials;
 use crate::store::embedded::EmbeddedError;
 use crate::store::embedded::{Embedded, EmbeddedSettings};
 use crate::store::platform_state::{self, PlatformState};
 use crate::store::redis::instance;
+use crate::store::sole::Occupied;
 use crate::store::status::{DatabaseStatus, StatusBoard, open_waiting};
-use crate::store::{Db, PoolSettings, Sole, StoreError, migrate, partitions, sole};
+use crate::store::{Db, PoolSettings, Sole, StoreError, migrate, nodes, partitions, sole};
 use crate::supervision::Life;
 use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 use std::sync::{Arc, OnceLock};
+use uuid::Uuid;
 
 /// Sessions of the private server beside the pool's: the lock, the link that listens, a migration, three that PostgreSQL
 /// keeps for its superuser, and a person who looks into it.
@@ -28,8 +33,10 @@ pub(super) struct Database {
     pub(super) board: StatusBoard,
     /// The private server, when it is ours.
     pub(super) embedded: Option<Arc<Embedded>>,
-    /// The right to work on it.
+    /// The right to its name on it.
     pub(super) sole: Sole,
+    /// Its membership among the nodes.
+    pub(super) keeper: Keeper,
     /// Every platform's switches and kept states, as they stood at the start.
     pub(super) states: Vec<PlatformState>,
     /// Which credentials were kept at the start.
@@ -44,6 +51,14 @@ pub(super) struct Database {
 pub struct Busy(String);
 
 impl Busy {
+    fn name(pool: &PoolSettings, name: &str) -> Self {
+        Self(format!(
+            "another daemon or migration uses the {} under the name `{name}`: stop it, or, to run several daemons on one \
+             database, give each a `node.name` of its own",
+            pool.shown()
+        ))
+    }
+
     fn with(pool: &PoolSettings) -> Self {
         Self(format!(
             "another daemon or migration uses the {}: stop it, or name another one in `database.url`",
@@ -60,7 +75,12 @@ pub(super) struct Server(OnceLock<Arc<Embedded>>);
 
 impl Server {
     /// How the database is reached. Prepares the private server, if that is the one; nothing is started yet.
-    fn prepare(&self, settings: &Settings, board: &StatusBoard) -> anyhow::Result<PoolSettings> {
+    fn prepare(
+        &self,
+        settings: &Settings,
+        board: &StatusBoard,
+        application: String,
+    ) -> anyhow::Result<PoolSettings> {
         let mut pool = match &settings.database.url {
             Some(url) => PoolSettings::new(url.expose_secret()),
             None => {
@@ -72,6 +92,8 @@ impl Server {
             }
         };
         pool.connections = settings.database.pool_size;
+        pool.accept_loss = settings.database.accept_loss;
+        pool.application = application;
         Ok(pool)
     }
 
@@ -116,45 +138,74 @@ pub(super) async fn open(
     board: StatusBoard,
 ) -> anyhow::Result<Database> {
     ops.set_phase("starting the database");
-    let pool = server.prepare(settings, &board)?;
+    let who = who(settings);
+    let pool = server.prepare(settings, &board, nodes::application(who.boot))?;
     let life = Life::detached("database");
-    let name = format!("zaikoban {}", uuid::Uuid::new_v4());
     let opened = tokio::select! {
-        opened = open_waiting(&pool, &board, &life, async |db| ready(db, &name, ops).await) => opened?,
+        opened = open_waiting(&pool, &board, &life, async |db| ready(db, &who, ops).await) => opened?,
         () = server.keep_running(&life) => bail!("the private database's keeper ended"),
         () = tell(&board, ops) => bail!("nobody tells how the database is"),
     };
     let (db, ready) = opened.context("the wait for the database was ended")?;
     let Ready {
         sole,
+        keeper,
         states,
         kept,
         instance,
-    } = ready.ok_or_else(|| Busy::with(&pool))?;
+    } = ready.map_err(|occupied| match occupied {
+        Occupied::Name => Busy::name(&pool, &who.name),
+        Occupied::Everything => Busy::with(&pool),
+    })?;
     Ok(Database {
         db,
         board,
         embedded: server.0.get().cloned(),
         sole,
+        keeper,
         states,
         kept,
         instance,
     })
 }
 
+/// Who this life of the daemon is, and what it is set up for.
+fn who(settings: &Settings) -> Identity {
+    let mut can = [keys::ALERT, keys::RESCUE, keys::PRUNE]
+        .map(str::to_owned)
+        .to_vec();
+    if settings.yahoo.enabled {
+        can.push(keys::WATCH.to_owned());
+    }
+    if settings.ebay.enabled {
+        can.push(keys::RULES.to_owned());
+        can.push(keys::sync_role(DestinationPlatform::Ebay));
+    }
+    Identity {
+        boot: Uuid::now_v7(),
+        name: settings.node.name.clone().unwrap_or_else(keys::host_name),
+        can,
+    }
+}
+
 /// What a database that answers gives at the start.
 struct Ready {
     sole: Sole,
+    keeper: Keeper,
     states: Vec<PlatformState>,
     kept: Vec<credentials::Kept>,
     instance: Option<String>,
 }
 
-/// All that the start needs of a database that answers; `None` when another daemon uses it. That is asked first: nobody
-/// changes the schema under a daemon that runs.
-async fn ready(db: &Db, name: &str, ops: &Ops) -> Result<Option<Ready>, StoreError> {
-    let Some(sole) = Sole::take(db, name, sole::PATIENCE).await? else {
-        return Ok(None);
+/// All that the start needs of a database that answers, or who has what it needs. That is asked first.
+///
+/// Other nodes may run while the schema is brought to this program's: every migration only adds, so that the version
+/// before it goes on (`migrations/README.md`), and nodes can be replaced one after another.
+async fn ready(db: &Db, who: &Identity, ops: &Ops) -> Result<Result<Ready, Occupied>, StoreError> {
+    let session = nodes::application(who.boot);
+    let sole = match Sole::join(db, &session, &who.name, sole::PATIENCE).await? {
+        Ok(sole) => sole,
+        Err(occupied) => return Ok(Err(occupied)),
     };
     ops.set_phase("bringing the database to this program's schema");
     for version in migrate::up(db).await? {
@@ -175,8 +226,11 @@ async fn ready(db: &Db, name: &str, ops: &Ops) -> Result<Option<Ready>, StoreErr
             None
         }
     };
-    Ok(Some(Ready {
+    drop(conn);
+    let keeper = Keeper::join(db, who.clone(), &Clock::system(), Timing::default()).await?;
+    Ok(Ok(Ready {
         sole,
+        keeper,
         states,
         kept,
         instance,
@@ -216,7 +270,9 @@ async fn migrate_on(server: &Server, settings: &Settings, dry_run: bool) -> anyh
         return Ok(migrate::all()?);
     }
     let board = StatusBoard::new(Clock::system());
-    let pool = server.prepare(settings, &board)?;
+    // A name of its own: whoever bears the same ends our session and takes the lock.
+    let name = format!("zaikoban migrate {}", Uuid::new_v4());
+    let pool = server.prepare(settings, &board, name)?;
     // A person waits here: one try.
     if let Some(own) = server.0.get()
         && !own.try_up().await
@@ -234,9 +290,7 @@ async fn migrate_alone(db: &Db, pool: &PoolSettings, dry_run: bool) -> anyhow::R
     if dry_run {
         return Ok(migrate::status(db).await?.pending);
     }
-    // A name of its own: whoever bears the same ends our session and takes the lock.
-    let name = format!("zaikoban migrate {}", uuid::Uuid::new_v4());
-    let sole = Sole::take(db, &name, sole::PATIENCE).await?;
+    let sole = Sole::take(db, &pool.application, sole::PATIENCE).await?;
     let _sole = sole.ok_or_else(|| Busy::with(pool))?;
     Ok(migrate::up(db).await?)
 }

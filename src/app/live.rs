@@ -18,9 +18,14 @@ use crate::watch::planner::PlannerSettings;
 use crate::watch::{AnomalyRules, HoldRules, LedgerRules, PatrolSettings, RadiusRules, Rules};
 use arc_swap::ArcSwap;
 use chrono::TimeDelta;
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+
+/// A node with nothing of its own to ask for still asks at this share: what a person wants to know.
+const LEAST_SHARE: f64 = 1.0 / 256.0;
 
 /// What changes while the daemon runs. Cheap to clone.
 #[derive(Clone)]
@@ -43,6 +48,15 @@ pub(super) struct Live {
     pub(super) keep: Arc<ArcSwap<Keep>>,
     /// Every guard.
     pub(super) guards: Registry,
+    /// Each service's pace as the settings have it, and this node's share of it.
+    paces: Arc<Mutex<HashMap<Platform, Paced>>>,
+}
+
+/// A pace that several nodes share.
+#[derive(Clone, Copy, Debug)]
+struct Paced {
+    whole: PaceSettings,
+    share: f64,
 }
 
 // === impl Live ===
@@ -59,6 +73,7 @@ impl Live {
             table: Arc::new(ArcSwap::from_pointee(settings.schedules.table.clone())),
             keep: Arc::new(ArcSwap::from_pointee(settings.schedules.keep)),
             guards: Registry::new(),
+            paces: Arc::default(),
         }
     }
 
@@ -73,6 +88,57 @@ impl Live {
             self.pace(Platform::YahooAuction, YAHOO_PACE, |s| s.yahoo.pace),
             self.pace(Platform::Ebay, EBAY_PACE, |s| s.ebay.pace),
         ]
+    }
+
+    /// What the settings say of a service's pace; the share stays as it is.
+    pub(super) fn set_whole(&self, platform: Platform, whole: PaceSettings) {
+        let mut paces = self.paces.lock();
+        paces.entry(platform).or_insert(Paced { whole, share: 1.0 }).whole = whole;
+    }
+
+    /// Follows another share of a service's pace.
+    pub(super) fn set_share(&self, platform: Platform, share: f64) {
+        let share = share.clamp(LEAST_SHARE, 1.0);
+        {
+            let mut paces = self.paces.lock();
+            let Some(paced) = paces
+                .get_mut(&platform)
+                .filter(|p| p.share.total_cmp(&share).is_ne())
+            else {
+                return;
+            };
+            paced.share = share;
+        }
+        if let Some(guard) = self.guards.get(platform.as_str()) {
+            self.follow(platform, &guard);
+        }
+    }
+
+    /// Makes a guard, and who plans with its rate, follow pace and share.
+    fn follow(&self, platform: Platform, guard: &Guard) {
+        let Some(Paced { whole, share }) = self.paces.lock().get(&platform).copied() else {
+            return;
+        };
+        let requests_per_second = whole.requests_per_second * share;
+        let own = PaceSettings {
+            requests_per_second,
+            ..whole
+        };
+        match policy(own) {
+            Ok(policy) => change(
+                guard,
+                Policy {
+                    time_limit: guard.policy().time_limit,
+                    ..policy
+                },
+            ),
+            Err(error) => tracing::error!(error = %error, "The guard of {platform} keeps its pace"),
+        }
+        if platform == Platform::YahooAuction {
+            let mut patrol = (**self.patrol.load()).clone();
+            patrol.planner.requests_per_hour = requests_per_second * 3_600.0;
+            self.patrol.store(Arc::new(patrol));
+        }
     }
 
     fn prices(&self) -> Reloadable {
@@ -98,6 +164,9 @@ impl Live {
                 live.rules.store(Arc::new(rules));
                 live.ledger.store(Arc::new(ledger));
                 live.patrol.store(Arc::new(patrol));
+                if let Some(guard) = live.guards.get(Platform::YahooAuction.as_str()) {
+                    live.follow(Platform::YahooAuction, &guard);
+                }
             }))
         })
     }
@@ -137,19 +206,18 @@ impl Live {
                 // It is switched off; when it is switched on, that is by a restart.
                 return Ok(commit(|| {}));
             };
-            let policy = policy(of(settings)).map_err(|error| {
+            let whole = of(settings);
+            policy(whole).map_err(|error| {
                 InputProblem::new(format!("platforms.{platform}"), "a rate", &error.to_string())
             })?;
-            let policy = Policy {
-                time_limit: guard.policy().time_limit,
-                ..policy
-            };
-            let patrolled = (platform == Platform::YahooAuction).then(|| (live.clone(), patrol(settings)));
+            let patrolled = (platform == Platform::YahooAuction).then(|| patrol(settings));
+            let live = live.clone();
             Ok(commit(move || {
-                change(&guard, policy);
-                if let Some((live, patrol)) = patrolled {
+                if let Some(patrol) = patrolled {
                     live.patrol.store(Arc::new(patrol));
                 }
+                live.set_whole(platform, whole);
+                live.follow(platform, &guard);
             }))
         })
     }

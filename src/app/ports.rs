@@ -9,6 +9,7 @@ use crate::store::Db;
 use crate::store::platform_state::{self, PlatformState};
 use crate::supervision::{OwnedTask, spawn_owned};
 use futures_util::future::{BoxFuture, FutureExt as _};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -16,7 +17,9 @@ use tokio::sync::mpsc;
 /// Keeps the guards' state in `platform_state`. What cannot be written is lost with a warning: a breaker that forgets is
 /// a nuisance, a guard that waits for the database would be an outage.
 pub(super) struct Gates {
-    kept: HashMap<String, GateRecord>,
+    /// As they stood at the start, each for the first who asks.
+    kept: Mutex<HashMap<String, GateRecord>>,
+    db: Db,
     told: mpsc::UnboundedSender<(String, GateRecord)>,
     /// Writes as long as it lives.
     _writer: OwnedTask<()>,
@@ -33,9 +36,10 @@ impl Gates {
             })
             .collect();
         let (told, hear) = mpsc::unbounded_channel();
-        let writer = spawn_owned("gate records", write(db, hear));
+        let writer = spawn_owned("gate records", write(db.clone(), hear));
         Arc::new(Self {
-            kept,
+            kept: Mutex::new(kept),
+            db,
             told,
             _writer: writer,
         })
@@ -64,7 +68,17 @@ async fn write(db: Db, mut hear: mpsc::UnboundedReceiver<(String, GateRecord)>) 
 
 impl GateStore for Gates {
     fn load<'a>(&'a self, service: &'a str) -> BoxFuture<'a, Option<GateRecord>> {
-        futures_util::future::ready(self.kept.get(service).cloned()).boxed()
+        if let Some(kept) = self.kept.lock().remove(service) {
+            return futures_util::future::ready(Some(kept)).boxed();
+        }
+        // Later it is asked when a service has become this node's: another one may have kept more since.
+        async move {
+            let platform = service.parse().ok()?;
+            let mut conn = self.db.conn().await.ok()?;
+            let gate = platform_state::gate(&mut conn, platform).await.ok()??;
+            serde_json::from_value(gate).ok()
+        }
+        .boxed()
     }
 
     fn save(&self, service: &str, record: GateRecord) {

@@ -3,6 +3,7 @@
 use super::live::Live;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::nodes::Ownership;
 use crate::ops::{check_health, doctor::Probes};
 use crate::queue::{Policy, Registry};
 use crate::schedule::{
@@ -28,7 +29,7 @@ pub(super) fn registry(
     live: &Live,
     db: &Db,
     clock: &Clock,
-    roster: &Handle<Roster>,
+    (roster, ownership): (&Handle<Roster>, &Ownership),
 ) -> Registry {
     let mut registry = Registry::default();
     let lane = |queue| Lane {
@@ -39,6 +40,7 @@ pub(super) fn registry(
         let work = StockCheck {
             db: db.clone(),
             roster: roster.clone(),
+            ownership: ownership.clone(),
             guards: live.guards.clone(),
             sources: vec![crate::domain::Platform::YahooAuction.to_string()],
         };

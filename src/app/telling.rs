@@ -6,6 +6,7 @@ use crate::alert::{Alerter, AlerterParts, Desk, Spool, Surroundings, heartbeat, 
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::domain::{AlertChannel, CommittedSender};
+use crate::nodes::Ownership;
 use crate::ops::{InputProblem, Ops};
 use crate::resilience::{GuardStatus, Registry};
 use crate::store::looping::child;
@@ -51,6 +52,7 @@ impl Telling {
         (db, board): (&Db, &StatusBoard),
         (guards, ops, redis): (&Registry, &Ops, Option<&Link>),
         committed: &CommittedSender,
+        ownership: &Ownership,
     ) -> Vec<ChildSpec> {
         let around: Arc<dyn Surroundings> = Arc::new(House {
             guards: guards.clone(),
@@ -63,22 +65,29 @@ impl Telling {
             around: Arc::clone(&around),
             committed: committed.clone(),
             spool: self.spool.clone(),
+            ownership: ownership.clone(),
         };
         let (alerter, _) = ChildSpec::actor("alerter", move |life| Alerter::new(parts.clone(), life));
         let mut children = vec![alerter];
         for channel in AlertChannel::ALL.iter().copied() {
-            let (desk, db) = (self.desk.clone(), db.clone());
+            let (desk, db, ownership) = (self.desk.clone(), db.clone(), ownership.clone());
             children.push(child(channel.as_str(), move |life| {
-                sender(desk.clone(), db.clone(), channel, life)
+                sender(desk.clone(), db.clone(), ownership.clone(), channel, life)
             }));
         }
         let (desk, letters) = (self.desk.clone(), db.clone());
         children.push(child("summary", move |life| {
             mailer(desk.clone(), letters.clone(), life)
         }));
-        let (desk, board) = (self.desk.clone(), board.clone());
+        let (desk, board, ownership) = (self.desk.clone(), board.clone(), ownership.clone());
         children.push(child("heartbeat", move |life| {
-            heartbeat(desk.clone(), board.clone(), Arc::clone(&around), life)
+            heartbeat(
+                desk.clone(),
+                board.clone(),
+                Arc::clone(&around),
+                ownership.clone(),
+                life,
+            )
         }));
         children
     }

@@ -63,6 +63,19 @@ pub(super) fn group(r: &mut Reader, key: &str) -> Option<String> {
     Some(name)
 }
 
+/// What a node is called: a part of keys, lists and log lines.
+pub(super) fn node_name(r: &mut Reader, key: &str) -> Option<String> {
+    let name = r.text(key)?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > 63 || !name.chars().all(is_plain) {
+        let got = format!("`{}`", name.escape_debug());
+        let expected = "1 to 63 letters, digits, `-`, `_` or `.`, such as \"shop-a\"";
+        r.complain(key, &got, expected, None);
+        return None;
+    }
+    Some(name)
+}
+
 /// A database's address. What stands there is not shown: there may be a password in it.
 pub(super) fn database(r: &mut Reader, key: &str) -> Option<SecretString> {
     let url = r.secret(key)?;

@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::schedules::schedules;
 use super::settings::{
     CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings,
-    PaceSettings, SentrySettings, Settings, SyncSettings, WatchSettings, YahooSettings,
+    NodeSettings, PaceSettings, SentrySettings, Settings, SyncSettings, WatchSettings, YahooSettings,
 };
 use super::shown::{self, ShownValue};
 use crate::http;
@@ -29,6 +29,9 @@ pub(super) const DEFAULT_SOCKET: &str = "/run/zaikoban/control.sock";
 /// Reads everything; `None` only when what was typed leaves no meaning at all.
 pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
     let daemon = daemon(r);
+    let node = NodeSettings {
+        name: checks::node_name(r, "node.name"),
+    };
     let log = log(r);
     let sentry = sentry(r);
     let database = DatabaseSettings {
@@ -36,6 +39,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         pool_size: r.whole("database.pool_size", 2..=100, 12),
         binaries: checks::binaries(r, "database.binaries"),
         user: r.text_or("database.user", "postgres"),
+        accept_loss: r.flag("database.accept_loss", false),
     };
     let redis = checks::redis(r);
     let credentials = credentials(r, &daemon.state_dir);
@@ -53,12 +57,13 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         changes_per_s: r.share("demo.changes_per_s", 0.0..=1000.0, 3.0),
         faults: r.flag("demo.faults", true),
     };
-    let queue = queue(r);
     let schedules = schedules(r);
+    let queue = queue(r);
     let alerts = alerts(r);
     let pricing = pricing(r);
     Some(Settings {
         daemon,
+        node,
         log,
         sentry,
         database,
@@ -68,8 +73,8 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         ebay: ebay?,
         watch,
         sync,
-        queue,
         schedules,
+        queue,
         alerts,
         pricing: pricing?,
         demo,

@@ -3,7 +3,6 @@
 use crate::alert::AlertSettings;
 use crate::pricing::PriceBook;
 use crate::queue::Orders;
-use crate::schedule::Timetable;
 use crate::schedule::{Keep, Timetable};
 use crate::store::redis::RedisSettings;
 use crate::vault::KeyFile;
@@ -17,6 +16,8 @@ use url::Url;
 pub struct Settings {
     /// `[daemon]`
     pub daemon: DaemonSettings,
+    /// `[node]`
+    pub node: NodeSettings,
     /// `[log]`
     pub log: LogSettings,
     /// `[sentry]`
@@ -35,10 +36,10 @@ pub struct Settings {
     pub watch: WatchSettings,
     /// `[sync]`
     pub sync: SyncSettings,
-    /// `[queue]`
-    pub queue: Orders,
     /// `[schedules]`
     pub schedules: SchedulesSettings,
+    /// `[queue]`
+    pub queue: Orders,
     /// `[alerts]`
     pub alerts: AlertSettings,
     /// `[pricing]`
@@ -62,6 +63,13 @@ pub struct DaemonSettings {
     pub worker_threads: usize,
     /// How long an arbiter may be silent before the process ends.
     pub blocked: Duration,
+}
+
+/// What this daemon is among others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// What it is called; none takes the machine's name.
+    pub name: Option<String>,
 }
 
 /// How the log is written.
@@ -99,6 +107,8 @@ pub struct DatabaseSettings {
     pub binaries: Option<PathBuf>,
     /// Who runs the private cluster when the daemon is root.
     pub user: String,
+    /// Use a server that may lose what it has acknowledged.
+    pub accept_loss: bool,
 }
 
 /// What stored credentials are sealed with.

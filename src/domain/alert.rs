@@ -40,6 +40,8 @@ names!(
         Redis = "redis",
         /// Many products went out of stock within an hour.
         MassOutOfStock = "mass_out_of_stock",
+        /// A daemon that shares the database is not heard of any more.
+        NodeDown = "node_down",
         /// The emergency stop is still on.
         EmergencyStop = "emergency_stop",
         /// A channel does not take what a person should be told.

@@ -13,6 +13,7 @@ pub mod credentials;
 pub mod database;
 pub mod judge;
 pub mod machine;
+pub mod nodes;
 pub mod redis;
 pub mod service;
 

@@ -2,6 +2,7 @@
 
 use super::{InputProblem, Ops, OpsError, Page, Rows, text_problem, unsent};
 use crate::domain::{Currency, HoldId, Money, Quantity};
+use crate::nodes::Concern;
 use crate::store::views::{self, Thing};
 use crate::store::{holds as rows, listings};
 use crate::watch::Reconsider;
@@ -103,6 +104,7 @@ impl Ops {
                 let parts = self.parts()?;
                 holds::decide(&parts.holds, id, decision, by, note).await?;
                 // Its watcher is not asked by a decision, and must not go on from what was before it.
+                self.tell_nodes(Concern::Reconsider, &[watch]).await;
                 let look = Reconsider { watches: vec![watch] };
                 parts.roster.send(look).await.map_err(unsent("the roster"))?;
             }
@@ -154,6 +156,7 @@ impl Ops {
         let decision = Decision::Edit { stock, price };
         let parts = self.parts()?;
         let decided = holds::decide(&parts.holds, id, decision, by, order.note.as_deref()).await?;
+        self.tell_nodes(Concern::Reconsider, &[decided.watch_id]).await;
         let look = Reconsider {
             watches: vec![decided.watch_id],
         };

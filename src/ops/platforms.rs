@@ -55,6 +55,7 @@ impl Ops {
             Err(OpsError::Away { source }) if stop => return Err(OpsError::NotKept { source }),
             kept => kept?,
         };
+        self.tell_platforms().await;
         if !stop {
             self.stop_destinations(false)?;
         }
@@ -135,10 +136,12 @@ impl Ops {
                     (selling.sign_in_again)().await;
                 }
                 guard.reset();
+                platform_state::count_reset(&mut *self.conn().await?, platform).await?;
                 // What is refused still comes again with the next call.
                 errors::end_sign_in(&mut *self.conn().await?, platform, by).await?;
             }
         }
+        self.tell_platforms().await;
         self.look_now()?;
         tracing::info!(platform = name, verb, by, "A person switched a platform");
         Ok(json!({ "platform": name, "done": verb, "gate": guard.status().gate }))

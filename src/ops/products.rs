@@ -2,6 +2,7 @@
 
 use super::{InputProblem, Ops, OpsError, Page, Rows, text_problem, unsent, word_problem};
 use crate::domain::{CostRule, ProductId, SourcePlatform, SourceProductId, UnknownName, WatchId};
+use crate::nodes::Concern;
 use crate::platform::yahoo;
 use crate::store::errors;
 use crate::store::views::{self, Thing};
@@ -183,7 +184,8 @@ impl Ops {
             "check" => {
                 drop(conn);
                 let (watched, paused): (Vec<Owned>, Vec<Owned>) = found.into_iter().partition(|w| w.enabled);
-                let watches = watched.iter().map(|w| w.watch_id).collect();
+                let watches: Vec<WatchId> = watched.iter().map(|w| w.watch_id).collect();
+                self.tell_nodes(Concern::Check, &watches).await;
                 let roster = &self.parts()?.roster;
                 roster
                     .send(CheckNow { watches })
@@ -223,6 +225,7 @@ impl Ops {
 
     /// Makes the roster see what the tables say of these watches now.
     pub(super) async fn refresh(&self, watches: Vec<WatchId>) -> Result<(), OpsError> {
+        self.tell_nodes(Concern::Refresh, &watches).await;
         let roster = &self.parts()?.roster;
         Ok(roster
             .send(Refresh { watches })

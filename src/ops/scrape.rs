@@ -49,6 +49,8 @@ struct Snapshot {
     process: process::Process,
     database: Option<DatabaseStatus>,
     redis: Option<FastLanes>,
+    /// Nodes that live, and the shards that are this one's.
+    nodes: Option<(u64, u64)>,
     figures: Option<(Duration, Arc<Figures>)>,
 }
 
@@ -108,6 +110,9 @@ impl Ops {
         }
         let Ok(parts) = self.parts() else { return snapshot };
         snapshot.ready = true;
+        let view = parts.keeper.ownership().view();
+        let whole = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        snapshot.nodes = Some((whole(view.others.saturating_add(1)), whole(view.shards().len())));
         snapshot.guards = parts.guards.statuses();
         snapshot.redis.clone_from(&parts.redis);
         snapshot.database = Some(parts.database.watch().borrow().clone());

@@ -44,8 +44,13 @@ impl Ops {
             .iter()
             .map(|(source, counters)| (source.to_string(), json!(counters.snapshot())))
             .collect();
+        let view = parts.keeper.ownership().view();
         let mut status = json!({
             "state": self.phase(),
+            "node": {
+                "name": parts.keeper.name(), "nodes": view.others.saturating_add(1), "draining": view.draining,
+                "shards": view.shards().len(),
+            },
             "version": version,
             "uptime_s": uptime_s,
             "started_at": started_at,

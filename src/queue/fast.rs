@@ -117,14 +117,14 @@ impl FromRedis {
         let now_ms = self.staged.now_ms(Instant::now()).filter(|_| self.link.is_up());
         let (Some(now_ms), true) = (now_ms, since_table < TRUTH) else {
             memory.heads.clear();
-            return self.from_table(&mut memory, ask).await;
+            return self.by_table(&mut memory, ask).await;
         };
-        let Some(mut taken) = self.from_redis(&mut memory, ask, now_ms).await? else {
-            return self.from_table(&mut memory, ask).await;
+        let Some(mut taken) = self.by_redis(&mut memory, ask, now_ms).await? else {
+            return self.by_table(&mut memory, ask).await;
         };
         let left = ask.limit.saturating_sub(taken.jobs.len());
         if left > 0 && (memory.told || since_table >= POLL) {
-            let rest = self.from_table(&mut memory, Ask { limit: left, ..ask }).await;
+            let rest = self.by_table(&mut memory, Ask { limit: left, ..ask }).await;
             // What is held already must come into somebody's hands whatever the table says.
             match rest {
                 Ok(rest) => {
@@ -139,16 +139,16 @@ impl FromRedis {
         Ok(taken)
     }
 
-    async fn from_table(&self, memory: &mut Memory, ask: Ask) -> Result<Taken, StoreError> {
+    async fn by_table(&self, memory: &mut Memory, ask: Ask) -> Result<Taken, StoreError> {
         let told = memory.told;
         let taken = self.table.take(Ask { told, ..ask }).await?;
         (memory.told, memory.table_at) = (false, Some(Instant::now()));
-        self.staged.from_table(taken.jobs.len());
+        self.staged.took_from_table(taken.jobs.len());
         Ok(taken)
     }
 
     /// Pops and claims; `None` when Redis met trouble, and nothing was taken.
-    async fn from_redis(
+    async fn by_redis(
         &self,
         memory: &mut Memory,
         ask: Ask,

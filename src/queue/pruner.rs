@@ -3,6 +3,7 @@
 //! The log of pushes goes, too: what limits and delays count is a day old at most, and what a person may want to look up
 //! stays for a season. A listing's last push, and one without an answer, stay whatever their age.
 
+use crate::nodes::{Ownership, PRUNE};
 use crate::store::jobs::{prune_completed, prune_pushes};
 use crate::store::{Db, StoreError, looping};
 use crate::supervision::Life;
@@ -21,8 +22,11 @@ const EVERY: Duration = Duration::from_secs(3_600);
 const SWEEP_LIMIT: Duration = Duration::from_secs(600);
 
 /// Sweeps every hour until it is asked to stop.
-pub(super) async fn keep_pruning(db: Db, life: Life) {
+pub(super) async fn keep_pruning(db: Db, ownership: Ownership, life: Life) {
     looping::every(&life, "Pruning", EVERY, SWEEP_LIMIT, || async {
+        let Some(_part) = ownership.enter(PRUNE) else {
+            return Ok(());
+        };
         let deleted = sweep(&db, KEEP).await?;
         let pushes = sweep_pushes(&db, KEEP_PUSHES_DAYS).await?;
         tracing::debug!("Pruned {deleted} completed jobs and {pushes} pushes");

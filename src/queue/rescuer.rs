@@ -1,13 +1,15 @@
 //! Puts back the work of workers that are gone.
 //!
-//! A job is rescued when its lease has run out, or, once at the start, when an earlier life of this very node holds it. A
+//! A job is rescued when its lease has run out, when its node was declared dead or has left, or, once at the start, when
+//! an earlier life of this very node holds it. Of several nodes one does so at a time, its own earlier lives aside. A
 //! rescue is fenced like every other write: it settles the lease it saw, so a worker that finishes in between wins, and a
 //! job that was taken again is left alone. Each rescue counts as a death of its worker.
 
 use super::job::{self, IllegalTransition};
 use super::policy::Policy;
+use crate::nodes::{Ownership, RESCUE};
 use crate::store::jobs::{
-    Abandoned, JobStatus, Lease, Settlement, WorkerId, lock_expired, lock_orphans, settle,
+    Abandoned, JobStatus, Lease, Settlement, WorkerId, lock_expired, lock_of_the_dead, lock_orphans, settle,
 };
 use crate::store::{Db, StoreError, looping};
 use crate::supervision::Life;
@@ -18,13 +20,19 @@ use std::time::Duration;
 /// Jobs in one transaction: enough to clear a crashed daemon's work at once, few enough to hold no lock for long.
 const BATCH: i64 = 500;
 
-/// Leases last minutes: a job is back within seconds of its lease's end.
-const EVERY: Duration = Duration::from_secs(10);
+/// Leases last minutes: a job is back within seconds of its lease's end, or of its node's burial.
+const EVERY: Duration = Duration::from_secs(5);
 /// One sweep after a crash of everything may have much to put back.
 const SWEEP_LIMIT: Duration = Duration::from_secs(120);
 
 /// Puts back the work of this node's earlier lives, then what runs out, until it is asked to stop.
-pub(super) async fn keep_rescuing(db: Db, worker: WorkerId, policy: Policy, life: Life) {
+pub(super) async fn keep_rescuing(
+    db: Db,
+    ownership: Ownership,
+    worker: WorkerId,
+    policy: Policy,
+    life: Life,
+) {
     let earlier_done = std::cell::Cell::new(false);
     let earlier = Whose::EarlierLivesOf(worker);
     looping::every(&life, "Rescuing", EVERY, SWEEP_LIMIT, || async {
@@ -32,6 +40,10 @@ pub(super) async fn keep_rescuing(db: Db, worker: WorkerId, policy: Policy, life
             sweep(&db, &earlier, &policy).await?;
             earlier_done.set(true);
         }
+        let Some(_part) = ownership.enter(RESCUE) else {
+            return Ok(());
+        };
+        sweep(&db, &Whose::Dead, &policy).await?;
         sweep(&db, &Whose::Expired, &policy).await?;
         Ok(())
     })
@@ -52,6 +64,8 @@ pub struct Rescued {
 pub enum Whose {
     /// Everybody's whose lease has run out.
     Expired,
+    /// That of nodes that were declared dead, or have left.
+    Dead,
     /// That of earlier lives of this worker's node.
     EarlierLivesOf(WorkerId),
 }
@@ -69,6 +83,7 @@ pub async fn sweep(db: &Db, whose: &Whose, policy: &Policy) -> Result<Rescued, S
                 async move {
                     let abandoned = match &whose {
                         Whose::Expired => lock_expired(conn, BATCH).await?,
+                        Whose::Dead => lock_of_the_dead(conn, BATCH).await?,
                         Whose::EarlierLivesOf(worker) => lock_orphans(conn, worker, BATCH).await?,
                     };
                     let decided = decide(&abandoned, &policy).map_err(StoreError::bad_row)?;

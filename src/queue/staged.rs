@@ -113,7 +113,7 @@ impl Staged {
     }
 
     /// So many came from the table.
-    pub(super) fn from_table(&self, jobs: usize) {
+    pub(super) fn took_from_table(&self, jobs: usize) {
         let mut known = self.known.lock();
         known.figures.from_table = known.figures.from_table.saturating_add(wide(jobs));
     }

@@ -8,8 +8,9 @@ use futures_util::future::BoxFuture;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long the others may count on a node after it asked for turns, the way of the question included: one that is cut
-/// off from them keeps still for so long before it goes by its own share, or both would be used.
+/// How long the others may count on a node after it asked for turns, the way of the question included.
+///
+/// One that is cut off from them keeps still for so long before it goes by its own share, or both would be used.
 pub const COUNTED_ON_FOR: Duration = Duration::from_secs(3);
 
 /// The guards of the other nodes, as far as they can be reached.

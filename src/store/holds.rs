@@ -6,12 +6,12 @@
 use super::watches::{money, parse, quantity};
 use super::{StoreError, hot};
 use crate::domain::{
-    HoldDefault, HoldId, HoldReason, HoldStatus, ListingId, Meanwhile, Money, ProductId, Quantity, Version,
-    WatchId,
+    HoldDefault, HoldId, HoldReason, HoldStatus, ListingId, Meanwhile, Money, ProductId, Quantity, Shard,
+    Version, WatchId,
 };
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Integer, Jsonb, Nullable, Numeric, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Integer, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -174,6 +174,7 @@ pub async fn overdue(
     conn: &mut AsyncPgConnection,
     now: DateTime<Utc>,
     after: HoldId,
+    shards: &[Shard],
     limit: i64,
 ) -> Result<Vec<OverdueHold>, StoreError> {
     #[derive(QueryableByName)]
@@ -187,11 +188,13 @@ pub async fn overdue(
     }
     let query = diesel::sql_query(
         "SELECT id, watch_id, default_action FROM holds \
-         WHERE status = 'open' AND watch_id IS NOT NULL AND deadline <= $1 AND id > $2 ORDER BY id LIMIT $3",
+         WHERE status = 'open' AND watch_id IS NOT NULL AND deadline <= $1 AND id > $2 \
+         AND (product_id & 255) = ANY($4) ORDER BY id LIMIT $3",
     )
     .bind::<Timestamptz, _>(now)
     .bind::<BigInt, _>(after.0)
-    .bind::<BigInt, _>(limit);
+    .bind::<BigInt, _>(limit)
+    .bind::<Array<SmallInt>, _>(shards.iter().map(|s| s.number()).collect::<Vec<_>>());
     let rows: Vec<Row> = hot(query).load(conn).await?;
     Ok(rows
         .into_iter()

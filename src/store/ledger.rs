@@ -16,14 +16,18 @@
 
 use super::{StoreError, hot};
 use crate::domain::{
-    ChangeSource, ChangeType, HoldId, HoldStatus, Money, NewHold, ProductId, SourceState, TitleHash, Version,
-    WatchId,
+    ChangeSource, ChangeType, Epoch, HoldId, HoldStatus, Money, NewHold, ProductId, Shard, SourceState,
+    TitleHash, Version, WatchId,
 };
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Bool, Float, Integer, Jsonb, Nullable, Numeric, Text, Timestamptz};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Float, Integer, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz,
+    Uuid as SqlUuid,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use std::collections::{HashMap, HashSet};
+use uuid::Uuid;
 
 /// A check that found nothing new.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -110,11 +114,27 @@ pub struct Written {
     pub opened: Option<HoldId>,
 }
 
+/// The parts of the watching that a group of records belongs to, as they were when its pages were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The node.
+    pub owner: Uuid,
+    /// Its shards, each once.
+    pub shards: Vec<(Shard, Epoch)>,
+}
+
 /// Records unchanged checks; answers the watches whose version was still the one compared with.
+///
+/// All shards of `fence` are looked at before the first row, once for the statement and not for each of its rows: when one
+/// of them is not what it was, nothing is recorded, and the caller leaves that one out.
 ///
 /// # Errors
 /// When the database is away or refuses.
-pub async fn touch(conn: &mut AsyncPgConnection, touches: &[Touch]) -> Result<HashSet<WatchId>, StoreError> {
+pub async fn touch(
+    conn: &mut AsyncPgConnection,
+    touches: &[Touch],
+    fence: &Fence,
+) -> Result<HashSet<WatchId>, StoreError> {
     if touches.is_empty() {
         return Ok(HashSet::new());
     }
@@ -122,13 +142,18 @@ pub async fn touch(conn: &mut AsyncPgConnection, touches: &[Touch]) -> Result<Ha
         "UPDATE inventory_management m SET last_verified_at = n.at, rate_shape = n.shape, rate_hours = n.hours \
          FROM unnest($1::bigint[], $2::bigint[], $3::timestamptz[], $4::real[], $5::real[]) \
              AS n (id, version, at, shape, hours) \
-         WHERE m.id = n.id AND m.version = n.version RETURNING m.id",
+         WHERE m.id = n.id AND m.version = n.version AND EXISTS (SELECT FROM nodes WHERE boot = $8 AND dead_at IS NULL) \
+             AND NOT EXISTS (SELECT FROM unnest($6::smallint[], $7::bigint[]) AS f (shard, epoch) LEFT JOIN leases l \
+                 ON l.shard = f.shard AND l.epoch = f.epoch AND l.owner = $8 WHERE l.name IS NULL) RETURNING m.id",
     )
     .bind::<Array<BigInt>, _>(ids(touches.iter().map(|t| t.watch_id)))
     .bind::<Array<BigInt>, _>(touches.iter().map(|t| t.version.0).collect::<Vec<_>>())
     .bind::<Array<Timestamptz>, _>(touches.iter().map(|t| t.verified_at).collect::<Vec<_>>())
     .bind::<Array<Float>, _>(touches.iter().map(|t| t.rate_shape).collect::<Vec<_>>())
-    .bind::<Array<Float>, _>(touches.iter().map(|t| t.rate_hours).collect::<Vec<_>>());
+    .bind::<Array<Float>, _>(touches.iter().map(|t| t.rate_hours).collect::<Vec<_>>())
+    .bind::<Array<SmallInt>, _>(column(&fence.shards, |(shard, _)| shard.number()))
+    .bind::<Array<BigInt>, _>(column(&fence.shards, |(_, epoch)| epoch.0))
+    .bind::<SqlUuid, _>(fence.owner);
     let rows: Vec<Id> = hot(query).load(conn).await?;
     Ok(rows.into_iter().map(|r| WatchId(r.id)).collect())
 }

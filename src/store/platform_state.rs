@@ -54,6 +54,9 @@ pub struct PlatformState {
     /// Calls made on that day.
     #[diesel(sql_type = BigInt)]
     pub budget_used: i64,
+    /// How often a person has reset its breaker.
+    #[diesel(sql_type = BigInt)]
+    pub resets: i64,
 }
 
 impl PlatformState {
@@ -70,7 +73,7 @@ impl PlatformState {
 /// When the database is away or refuses.
 pub async fn list(conn: &mut AsyncPgConnection) -> Result<Vec<PlatformState>, StoreError> {
     let rows = diesel::sql_query(
-        "SELECT platform, paused, paused_by, paused_at, gate, budget_day, budget_used FROM platform_state \
+        "SELECT platform, paused, paused_by, paused_at, gate, budget_day, budget_used, resets FROM platform_state \
          ORDER BY platform",
     )
     .get_results(conn)
@@ -137,6 +140,33 @@ pub async fn save_gate(
     )
     .bind::<Text, _>(platform.as_str())
     .bind::<Jsonb, _>(gate)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The breaker's kept state of a platform.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn gate(conn: &mut AsyncPgConnection, platform: Platform) -> Result<Option<Value>, StoreError> {
+    Ok(list(conn)
+        .await?
+        .into_iter()
+        .find(|row| row.platform == platform.as_str())
+        .and_then(|row| row.gate))
+}
+
+/// Counts a person's reset of a breaker: other nodes follow.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn count_reset(conn: &mut AsyncPgConnection, platform: Platform) -> Result<(), StoreError> {
+    diesel::sql_query(
+        "INSERT INTO platform_state (platform, resets) VALUES ($1, 1) \
+         ON CONFLICT (platform) DO UPDATE SET resets = platform_state.resets + 1, updated_at = now()",
+    )
+    .bind::<Text, _>(platform.as_str())
     .execute(conn)
     .await?;
     Ok(())

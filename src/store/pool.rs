@@ -52,6 +52,8 @@ pub struct PoolSettings {
     pub session: &'static str,
     /// Use the server even though it may lose what it has acknowledged (`fsync` or `synchronous_commit` off).
     pub accept_loss: bool,
+    /// What the sessions are called, at most 63 bytes.
+    pub application: String,
 }
 
 impl PoolSettings {
@@ -68,6 +70,7 @@ impl PoolSettings {
             idle_in_transaction_limit: Duration::from_secs(60),
             session: "",
             accept_loss: false,
+            application: "zaikoban".to_owned(),
         }
     }
 
@@ -99,7 +102,7 @@ impl PoolSettings {
             return Err(StoreError::Unfit { problem });
         }
         let theirs = config.get_options().unwrap_or_default().to_owned();
-        config.application_name("zaikoban").options(format!(
+        config.application_name(&self.application).options(format!(
             "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} {} {theirs}",
             self.statement_limit.as_millis(),
             self.lock_limit.as_millis(),

@@ -202,6 +202,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    leases (name) {
+        name -> Text,
+        shard -> Nullable<SmallInt>,
+        owner -> Nullable<Uuid>,
+        epoch -> BigInt,
+        since -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     listing_platforms (id) {
         id -> BigInt,
         product_id -> BigInt,
@@ -239,6 +249,25 @@ diesel::table! {
 }
 
 diesel::table! {
+    nodes (boot) {
+        boot -> Uuid,
+        name -> Text,
+        version -> Text,
+        host -> Text,
+        place -> Text,
+        pid -> Integer,
+        can -> Array<Text>,
+        started_at -> Timestamptz,
+        heartbeat_at -> Timestamptz,
+        until -> Timestamptz,
+        clock_ahead_ms -> BigInt,
+        draining -> Bool,
+        left_at -> Nullable<Timestamptz>,
+        dead_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     oauth_tokens (platform) {
         platform -> Text,
         encrypted_tokens -> Text,
@@ -257,6 +286,7 @@ diesel::table! {
         budget_day -> Nullable<Date>,
         budget_used -> BigInt,
         updated_at -> Timestamptz,
+        resets -> BigInt,
     }
 }
 
@@ -391,7 +421,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     inventory_errors,
     inventory_execution_logs,
     inventory_management,
+    leases,
     listing_platforms,
+    nodes,
     oauth_tokens,
     platform_state,
     processing_queue,

@@ -1,17 +1,15 @@
-//! One daemon works on a database.
+//! One daemon of a name works on a database, and a migration by hand works alone.
 //!
-//! Two would each be right by the tables: leases, versions and deadlines hold between processes, too. What does not is
-//! kept in memory: the rate at which a platform is asked, its breaker, the day's revisions, which products are watched.
-//! Two daemons would ask twice as fast as allowed, and a start takes back the jobs of "an earlier life" that is well.
-//! So each takes an advisory lock, which PostgreSQL gives to one session and takes back when that session ends.
+//! Several daemons may, as nodes of one house: what each does is divided among them by leases in the tables. Two of the
+//! same name may not: a name stands for one machine's life, and a start takes back the jobs of "an earlier life" that is
+//! well. So each takes an advisory lock on its name, which PostgreSQL gives to one session and takes back when that
+//! session ends, and shares another one on the whole, which a migration by hand takes for itself.
 //!
-//! The session is one of its own, beside the pool, and is asked every few seconds. When it breaks, the lock is free, and
-//! is taken again with the next session. A server that has not noticed yet that the old session is dead still keeps the
-//! lock for it: sessions bear the daemon's name, so that its own is told from another's, and ended. Where another daemon
+//! The session is one of its own, beside the pool, and is asked every few seconds. When it breaks, the locks are free, and
+//! are taken again with the next session. A server that has not noticed yet that the old session is dead still keeps the
+//! locks for it: sessions bear the daemon's own name, so that its own is told from another's, and ended. Where another daemon
 //! was faster, this one is the second, and [`Sole::lost`] says so. A pooler that lends sessions by the transaction cannot
 //! hold such a lock, nor listen for jobs: the daemon wants a direct connection.
-//!
-//! Several nodes on one database would take its key shared, or one lock for each part of the work.
 
 use super::error::StoreError;
 use super::looping::{self, pause};
@@ -21,6 +19,7 @@ use crate::supervision::{ChildSpec, Life};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
@@ -37,6 +36,24 @@ const LOOK_LIMIT: Duration = Duration::from_secs(30);
 /// Who has the lock for so long is another daemon, and no session that is about to end with its process.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Whose the right is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Right {
+    /// Everything: nobody else works here.
+    Alone,
+    /// A node's name, by the key that is made from it.
+    Node(i64),
+}
+
+/// Who has what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occupied {
+    /// Somebody who wants to be alone: a migration by hand, or a daemon of a version that knows no nodes.
+    Everything,
+    /// Another daemon of the same name.
+    Name,
+}
+
 /// The right to work on a database. Cheap to clone; it is given back when the last clone is dropped.
 #[derive(Clone)]
 pub struct Sole {
@@ -46,6 +63,7 @@ pub struct Sole {
 struct Inner {
     db: Db,
     name: String,
+    right: Right,
     /// The session that has the lock; `None` while it is broken.
     session: Mutex<Option<AsyncPgConnection>>,
     lost: watch::Sender<bool>,
@@ -54,28 +72,52 @@ struct Inner {
 // === impl Sole ===
 
 impl Sole {
-    /// Takes the lock for the daemon `name`, at most 63 bytes; `None` when another has it and keeps it for `patience`.
+    /// Takes the whole database for the session `name`, at most 63 bytes; `None` when others work on it for longer than
+    /// `patience`.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn take(db: &Db, name: &str, patience: Duration) -> Result<Option<Self>, StoreError> {
+        Ok(Self::wait(db, name, Right::Alone, patience).await?.ok())
+    }
+
+    /// Takes a node's name for the session `name`, at most 63 bytes, unless another keeps it for `patience`.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn join(
+        db: &Db,
+        name: &str,
+        node: &str,
+        patience: Duration,
+    ) -> Result<Result<Self, Occupied>, StoreError> {
+        Self::wait(db, name, Right::Node(key_of(node)), patience).await
+    }
+
+    async fn wait(
+        db: &Db,
+        name: &str,
+        right: Right,
+        patience: Duration,
+    ) -> Result<Result<Self, Occupied>, StoreError> {
         let deadline = Instant::now() + patience;
         loop {
-            if let Some(session) = session_with_lock(db, name).await? {
-                let inner = Inner {
-                    db: db.clone(),
-                    name: name.to_owned(),
-                    session: Mutex::new(Some(session)),
-                    lost: watch::Sender::new(false),
-                };
-                return Ok(Some(Self {
-                    inner: Arc::new(inner),
-                }));
+            match session_with_lock(db, name, &right).await? {
+                Ok(session) => {
+                    let inner = Inner {
+                        db: db.clone(),
+                        name: name.to_owned(),
+                        right,
+                        session: Mutex::new(Some(session)),
+                        lost: watch::Sender::new(false),
+                    };
+                    return Ok(Ok(Self {
+                        inner: Arc::new(inner),
+                    }));
+                }
+                Err(occupied) if Instant::now() >= deadline => return Ok(Err(occupied)),
+                Err(_) => sleep(TRY_EVERY).await,
             }
-            if Instant::now() >= deadline {
-                return Ok(None);
-            }
-            sleep(TRY_EVERY).await;
         }
     }
 
@@ -132,7 +174,8 @@ impl Sole {
             asked?;
             return Ok(true);
         }
-        *session = session_with_lock(&self.inner.db, &self.inner.name).await?;
+        let Inner { db, name, right, .. } = &*self.inner;
+        *session = session_with_lock(db, name, right).await?.ok();
         Ok(session.is_some())
     }
 }
@@ -145,14 +188,23 @@ pub fn child(name: &str, sole: Sole) -> ChildSpec {
     })
 }
 
-/// A session that has the lock; `None` when another one has it. One of ours that is broken, and that the server still
-/// believes in, is ended, so that the next try succeeds.
-async fn session_with_lock(db: &Db, name: &str) -> Result<Option<AsyncPgConnection>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Got {
-        #[diesel(sql_type = Bool)]
-        got: bool,
-    }
+/// The key of a node's name: never that of the whole.
+fn key_of(node: &str) -> i64 {
+    let digest = Sha256::digest(format!("zaikoban node {node}"));
+    let number = digest
+        .iter()
+        .take(8)
+        .fold(0_i64, |n, byte| n << 8 | i64::from(*byte));
+    number & i64::MAX
+}
+
+/// A session that has the lock, or who has it. One of ours that is broken, and that the server still believes in, is
+/// ended, so that the next try succeeds.
+async fn session_with_lock(
+    db: &Db,
+    name: &str,
+    right: &Right,
+) -> Result<Result<AsyncPgConnection, Occupied>, StoreError> {
     let mut session = db.session().await?;
     diesel::sql_query("SELECT set_config('application_name', $1, false)")
         .bind::<Text, _>(name)
@@ -164,22 +216,54 @@ async fn session_with_lock(db: &Db, name: &str) -> Result<Option<AsyncPgConnecti
             "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3",
         )
         .await?;
-    let tried: Got = diesel::sql_query("SELECT pg_try_advisory_lock($1) AS got")
-        .bind::<BigInt, _>(KEY)
-        .get_result(&mut session)
-        .await?;
-    if tried.got {
-        return Ok(Some(session));
+    let (got, wanted) = match right {
+        Right::Alone => (tried(&mut session, "pg_try_advisory_lock", KEY).await?, KEY),
+        Right::Node(key) => {
+            if !tried(&mut session, "pg_try_advisory_lock_shared", KEY).await? {
+                return Ok(Err(Occupied::Everything));
+            }
+            (tried(&mut session, "pg_try_advisory_lock", *key).await?, *key)
+        }
+    };
+    if got {
+        return Ok(Ok(session));
     }
     diesel::sql_query(
         "SELECT pg_terminate_backend(holder.pid) FROM pg_locks AS held JOIN pg_stat_activity AS holder USING (pid) \
          WHERE held.locktype = 'advisory' AND held.granted AND held.objsubid = 1 \
          AND held.classid::bigint = $1 >> 32 AND held.objid::bigint = $1 & 4294967295 \
-         AND holder.datname = current_database() AND holder.application_name = $2",
+         AND holder.datname = current_database() AND holder.application_name = $2 AND holder.pid <> pg_backend_pid()",
     )
-    .bind::<BigInt, _>(KEY)
+    .bind::<BigInt, _>(wanted)
     .bind::<Text, _>(name)
     .execute(&mut session)
     .await?;
-    Ok(None)
+    Ok(Err(match right {
+        Right::Alone => Occupied::Everything,
+        Right::Node(_) => Occupied::Name,
+    }))
+}
+
+async fn tried(session: &mut AsyncPgConnection, lock: &str, key: i64) -> Result<bool, StoreError> {
+    #[derive(QueryableByName)]
+    struct Got {
+        #[diesel(sql_type = Bool)]
+        got: bool,
+    }
+    let got: Got = diesel::sql_query(format!("SELECT {lock}($1) AS got"))
+        .bind::<BigInt, _>(key)
+        .get_result(session)
+        .await?;
+    Ok(got.got)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_key_and_it_is_not_that_of_the_whole() {
+        assert_eq!(key_of("a"), key_of("a"));
+        assert!(key_of("a") != key_of("b") && key_of("a") > 0 && key_of("") != KEY);
+    }
 }

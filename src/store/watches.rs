@@ -12,15 +12,18 @@ use super::cell::{self, Cell};
 use super::{StoreError, hot};
 use crate::domain::{
     CostRule, Currency, HoldDefault, HoldId, HoldReason, HoldStatus, KnownHold, Money, ProductId, Proposal,
-    Quantity, SourcePlatform, SourceProductId, SourceState, TitleHash, Version, WatchId,
+    Quantity, Shard, SourcePlatform, SourceProductId, SourceState, TitleHash, Version, WatchId,
 };
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Bool, Float, Integer, Nullable, Numeric, Text, Timestamptz};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Double, Float, Integer, Nullable, Numeric, SmallInt, Text, Timestamptz,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use rust_decimal::Decimal;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The columns of a [`WatchRow`] and where they come from.
 macro_rules! row_sql {
@@ -87,7 +90,7 @@ pub struct BadWatch {
     pub problem: String,
 }
 
-/// The next watches of `source` that are to be watched, by id, after `after`; at most `limit`.
+/// The next watches of `source` that are to be watched, by id, after `after`; at most `limit`, of these shards or of all.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -95,18 +98,59 @@ pub async fn enabled_after(
     conn: &mut AsyncPgConnection,
     source: SourcePlatform,
     after: WatchId,
+    shards: Option<&[Shard]>,
     limit: i64,
 ) -> Result<Vec<Result<WatchRow, BadWatch>>, StoreError> {
     let query = diesel::sql_query(concat!(
         row_sql!(),
         " WHERE m.source_platform = $1 AND m.monitoring_enabled AND m.source_product_id IS NOT NULL AND m.id > $2 \
-         ORDER BY m.id LIMIT $3"
+         AND ($4 IS NULL OR (m.product_id & 255) = ANY($4)) ORDER BY m.id LIMIT $3"
     ))
     .bind::<Text, _>(source.as_str())
     .bind::<BigInt, _>(after.0)
-    .bind::<BigInt, _>(limit);
+    .bind::<BigInt, _>(limit)
+    .bind::<Nullable<Array<SmallInt>>, _>(shards.map(|all| all.iter().map(|s| s.number()).collect::<Vec<_>>()));
     let records: Vec<Record> = hot(query).load(conn).await?;
     Ok(records.into_iter().map(Record::read).collect())
+}
+
+/// A watch whose row was written lately, and whether it is to be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The watch.
+    pub watch_id: WatchId,
+    /// Its product.
+    pub product_id: ProductId,
+    /// Whether it is to be watched.
+    pub watched: bool,
+}
+
+/// The watches whose rows were written within the last `within`, or all.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn moved(conn: &mut AsyncPgConnection, within: Option<Duration>) -> Result<Vec<Moved>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        id: i64,
+        #[diesel(sql_type = BigInt)]
+        product_id: i64,
+        #[diesel(sql_type = Bool)]
+        watched: bool,
+    }
+    let query = diesel::sql_query(
+        "SELECT id, product_id, monitoring_enabled AND source_product_id IS NOT NULL AS watched FROM inventory_management \
+         WHERE updated_at > COALESCE(now() - make_interval(secs => $1), '-infinity')",
+    )
+    .bind::<Nullable<Double>, _>(within.map(|span| span.as_secs_f64()));
+    let rows: Vec<Row> = hot(query).load(conn).await?;
+    let moved = |r: Row| Moved {
+        watch_id: WatchId(r.id),
+        product_id: ProductId(r.product_id),
+        watched: r.watched,
+    };
+    Ok(rows.into_iter().map(moved).collect())
 }
 
 /// These watches as they stand now, in no order; those that are not there are left out.

@@ -63,6 +63,12 @@ pub enum NotRead {
 
 /// One destination, behind whatever guards it.
 pub trait Outlet: Send + Sync + 'static {
+    /// The destination is this node's from now on: takes up what is known of it, such as a breaker that another node has
+    /// found open.
+    fn take_over(&self) -> BoxFuture<'static, ()> {
+        futures_util::FutureExt::boxed(futures_util::future::ready(()))
+    }
+
     /// How many listings one [`revise`](Self::revise) may hold now.
     fn batch_size(&self) -> usize;
 

@@ -10,14 +10,13 @@ use super::room::Load;
 use super::settings::SETTLE_WITHIN;
 use super::settle::{Answer, settle};
 use super::shared::Shared;
-use super::take::Work;
+use super::take::{At, Work};
 use crate::domain::{ListingId, ListingStatus};
 use crate::platform::Revision;
 use crate::pricing;
 use crate::store::Connection as AsyncPgConnection;
 use crate::store::pushes;
 use crate::store::{StoreError, listings, sync_log};
-use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,16 +86,17 @@ pub(super) fn requests(work: Vec<Work>, batch_size: usize) -> Vec<Request> {
     requests
 }
 
-/// Sends one request and settles what came back. `at` is the database's clock and ours, both before the request was
+/// Sends one request and settles what came back. `at` holds the database's clock and ours, both before the request was
 /// written down; a moment that is reckoned from them is early rather than late.
-pub(super) async fn run(shared: Arc<Shared>, request: Request, at: (DateTime<Utc>, Instant)) {
+pub(super) async fn run(shared: Arc<Shared>, request: Request, at: At) {
     let urgency = request.urgency();
     let settings = shared.settings;
     let answered: Vec<(Work, Answer)> = match request {
         Request::Revise(work) => {
-            let send_before = at.1 + settings.send_within();
+            let send_before = at.clocks.1 + settings.send_within();
             let revisions: Vec<Revision> = work.iter().filter_map(Work::revision).collect();
-            let written = if Instant::now() < send_before {
+            // The first clock stands still while the machine is suspended, the second does not.
+            let written = if Instant::now() < send_before && shared.may_send(at.epoch) {
                 shared.outlet.revise(revisions, urgency, send_before).await
             } else {
                 Vec::new()
@@ -110,7 +110,7 @@ pub(super) async fn run(shared: Arc<Shared>, request: Request, at: (DateTime<Utc
                 .collect()
         }
         Request::Single(work) => {
-            let answer = single(&shared, &work, urgency, at.1).await;
+            let answer = single(&shared, &work, urgency, at).await;
             vec![(work, answer)]
         }
     };
@@ -127,12 +127,14 @@ fn late() -> Written {
     })
 }
 
-async fn single(shared: &Shared, work: &Work, urgency: Urgency, begun_at: Instant) -> Answer {
+async fn single(shared: &Shared, work: &Work, urgency: Urgency, at: At) -> Answer {
+    let begun_at = at.clocks.1;
+    let is_late = |before: Instant| Instant::now() >= before || !shared.may_send(at.epoch);
     let listing = work.listing.basis.listing.clone();
     let send_before = begun_at + shared.settings.send_within();
     let outlet = &shared.outlet;
     match work.begun.step {
-        Step::End | Step::Relist if Instant::now() >= send_before => Answer::Written(late()),
+        Step::End | Step::Relist if is_late(send_before) => Answer::Written(late()),
         Step::End => Answer::Written(outlet.end(listing, urgency, send_before).await),
         Step::Relist => Answer::Written(outlet.relist(listing, urgency, send_before).await),
         _ => {
@@ -153,7 +155,7 @@ async fn single(shared: &Shared, work: &Work, urgency: Urgency, begun_at: Instan
 }
 
 /// Settles answers, again and again while the database is away, as long as that helps.
-async fn keep(shared: &Arc<Shared>, answered: Vec<(Work, Answer)>, at: (DateTime<Utc>, Instant)) {
+async fn keep(shared: &Arc<Shared>, answered: Vec<(Work, Answer)>, at: At) {
     let answered = Arc::new(answered);
     let since = Instant::now();
     let mut tries = 0_u32;
@@ -184,10 +186,10 @@ async fn write(
     conn: &mut AsyncPgConnection,
     shared: &Shared,
     answered: &[(Work, Answer)],
-    at: (DateTime<Utc>, Instant),
+    at: At,
 ) -> Result<(), StoreError> {
     // Early by a moment; a wait that ends too soon finds the deadline still ahead and waits the rest.
-    let now = at.0 + at.1.elapsed();
+    let now = at.clocks.0 + at.clocks.1.elapsed();
     let ids: Vec<ListingId> = answered.iter().map(|(work, _)| work.id()).collect();
     let unsure: Vec<ListingId> = answered
         .iter()
@@ -199,6 +201,7 @@ async fn write(
         .into_iter()
         .map(|listing| (listing.id(), listing))
         .collect();
+    let still_ours = shared.owns(conn, at.epoch).await?;
     let possible: HashMap<ListingId, _> = if unsure.is_empty() {
         HashMap::new()
     } else {
@@ -215,7 +218,7 @@ async fn write(
             continue;
         };
         let waits = shared.waits(work.id(), work.begun.retries);
-        let settled = settle(
+        let mut settled = settle(
             listing,
             &work.begun,
             answer,
@@ -223,6 +226,9 @@ async fn write(
             waits,
             now,
         );
+        if !still_ours {
+            settled.was_anothers(answer);
+        }
         shared.learn(&settled, answer);
         troubles.extend(settled.trouble.map(|trouble| (listing.clone(), trouble)));
         settlements.push(settled.write);

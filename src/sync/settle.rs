@@ -98,6 +98,25 @@ pub struct Settled {
     pub doubted: bool,
 }
 
+impl Settled {
+    /// The destination became another node's while this was under way, and that one may have looked at it, or sent
+    /// something else, before this one arrived: whatever may have been written is to be read back by its owner, now.
+    pub(super) fn was_anothers(&mut self, answer: &Answer) {
+        let write = &mut self.write;
+        let harmless = matches!(
+            answer,
+            Answer::Read(_) | Answer::Written(Written::NotSent(_) | Written::Failed(_))
+        );
+        if !harmless {
+            write.needs_read_back = true;
+            if write.job.1 == JobEnd::Done {
+                write.job.1 = again(Duration::ZERO, PRIORITY_RAISE);
+            }
+        }
+        self.fresh = false;
+    }
+}
+
 /// The parts that differ from answer to answer; the rest follows from the push.
 struct Verdict {
     confirmed: Option<ListingState>,

@@ -12,13 +12,14 @@ use super::syncer::SyncParts;
 use super::take::Work;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::domain::{DestinationPlatform, ListingId, Platform};
+use crate::domain::{DestinationPlatform, Epoch, ListingId, Platform};
+use crate::nodes::{Ownership, sync_role};
 use crate::pricing::PriceBook;
 use crate::store::Connection as AsyncPgConnection;
 use crate::store::errors::{self, ErrorRecord, ErrorType, Severity};
 use crate::store::listings::{self, Listing};
 use crate::store::pushes::Unreadable;
-use crate::store::{Db, StoreError, sync_log};
+use crate::store::{Db, StoreError, leases, sync_log};
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
@@ -85,6 +86,9 @@ pub(super) struct Shared {
     pub(super) live: Arc<ArcSwap<SyncSettings>>,
     pub(super) clock: Clock,
     pub(super) worker: String,
+    pub(super) ownership: Ownership,
+    /// Its part of the work.
+    pub(super) role: String,
     pub(super) book: Arc<ArcSwap<PriceBook>>,
     pub(super) radius: Mutex<Radius>,
     pub(super) status: Mutex<SyncStatus>,
@@ -101,6 +105,8 @@ impl Shared {
             destination: parts.destination,
             clock: parts.clock.clone(),
             // Each life of the actor is a worker of its own: what an earlier one held is known by it.
+            ownership: parts.ownership.clone(),
+            role: sync_role(parts.destination),
             worker: format!("{}/{}", parts.worker, Uuid::now_v7()),
             book: Arc::clone(&parts.book),
             radius: Mutex::new(Radius::new(parts.settings.load().radius)),
@@ -111,6 +117,21 @@ impl Shared {
             outage: outage_backoff(),
             attempt: attempt_backoff(),
         }
+    }
+
+    /// Whether the destination is this node's by the tables, and under this epoch.
+    pub(super) async fn owns(&self, conn: &mut AsyncPgConnection, epoch: Epoch) -> Result<bool, StoreError> {
+        leases::stands(conn, self.ownership.boot(), &self.role, epoch).await
+    }
+
+    /// The same, by what may be believed now: asked right before a byte leaves.
+    pub(super) fn may_send(&self, epoch: Epoch) -> bool {
+        self.ownership.holds(&self.role) == Some(epoch)
+    }
+
+    /// Another node has kept the destination in line meanwhile: what was seen before says nothing any more.
+    pub(super) fn forget_all(&self) {
+        *self.memory.lock() = Memory::default();
     }
 
     /// How it stands.

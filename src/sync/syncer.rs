@@ -6,6 +6,10 @@
 //! Nothing here is needed to be correct but the tables: a crash at any line loses requests in flight, whose listings wait
 //! out their deadline and are read back.
 //!
+//! **One at a time.** Of several nodes one keeps a destination in line ([`crate::nodes`]), so its rate, its day's revisions
+//! and its blast radius are counted in one place. Every transaction compares the epoch of that, and so does every request
+//! right before it is sent. What was under way when it was lost is settled all the same: its owner is made to look.
+//!
 //! **Room.** No more is taken than the destination's rate can send in time ([`super::room`]); zeros, changes and looks are
 //! counted apart, so that a thousand restocks waiting to be read never keep a zero waiting. While the way out is closed nothing is taken: jobs wait where they are and use up no attempt.
 
@@ -15,9 +19,10 @@ use super::room::{InFlight, Load, Room};
 use super::round::{self, Request};
 use super::settings::SyncSettings;
 use super::shared::{Shared, SyncStatus};
-use super::take::take;
+use super::take::{At, take};
 use crate::clock::Clock;
-use crate::domain::{Committed, CommittedSender, DestinationPlatform};
+use crate::domain::{Committed, CommittedSender, DestinationPlatform, Epoch};
+use crate::nodes::{Hold, Ownership};
 use crate::pricing::PriceBook;
 use crate::queue::notifier::Notices;
 use crate::store::jobs::{Lane, WorkerId};
@@ -40,6 +45,8 @@ use tokio::time::Instant;
 const STALLED: Duration = Duration::from_millis(100);
 /// The longest wait after trouble with the database.
 const DATABASE_WAIT: Duration = Duration::from_secs(2);
+/// How soon it is asked again whose the destination is, when nobody says so.
+const NOT_OURS: Duration = Duration::from_millis(500);
 /// How many forgotten listings one sweep puts back into the queue.
 const SWEEP: u32 = 500;
 
@@ -63,6 +70,8 @@ pub struct SyncParts {
     pub worker: WorkerId,
     /// Changes that the ledger has committed.
     pub committed: CommittedSender,
+    /// Which parts of the work are this node's: the destination is one.
+    pub ownership: Ownership,
     /// What the database tells.
     pub notices: Notices,
     /// What listings should cost, for those whose step limit opens again.
@@ -157,6 +166,8 @@ async fn run(
     let mut look_at = Instant::now();
     let mut failures = 0_u32;
     let mut reworking: Option<LocalBoxFuture<'static, Result<Repriced, StoreError>>> = None;
+    let mut changes = shared.ownership.changes();
+    let mut part: Option<Hold> = None;
     loop {
         let turn = Instant::now() + shared.settings.sweep() + Duration::from_secs(10);
         life.beat();
@@ -188,9 +199,28 @@ async fn run(
             },
             () = notice.wait(Duration::from_secs(3600)) => look_at = Instant::now(),
             () = wake.notified() => look_at = Instant::now(),
+            // The keeper lives as long as the daemon.
+            Ok(()) = changes.changed() => look_at = Instant::now(),
             () = tokio::time::sleep_until(look_at.min(sweep_at)) => {}
         }
         let now = Instant::now();
+        match hold_of(&shared, &mut part, !under_way.is_empty()) {
+            Turn::Ours => {}
+            Turn::New => {
+                shared.outlet.take_over().await;
+                shared.forget_all();
+                (started, sweep_at, look_at) = (false, now, now);
+            }
+            Turn::Not => {
+                reworking = None;
+                look_at = now + NOT_OURS;
+                sweep_at = sweep_at.max(look_at);
+                continue;
+            }
+        }
+        let Some(epoch) = part.as_ref().map(Hold::epoch) else {
+            continue;
+        };
         if let Some(shut) = shared.outlet.shut_for() {
             look_at = now + shut;
             sweep_at = sweep_at.max(look_at);
@@ -204,7 +234,7 @@ async fn run(
             }
             if now >= sweep_at {
                 let deep = sweeps.is_multiple_of(DEEP);
-                sweep(&shared, deep).await?;
+                sweep(&shared, epoch, deep).await?;
                 if deep && reworking.is_none() {
                     reworking = Some(open_again(Arc::clone(&shared)).boxed_local());
                 }
@@ -218,7 +248,7 @@ async fn run(
             let Some((up_to, limit)) = room.up_to() else {
                 return Ok(Instant::now() + STALLED);
             };
-            let taken = take(&shared, room, (up_to, limit)).await?;
+            let taken = take(&shared, epoch, room, (up_to, limit)).await?;
             shared.looked(taken.jobs);
             let at = taken.at;
             let none = taken.jobs == 0;
@@ -262,6 +292,41 @@ async fn run(
     }
 }
 
+/// Whether the destination is this node's to keep in line.
+enum Turn {
+    /// As before.
+    Ours,
+    /// From now on.
+    New,
+    /// It is another's, is being handed over, or nobody knows.
+    Not,
+}
+
+/// Follows whose the destination is. A part that is to be another's is held until nothing is under way any more.
+fn hold_of(shared: &Shared, part: &mut Option<Hold>, busy: bool) -> Turn {
+    match part {
+        Some(hold) if hold.is_lost() => {
+            tracing::warn!(
+                "{} is kept in line by another node from now on",
+                shared.destination
+            );
+            *part = None;
+        }
+        Some(hold) if hold.is_leaving() => {
+            if !busy {
+                *part = None;
+            }
+            return Turn::Not;
+        }
+        // Not known for now: what is under way goes on, and nothing is begun.
+        Some(hold) if !hold.stands() => return Turn::Not,
+        Some(_) => return Turn::Ours,
+        None => {}
+    }
+    *part = shared.ownership.enter(&shared.role);
+    if part.is_some() { Turn::New } else { Turn::Not }
+}
+
 /// Works out anew what a step limit had cut short that has opened again. Beside the pushes: at midnight it may be every
 /// listing there is.
 async fn open_again(shared: Arc<Shared>) -> Result<Repriced, StoreError> {
@@ -288,18 +353,13 @@ async fn gather(shared: &Shared, committed: &mut Receiver<Arc<Committed>>) {
     }
 }
 
-async fn finished(
-    shared: Arc<Shared>,
-    request: Request,
-    end: (Urgency, Load),
-    at: (chrono::DateTime<chrono::Utc>, Instant),
-) -> (Urgency, Load) {
+async fn finished(shared: Arc<Shared>, request: Request, end: (Urgency, Load), at: At) -> (Urgency, Load) {
     round::run(shared, request, at).await;
     end
 }
 
 /// Finds what nobody told of. A `deep` sweep looks at every listing, the others only at those that an index names.
-async fn sweep(shared: &Shared, deep: bool) -> Result<(), StoreError> {
+async fn sweep(shared: &Shared, epoch: Epoch, deep: bool) -> Result<(), StoreError> {
     shared.forget();
     let destination = shared.destination;
     if deep {
@@ -309,6 +369,9 @@ async fn sweep(shared: &Shared, deep: bool) -> Result<(), StoreError> {
     // Alone, before the rows of listings are locked: jobs come after them in every transaction that touches both.
     let back = {
         let mut conn = shared.db.conn().await?;
+        if !shared.owns(&mut conn, epoch).await? {
+            return Ok(());
+        }
         pushes::take_over(&mut conn, destination, &shared.worker).await?
     };
     let found = shared

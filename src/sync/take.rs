@@ -10,7 +10,7 @@ use super::radius::{Reached, Touch};
 use super::room::{Need, Room};
 use super::settle::{Begun, PRIORITY_CHECK, PRIORITY_ZERO, Trouble};
 use super::shared::Shared;
-use crate::domain::{BY_DEADLINE, DestinationPlatform, ListingId, ListingStatus, Money, Quantity};
+use crate::domain::{BY_DEADLINE, DestinationPlatform, Epoch, ListingId, ListingStatus, Money, Quantity};
 use crate::platform::ebay::budget::{Kind, REVISIONS_PER_DAY, Revisions, next_day_begins, pacific_day};
 use crate::platform::{Call, Revision};
 use crate::pricing;
@@ -113,9 +113,18 @@ pub(super) struct Taken {
     pub(super) work: Vec<Work>,
     /// Jobs taken, those that needed no request included.
     pub(super) jobs: usize,
+    /// When, and on whose behalf.
+    pub(super) at: At,
+}
+
+/// The moment of a claim.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At {
     /// The database's clock at the claim, and ours after it and before anything was written down: what is not sent by the
     /// measure of ours is not sent by the other's, and the wait for a slow claim is not the requests'.
-    pub(super) at: (DateTime<Utc>, Instant),
+    pub(super) clocks: (DateTime<Utc>, Instant),
+    /// The epoch under which the destination is this node's.
+    pub(super) epoch: Epoch,
 }
 
 /// What is to be done about one claimed job.
@@ -128,7 +137,7 @@ enum Decision {
     Settle(Box<Settlement>, Option<Trouble>),
 }
 
-/// Takes the jobs of at most `up_to_priority` that there is room for, of the first `limit`, and writes down what will be
+/// Takes, where the destination is this node's under `epoch`, the jobs of at most `up_to_priority` that there is room for, of the first `limit`, and writes down what will be
 /// sent.
 ///
 /// # Errors
@@ -136,6 +145,7 @@ enum Decision {
 /// run out.
 pub(super) async fn take(
     shared: &Arc<Shared>,
+    epoch: Epoch,
     mut room: Room,
     (up_to_priority, limit): (i16, u32),
 ) -> Result<Taken, StoreError> {
@@ -145,6 +155,16 @@ pub(super) async fn take(
         .transaction(move |conn| {
             Box::pin(async move {
                 let shared = &*in_transaction;
+                if !shared.owns(conn, epoch).await? {
+                    return Ok(Taken {
+                        work: Vec::new(),
+                        jobs: 0,
+                        at: At {
+                            clocks: (DateTime::UNIX_EPOCH, Instant::now()),
+                            epoch,
+                        },
+                    });
+                }
                 let request = ClaimRequest {
                     destination: shared.destination,
                     up_to_priority,
@@ -158,7 +178,10 @@ pub(super) async fn take(
                     room.takes(urgency(listing, step, priority), need(outlet, listing, step))
                 })
                 .await?;
-                let at = (claim.now, Instant::now());
+                let at = At {
+                    clocks: (claim.now, Instant::now()),
+                    epoch,
+                };
                 let work = write_down(conn, shared, &claim).await?;
                 let jobs = claim.claimed.len().saturating_add(claim.unreadable.len());
                 Ok(Taken { work, jobs, at })

@@ -10,7 +10,7 @@ use super::follow::{Origin, follow};
 use crate::clock::Clock;
 use crate::domain::{
     BY_DEADLINE, ChangeSource, Committed, CommittedSender, HoldDefault, HoldId, HoldReason, HoldStatus,
-    ListingId, Money, ProductId, Quantity, SourceState, TitleHash, UrlStatus, Version, WatchId,
+    ListingId, Money, ProductId, Quantity, Shard, SourceState, TitleHash, UrlStatus, Version, WatchId,
 };
 use crate::pricing::PriceBook;
 use crate::store::Connection as AsyncPgConnection;
@@ -125,19 +125,19 @@ pub async fn decide(
     Ok(decided)
 }
 
-/// Decides the holds whose deadline has passed and whose default needs no reading; names the others.
+/// Decides the holds of these shards whose deadline has passed and whose default needs no reading; names the others.
 ///
 /// All that are overdue, however many cannot be resolved (a page that stays unreadable, a watch that is paused): these
 /// wait for a person and must not stand before the rest. One that cannot be decided is named and left alone.
 ///
 /// # Errors
 /// When the database is away; what was decided before stays decided.
-pub async fn settle_overdue(env: &HoldsEnv) -> Result<Overdue, StoreError> {
+pub async fn settle_overdue(env: &HoldsEnv, shards: &[Shard]) -> Result<Overdue, StoreError> {
     let (mut settled, mut after) = (Overdue::default(), HoldId(0));
     loop {
         let overdue = {
             let mut conn = env.db.conn().await?;
-            holds::overdue(&mut conn, env.clock.now(), after, OVERDUE_AT_ONCE).await?
+            holds::overdue(&mut conn, env.clock.now(), after, shards, OVERDUE_AT_ONCE).await?
         };
         let Some(last) = overdue.last() else {
             return Ok(settled);

@@ -12,6 +12,10 @@
 //! written again, and a row that already is what the record would have made counts as committed. So a record is in
 //! history once or not at all, whatever breaks when.
 //!
+//! # Several nodes
+//! A record belongs to a shard of the watching, and says under which epoch its page was asked for. Every group compares
+//! both with what stands in the tables; a record whose shard is another's by now, or was in between, is not written.
+//!
 //! # What can go wrong
 //! - **The database is away, full, read-only, or does not know our tables.** Nothing is acknowledged and nothing is
 //!   forgotten: the group is written again with growing waits, and [`LedgerEnv::can_commit`] says `false` meanwhile, by which
@@ -43,6 +47,7 @@ use super::trouble;
 use crate::backoff::Jitter;
 use crate::clock::Clock;
 use crate::domain::{CommittedSender, SourcePlatform};
+use crate::nodes::Ownership;
 use crate::pricing::PriceBook;
 use crate::store::{Db, StoreError};
 use crate::supervision::Life;
@@ -65,6 +70,8 @@ use tokio::time::Instant;
 pub struct LedgerEnv {
     /// Where it writes.
     pub db: Db,
+    /// Which parts of the watching are this node's.
+    pub ownership: Ownership,
     /// What listings should cost; swapped when the settings change.
     pub book: Arc<ArcSwap<PriceBook>>,
     /// Who hears of committed changes.
@@ -236,7 +243,7 @@ impl Writer {
     async fn guard(&self, blast: &mut Blast, records: &mut [Record]) -> Result<Vec<MassHeld>, Stopped> {
         let mut tried = 0;
         loop {
-            match blast.guard(&self.env.db, records).await {
+            match blast.guard(&self.env, records).await {
                 Ok(held) => return Ok(held),
                 Err(error) => self.wait_out(&error, &mut tried).await?,
             }
@@ -305,6 +312,7 @@ impl Writer {
         let commit = Commit {
             db: self.env.db.clone(),
             book: self.env.book.load_full(),
+            boot: self.env.ownership.boot(),
         };
         let mut tried = 0;
         loop {
@@ -389,7 +397,7 @@ impl Writer {
                 add(&counters.holds_opened, 1);
                 add(&counters.mass_holds, 1);
             }
-            Recorded::Stale(_) | Recorded::Missing => add(&counters.stale_versions, 1),
+            Recorded::Stale(_) | Recorded::Missing | Recorded::Lost => add(&counters.stale_versions, 1),
             Recorded::Rejected { .. } => add(&counters.rejected, 1),
         }
     }

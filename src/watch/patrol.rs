@@ -23,7 +23,8 @@ use super::roster::{Enrol, Enrolled, Order, Roster};
 use super::trouble;
 use super::watcher::{Done, Looked};
 use crate::clock::Clock;
-use crate::domain::{Platform, SourcePlatform, SourceProductId, WatchId};
+use crate::domain::{Platform, Shard, SourcePlatform, SourceProductId, WatchId};
+use crate::nodes::Ownership;
 use crate::platform::Source;
 use crate::platform::gateway::SourceGateway;
 use crate::resilience::{Guard, Permit, Priority};
@@ -34,11 +35,11 @@ use arc_swap::ArcSwap;
 use check::{Outcome, Picked, check};
 use futures_util::future::{BoxFuture, FutureExt as _, OptionFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tally::Tally;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// How a source is patrolled.
@@ -61,6 +62,8 @@ pub struct PatrolEnv {
     pub gateway: Handle<SourceGateway>,
     /// Who gives permits.
     pub guard: Guard,
+    /// Which parts of the watching are this node's.
+    pub ownership: Ownership,
     /// Who knows what is to be watched.
     pub roster: Handle<Roster>,
     /// The tables.
@@ -105,13 +108,14 @@ impl Actor for Patrol {
 
 /// What the patrol keeps of a product beside the planner.
 struct Slot {
+    shard: Shard,
     item: SourceProductId,
     watcher: DynHandle<super::watcher::Watcher>,
     rate: (f32, f32),
 }
 
-/// The outcomes of one request.
-type Outcomes = Vec<(WatchId, Outcome)>;
+/// The outcomes of one request, with its number.
+type Outcomes = (u64, Vec<(WatchId, Outcome)>);
 
 /// The loop of one life.
 struct Round {
@@ -121,6 +125,11 @@ struct Round {
     planner: Planner,
     slots: HashMap<WatchId, Slot>,
     open: FuturesUnordered<BoxFuture<'static, Outcomes>>,
+    /// The numbers of those that are open, and of the one that was begun last.
+    numbers: BTreeSet<u64>,
+    begun: u64,
+    /// Who is to be told when the checks up to a number have ended.
+    awaited: Vec<(u64, oneshot::Sender<()>)>,
     tally: Tally,
     writing: Option<OwnedTask<Vec<Tallied>>>,
     /// Those that enrolled, until all are there: the planner takes them in by age.
@@ -150,6 +159,9 @@ impl Round {
             planner,
             slots: HashMap::new(),
             open: FuturesUnordered::new(),
+            numbers: BTreeSet::new(),
+            begun: 0,
+            awaited: Vec::new(),
             tally,
             writing: None,
             waiting: Vec::new(),
@@ -172,6 +184,7 @@ impl Round {
             let rest = self.rest();
             let may_pick = !stopping.is_cancelled()
                 && *can_commit.borrow_and_update()
+                && self.env.ownership.is_trusted()
                 && self.has_room()
                 && rest.is_none();
             let due = if may_pick {
@@ -252,6 +265,11 @@ impl Round {
                 tracing::info!(source = %self.env.source, products = self.slots.len(), "Every product is known: the patrol begins");
             }
             Order::Remove(id) => self.remove(id),
+            Order::HandOver(ids, done) => {
+                ids.into_iter().for_each(|id| self.remove(id));
+                self.awaited.push((self.begun, done));
+                self.tell_ended();
+            }
             Order::CheckNow(ids) => {
                 let now = self.env.clock.now();
                 for id in ids.into_iter().filter(|id| self.slots.contains_key(id)) {
@@ -277,6 +295,7 @@ impl Round {
     fn insert(&mut self, one: Enrolled) {
         let Enrolled {
             watch_id,
+            shard,
             item,
             watcher,
             planned,
@@ -286,7 +305,12 @@ impl Round {
             self.env.adapter.accepted(&item, accepted);
         }
         let rate = (planned.rate.shape, planned.rate.hours);
-        let slot = Slot { item, watcher, rate };
+        let slot = Slot {
+            shard,
+            item,
+            watcher,
+            rate,
+        };
         if self.slots.insert(watch_id, slot).is_some() {
             // Known already: it keeps its place, or a check under way would come back to a product never picked.
             return;
@@ -322,25 +346,48 @@ impl Round {
         let batch = self.env.adapter.batch_size().max(1);
         let mut picked = Vec::with_capacity(batch);
         for (watch_id, _) in self.planner.pick(now, batch) {
-            match self.slots.get(&watch_id) {
-                Some(slot) => picked.push(Picked {
-                    watch_id,
-                    item: slot.item.clone(),
-                    watcher: slot.watcher.clone(),
-                    rate: slot.rate,
-                }),
-                None => self.planner.remove(watch_id),
-            }
+            let Some(slot) = self.slots.get(&watch_id) else {
+                self.planner.remove(watch_id);
+                continue;
+            };
+            let Some(epoch) = self.env.ownership.holds_shard(slot.shard) else {
+                // Another's by now, or nobody knows: the roster takes it away, or it is ours again.
+                self.rests_until = Instant::now().checked_add(REST);
+                self.planner.give_back(watch_id, now);
+                continue;
+            };
+            picked.push(Picked {
+                watch_id,
+                item: slot.item.clone(),
+                watcher: slot.watcher.clone(),
+                rate: slot.rate,
+                epoch,
+            });
         }
         if picked.is_empty() {
             return;
         }
         fail::fail_point!("fp1_picked");
+        self.begun += 1;
+        let number = self.begun;
+        self.numbers.insert(number);
+        let env = Arc::clone(&self.env);
         self.open
-            .push(check(Arc::clone(&self.env), picked, permit).boxed());
+            .push(async move { (number, check(env, picked, permit).await) }.boxed());
     }
 
-    fn settle(&mut self, outcomes: Outcomes) {
+    /// Tells those who wait for the end of checks that have ended.
+    fn tell_ended(&mut self) {
+        let oldest = self.numbers.first().copied().unwrap_or(u64::MAX);
+        for (_, done) in self.awaited.extract_if(.., |(up_to, _)| *up_to < oldest) {
+            // Nobody waits any more: it took too long.
+            let _ = done.send(());
+        }
+    }
+
+    fn settle(&mut self, (number, outcomes): Outcomes) {
+        self.numbers.remove(&number);
+        self.tell_ended();
         for (id, outcome) in outcomes {
             // Removed while it was checked.
             if !self.slots.contains_key(&id) {
@@ -382,8 +429,10 @@ impl Round {
                 self.planner.on_unclear(id, now, reread_at);
             }
             Looked::Missing => self.remove(id),
+            // Of this one a roster that lost it and has it again may have told anew: it is not ours to remove.
+            Looked::Lost
             // No evidence of anything; parked, so that a cache that serves old pages is not asked for ever.
-            Looked::Older
+            | Looked::Older
             | Looked::Rejected
             | Looked::Pending
             | Looked::NotRecorded

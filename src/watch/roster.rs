@@ -8,9 +8,13 @@
 //! A watcher that keeps crashing is quarantined: its row says so, one error row tells a person, its patrol forgets it,
 //! and nobody else notices. Resuming the watch releases it.
 //!
+//! Of several nodes each has its shards of the watching ([`crate::nodes`]): the roster takes up what becomes this node's,
+//! and gives away what is to be another's when the checks that are open have ended ([`shards`]).
+//!
 //! The roster also looks after the deadlines of holds: it has the clock, the tables and the patrols at hand.
 
 mod asked;
+mod shards;
 
 use super::counters::{Counters, add};
 use super::estimator::Rate;
@@ -19,7 +23,8 @@ use super::planner::PlannedItem;
 use super::trouble;
 use super::watcher::{Known, Seed, Watcher, WatcherEnv};
 use crate::clock::Clock;
-use crate::domain::{SellerMark, SourcePlatform, SourceProductId, WatchId};
+use crate::domain::{SellerMark, Shard, SourcePlatform, SourceProductId, WatchId};
+use crate::nodes::{Notices, Ownership};
 use crate::platform::Accepted;
 use crate::store::watches::{self, WatchRow};
 use crate::store::{Db, StoreError};
@@ -27,11 +32,15 @@ use crate::supervision::{DynHandle, DynamicSpec, Life, Roster as Children, Roste
 use crate::telemetry::ErrorChain;
 use actix::prelude::*;
 use asked::Asked;
+use futures_util::FutureExt as _;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
+use shards::{MOVES_AT_ONCE, Moves, REREAD_BACK, REREAD_EVERY, Shards};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 /// What the roster works with. Outlives every life of the actor.
@@ -48,6 +57,10 @@ pub struct RosterEnv {
     pub arbiters: Vec<String>,
     /// How holds are settled at their deadline.
     pub holds: HoldsEnv,
+    /// Which parts of the watching are this node's.
+    pub ownership: Ownership,
+    /// What other nodes say of watches.
+    pub notices: Notices,
 }
 
 /// One watcher: where it looks is part of the key, because a new life has nothing else to go by.
@@ -66,6 +79,8 @@ pub enum Order {
     AllThere,
     /// This one is not watched any more.
     Remove(WatchId),
+    /// These are to be another node's: they are forgotten, and the end of the checks that are open is told.
+    HandOver(Vec<WatchId>, oneshot::Sender<()>),
     /// These are to be looked at now; those that are another patrol's are not its business.
     CheckNow(Vec<WatchId>),
     /// What waits of these is overdue, and the next reading decides: they are looked at like any other appointment.
@@ -77,6 +92,8 @@ pub enum Order {
 pub struct Enrolled {
     /// The watch.
     pub watch_id: WatchId,
+    /// The part of the watching that it belongs to.
+    pub shard: Shard,
     /// What to ask for.
     pub item: SourceProductId,
     /// Who judges it.
@@ -140,6 +157,8 @@ struct Crew {
     /// What a watcher's first life begins with; taken by it.
     seeds: Seeds,
     patrols: Mutex<HashMap<SourcePlatform, mpsc::UnboundedSender<Order>>>,
+    /// The parts of the watching that are worked on, and their watches.
+    shards: Mutex<Shards>,
 }
 
 type Seeds = Arc<Mutex<HashMap<WatchId, Box<Known>>>>;
@@ -167,7 +186,9 @@ impl Roster {
             life: life.clone(),
             seeds,
             patrols: Mutex::default(),
+            shards: Mutex::default(),
         };
+        crew.enter_all();
         Self {
             crew: Arc::new(crew),
             events: Some(events),
@@ -266,10 +287,23 @@ impl Crew {
         let mut tick = tokio::time::interval(HOLDS_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut asked = Asked::default();
+        let mut changes = self.env.ownership.changes();
+        let mut news = self.env.notices.hear();
+        let mut reread = tokio::time::interval(REREAD_EVERY);
+        reread.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut moves: Moves = FuturesUnordered::new();
+        changes.mark_changed();
         loop {
             self.life.beat();
             tokio::select! {
                 () = stopping.cancelled() => return,
+                // The keeper lives as long as the daemon, and so does whoever listens for the others.
+                Ok(()) = changes.changed() => self.follow_ownership(&mut moves),
+                Some(()) = moves.next(), if !moves.is_empty() => self.follow_ownership(&mut moves),
+                said = news.recv() => moves.push(Arc::clone(&self).hear(said).boxed_local()),
+                _ = reread.tick() => if self.env.ownership.has_company() && moves.len() < MOVES_AT_ONCE {
+                    moves.push(Arc::clone(&self).reread(Some(REREAD_BACK)).boxed_local());
+                },
                 event = events.recv() => match event {
                     Some(event) => self.heard(event).await,
                     None => return,
@@ -281,9 +315,10 @@ impl Crew {
 
     /// Tells a patrol everything of its source, chunk by chunk, however long the database takes to be there.
     async fn enrol(&self, source: SourcePlatform, orders: mpsc::UnboundedSender<Order>) {
+        let shards = self.shards.lock().filter();
         let mut after = WatchId(0);
         while !orders.is_closed() {
-            match self.chunk(source, after).await {
+            match self.chunk(source, after, shards.as_deref()).await {
                 Ok((chunk, Some(last))) => {
                     after = last;
                     // A patrol that is gone enrols again with its next life.
@@ -306,10 +341,11 @@ impl Crew {
         &self,
         source: SourcePlatform,
         after: WatchId,
+        shards: Option<&[Shard]>,
     ) -> Result<(Vec<Enrolled>, Option<WatchId>), StoreError> {
         let rows = {
             let mut conn = self.env.db.conn().await?;
-            watches::enabled_after(&mut conn, source, after, CHUNK).await?
+            watches::enabled_after(&mut conn, source, after, shards, CHUNK).await?
         };
         let last = rows.iter().map(|row| match row {
             Ok(row) => row.watch_id,
@@ -330,8 +366,12 @@ impl Crew {
         Ok((chunk, last))
     }
 
-    /// A row as a patrol needs it, its watcher running.
+    /// A row as a patrol needs it, its watcher running; nothing, when it is another node's.
     fn enrolled(&self, row: WatchRow) -> Option<Enrolled> {
+        let shard = Shard::of(row.product_id);
+        if !self.shards.lock().add(shard, row.watch_id) {
+            return None;
+        }
         let watcher = self.watcher(&row)?;
         let accepted = row.state.zip(row.title_hash).map(|(state, title_hash)| Accepted {
             rule: row.cost_rule,
@@ -341,6 +381,7 @@ impl Crew {
         });
         Some(Enrolled {
             watch_id: row.watch_id,
+            shard,
             item: row.source_product_id,
             watcher,
             planned: PlannedItem {
@@ -395,7 +436,10 @@ impl Crew {
             .map(|row| (row.watch_id, row))
             .collect();
         for id in ids.iter().copied() {
-            match rows.remove(&id).filter(|row| row.enabled && !is_quarantined(row)) {
+            let watched = |row: &WatchRow| {
+                row.enabled && !is_quarantined(row) && self.shards.lock().has(Shard::of(row.product_id))
+            };
+            match rows.remove(&id).filter(watched) {
                 Some(row) => self.take_up(row),
                 None => self.let_go(id),
             }
@@ -430,6 +474,7 @@ impl Crew {
             }
         }
         self.seeds.lock().remove(&watch_id);
+        self.shards.lock().remove(watch_id);
     }
 
     async fn reconsider(&self, ids: &[WatchId]) {
@@ -485,7 +530,11 @@ impl Crew {
 
     /// Settles the holds whose deadline has passed; those that need a confirmation are looked at.
     async fn settle_holds(&self, asked: &mut Asked) {
-        let overdue = match holds::settle_overdue(&self.env.holds).await {
+        if !self.env.ownership.is_trusted() {
+            return;
+        }
+        let shards = self.shards.lock().all();
+        let overdue = match holds::settle_overdue(&self.env.holds, &shards).await {
             Ok(overdue) => overdue,
             Err(error) => {
                 tracing::debug!(error = %ErrorChain(&error), "Holds that are overdue cannot be settled yet");

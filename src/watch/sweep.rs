@@ -7,10 +7,11 @@
 
 use super::roster::{CheckNow, Roster};
 use crate::domain::{ProductId, WatchId};
+use crate::nodes::{self, Concern, Ownership};
 use crate::queue::{ClaimedJob, JobError, Outcome, Turn, Work};
 use crate::resilience::{GateView, Registry};
 use crate::store::sweeps::{self, Looked};
-use crate::store::{Db, StoreError};
+use crate::store::{Db, StoreError, nodes as rows};
 use crate::supervision::Handle;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
@@ -37,8 +38,10 @@ const REST: Duration = Duration::from_secs(60);
 pub struct StockCheck {
     /// The tables.
     pub db: Db,
-    /// Who has the watches.
+    /// Who has the watches of this node.
     pub roster: Handle<Roster>,
+    /// Whether other nodes have some, too.
+    pub ownership: Ownership,
     /// How the sources stand.
     pub guards: Registry,
     /// The sources' guards, by name.
@@ -57,7 +60,8 @@ struct Batch {
 
 impl Work for StockCheck {
     fn run(&self, jobs: Vec<ClaimedJob>, turn: Turn) -> BoxFuture<'static, Vec<Outcome>> {
-        let (db, roster, guards) = (self.db.clone(), self.roster.clone(), self.guards.clone());
+        let (db, guards) = (self.db.clone(), self.guards.clone());
+        let (roster, ownership) = (self.roster.clone(), self.ownership.clone());
         let sources = self.sources.clone();
         async move {
             let mut batch = Batch::of(&jobs);
@@ -66,7 +70,7 @@ impl Work for StockCheck {
             loop {
                 match batch.ask(&db).await {
                     Ok(()) if batch.left.is_empty() => break,
-                    Ok(()) => front(&roster, batch.next(Instant::now())).await,
+                    Ok(()) => front(&db, &roster, &ownership, batch.next(Instant::now())).await,
                     Err(error) => tracing::debug!(%error, "Which products were looked at is not known yet"),
                 }
                 tokio::select! {
@@ -85,10 +89,17 @@ impl Work for StockCheck {
     }
 }
 
-/// Has these looked at before others, by whoever has them.
-async fn front(roster: &Handle<Roster>, watches: Vec<WatchId>) {
+/// Has these looked at before others, by whoever has them: this node or another.
+async fn front(db: &Db, roster: &Handle<Roster>, ownership: &Ownership, watches: Vec<WatchId>) {
     if watches.is_empty() {
         return;
+    }
+    if ownership.has_company() {
+        let words = nodes::watches(ownership.boot(), Concern::Check, &watches);
+        let told = async { rows::tell(&mut *db.conn().await?, &words).await };
+        if let Err(error) = told.await {
+            tracing::debug!(%error, "The other nodes were not asked; they are again");
+        }
     }
     if let Err(error) = roster.send(CheckNow { watches }).await {
         tracing::debug!(%error, "The roster was not asked; it is again");

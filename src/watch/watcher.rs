@@ -16,7 +16,7 @@ use super::counters::{Counters, add};
 use super::judge::{Accepted, Background, HoldStep, Judgement, Rules, Seen, Step, judge};
 use super::ledger::{Ledger, News, Record, Recorded};
 use crate::domain::{
-    CostRule, HoldStatus, KnownHold, Observation, ProductId, SellerMark, SourcePlatform, WatchId,
+    CostRule, Epoch, HoldStatus, KnownHold, Observation, ProductId, SellerMark, SourcePlatform, WatchId,
 };
 use crate::platform;
 use crate::store::watches::WatchRow;
@@ -63,6 +63,8 @@ pub struct See {
     pub sight: Sight,
     /// The change rate's Gamma shape and rate in hours, to be kept with the check.
     pub rate: (f32, f32),
+    /// The epoch under which it was asked for.
+    pub epoch: Epoch,
     /// The past, where an earlier try said that it is needed.
     pub background: Option<Arc<Background>>,
 }
@@ -108,6 +110,8 @@ pub enum Looked {
     Stale,
     /// The watch is not there any more.
     Missing,
+    /// It is another node's to watch, or was in between.
+    Lost,
     /// The database refuses what was read.
     Rejected,
     /// The ledger did not answer, or could not take it: nothing is known of what became of it.
@@ -224,6 +228,7 @@ impl Watcher {
             watch_id: self.watch_id,
             product_id: known.product_id,
             source: known.source,
+            epoch: see.epoch,
             base_version: accepted.version,
             fetched_at: at,
             rate_shape: see.rate.0,
@@ -273,6 +278,7 @@ impl Watcher {
                 self.known = None;
                 Looked::Missing
             }
+            Ok(Recorded::Lost) => Looked::Lost,
             Ok(Recorded::Rejected { .. }) => Looked::Rejected,
             // Refused before it was taken: what counts is as it was.
             Err(SendError::Busy | SendError::Down) => Looked::NotRecorded,

@@ -277,7 +277,14 @@ async fn the_heartbeat_beats_while_the_database_answers_and_is_silent_while_it_d
     let s = Stage::with(&[("HEARTBEAT__URL", &url), ("HEARTBEAT__EVERY_S", "10")]).await;
     let beat = |board: &StatusBoard| {
         let life = Life::detached("alert/heartbeat");
-        tokio::task::spawn_local(heartbeat(s.desk.clone(), board.clone(), Arc::new(Nothing), life))
+        let ownership = s.parts.ownership.clone();
+        tokio::task::spawn_local(heartbeat(
+            s.desk.clone(),
+            board.clone(),
+            Arc::new(Nothing),
+            ownership,
+            life,
+        ))
     };
     // A board on which nobody says that the database answers.
     let silent = beat(&StatusBoard::new(Clock::system()));

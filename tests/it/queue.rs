@@ -5,7 +5,7 @@ mod executor;
 mod hands;
 mod outage;
 
-use crate::support::pg::TestDb;
+use crate::support::pg::{TestDb, alone};
 use crate::support::wait::until;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
@@ -680,6 +680,7 @@ fn the_queues_children_put_back_a_killed_daemons_work_and_keep_their_link() {
             children: children(&QueueParts {
                 fast: None,
                 db: t.db().clone(),
+                ownership: alone(&t).await,
                 notices: notices.clone(),
                 worker: WorkerId::new("node"),
                 policy: Policy::default(),

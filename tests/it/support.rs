@@ -7,6 +7,7 @@ pub mod model;
 pub mod oas;
 pub mod pg;
 pub mod proxy;
+pub mod redis;
 pub mod seed;
 pub mod sink;
 pub mod wait;

@@ -151,6 +151,15 @@ fn about(alert: &Alert, w: &Words) -> Said {
             ]),
             ..empty()
         },
+        AlertKind::NodeDown => Said {
+            headline: format!("node {} is not heard of any more", w.code),
+            next: "The other nodes do its part of the work; it joins again by itself when it runs.".to_owned(),
+            to_do: to_do(&[
+                ("zaikoban nodes", "shows who is there and what each does"),
+                ("systemctl start zaikoban", "starts it, on its own machine"),
+            ]),
+            ..empty()
+        },
         AlertKind::EmergencyStop => Said {
             headline: "the emergency stop is still on".to_owned(),
             next: "Nothing is pushed anywhere until it is taken off; what sells out meanwhile stays listed.".to_owned(),

@@ -148,6 +148,15 @@ fn about(alert: &Alert, w: &Words) -> Said {
             ]),
             ..empty()
         },
+        AlertKind::NodeDown => Said {
+            headline: format!("ノード {} の応答がなくなりました", w.code),
+            next: "ほかのノードが担当を引き継いでいます。動き出せば、自動で戻ります。".to_owned(),
+            to_do: to_do(&[
+                ("zaikoban nodes", "動いているノードと、それぞれの担当を表示します"),
+                ("systemctl start zaikoban", "そのマシンで起動し直します"),
+            ]),
+            ..empty()
+        },
         AlertKind::EmergencyStop => Said {
             headline: "緊急停止が入ったままです".to_owned(),
             next: "解除するまで、どの出品先にも何も送りません。その間に売り切れた商品も出品されたままになります。".to_owned(),

@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 const HEAR_EVERY: Duration = Duration::from_secs(1);
 
 /// This node's part of a service's rate; see [`Peers::share`].
-pub(in crate::app) type ShareOf = Arc<dyn Fn(&str) -> f64 + Send + Sync>;
+pub type ShareOf = Arc<dyn Fn(&str) -> f64 + Send + Sync>;
 
 /// See the module.
-pub(in crate::app) struct OverRedis {
+struct OverRedis {
     link: Link,
     share: ShareOf,
     told: mpsc::UnboundedSender<(String, News)>,
@@ -28,7 +28,7 @@ pub(in crate::app) struct OverRedis {
 // === impl OverRedis ===
 
 impl OverRedis {
-    pub(in crate::app) fn new(link: Link, share: ShareOf) -> Arc<Self> {
+    fn new(link: Link, share: ShareOf) -> Arc<Self> {
         // A breaker trips some times an hour: what waits here is a handful.
         let (told, hear) = mpsc::unbounded_channel();
         let teller = spawn_owned("gate news", tell(link.clone(), hear));
@@ -91,7 +91,8 @@ impl Peers for OverRedis {
 }
 
 /// Joins every guard to those of the other nodes, and passes on what these find out.
-pub(in crate::app) fn children(fast: &FastLanes, guards: &Registry, share: ShareOf) -> Vec<ChildSpec> {
+#[must_use]
+pub fn children(fast: &FastLanes, guards: &Registry, share: ShareOf) -> Vec<ChildSpec> {
     let (link, guards) = (fast.link().clone(), guards.clone());
     let peers = OverRedis::new(link.clone(), share);
     for guard in guards.all() {

@@ -1,6 +1,6 @@
 //! What each command asks of the daemon.
 
-use super::tables::{DELAYS, ERRORS, HOLDS, LISTINGS, PLAN, PLATFORMS, PRODUCTS};
+use super::tables::{DELAYS, ERRORS, HOLDS, LISTINGS, NODES, PLAN, PLATFORMS, PRODUCTS};
 use super::{Ask, Show, cards, credentials, said, status, tree};
 use crate::cli::args::{Command, Errors, Holds, Listings, PageArgs, Platforms, Products};
 use crate::cli::output;
@@ -25,6 +25,14 @@ pub(super) fn order(command: Command) -> (Ask, Show) {
             get(&format!("/v1/delay?window_s={}", window.as_secs())),
             Show::Table(DELAYS),
         ),
+        Command::Nodes => (get("/v1/nodes"), Show::Table(NODES)),
+        Command::Drain { undo } => {
+            let verb = if undo { "undrain" } else { "drain" };
+            (
+                post(&format!("/v1/nodes/{verb}"), json!({})),
+                Show::Said(said::drained),
+            )
+        }
         Command::StopAll => (post("/v1/stop-all", json!({})), Show::Said(said::stopped)),
         Command::ResumeAll => (post("/v1/resume-all", json!({})), Show::Said(said::resumed)),
         Command::Reload => (post("/v1/reload", json!({})), Show::Said(said::reloaded)),

@@ -268,6 +268,30 @@ pub(super) fn stopped(answer: &Value) -> Told {
     ))
 }
 
+pub(super) fn drained(answer: &Value) -> Told {
+    let node = plain(at(answer, "node"));
+    if at(answer, "draining") != true {
+        return Told::new().line(format!("node {node} takes part in the work again"));
+    }
+    let (done, left) = (count(at(answer, "handed_over")), count(at(answer, "left")));
+    let mut told = Told::new();
+    if at(answer, "done") != true {
+        told.whole = false;
+        return told.line(format!(
+            "node {node} has handed {done} parts of the work over, {left} are left: they go on being handed over; look \
+             again with `zaikoban nodes`"
+        ));
+    }
+    let others = match count(at(answer, "other_nodes")) {
+        0 => "no other node is there: nobody does its work until one comes".to_owned(),
+        1 => "another node does its work".to_owned(),
+        n => format!("{n} other nodes do its work"),
+    };
+    told.line(format!(
+        "node {node} does nothing any more, and can be stopped; {others}"
+    ))
+}
+
 pub(super) fn resumed(answer: &Value) -> Told {
     let line = if at(answer, "changed") == true {
         "the emergency stop is over"

@@ -39,6 +39,10 @@ pub(super) fn status(status: &Value) -> String {
         return lines.join("\n");
     }
     lines.extend(row("database", &self::database(at(database, "status"))));
+    let node = at(status, "node");
+    if node.is_object() {
+        lines.extend(row("nodes", &nodes(node)));
+    }
     let redis = at(status, "redis");
     if redis.is_object() {
         lines.extend(row("redis", &self::redis(redis)));
@@ -65,6 +69,22 @@ pub(super) fn status(status: &Value) -> String {
     lines.push(format!("\n{}\n", table(platforms, SERVICES)));
     lines.extend(for_a_person(status, database, platforms));
     lines.join("\n")
+}
+
+/// This node among the others.
+fn nodes(node: &Value) -> String {
+    let (name, all) = (plain(at(node, "name")), at(node, "nodes").as_u64().unwrap_or(1));
+    let mut text = match all {
+        0 | 1 => format!("1, this one: {name}"),
+        n => {
+            let percent = at(node, "shards").as_u64().unwrap_or(0) * 100 / 256;
+            format!("{n}, this one: {name}, which watches {percent} % of the products")
+        }
+    };
+    if at(node, "draining") == true {
+        text.push_str("; it hands over all it does (`zaikoban drain --undo` ends that)");
+    }
+    text
 }
 
 /// A name and what is told of it, in as many lines as it takes.
@@ -389,6 +409,19 @@ for a person:
         let told = status(&known);
         assert_eq!(told, expected);
         assert!(told.lines().all(|line| line.chars().count() <= WIDTH));
+    }
+
+    #[test]
+    fn a_node_says_what_share_of_the_watching_is_its_own() {
+        let node = |nodes: u64, shards: u64, draining: bool| {
+            super::nodes(&json!({ "name": "a", "nodes": nodes, "shards": shards, "draining": draining }))
+        };
+        assert_eq!(node(1, 256, false), "1, this one: a");
+        assert_eq!(
+            node(3, 64, false),
+            "3, this one: a, which watches 25 % of the products"
+        );
+        assert!(node(2, 0, true).contains("0 % of the products; it hands over all it does"));
     }
 
     #[test]

@@ -99,6 +99,33 @@ pub(super) const DELAYS: &[Column] = &[
     column("p99", "P99 MS"),
     column("max", "LONGEST MS"),
 ];
+pub(super) const NODES: &[Column] = &[
+    column("name", "NODE"),
+    column("state", "STATE"),
+    shown_as("this", "THIS", here),
+    shown_as("heartbeat_age_ms", "HEARD", heard),
+    times("started_at", "SINCE"),
+    column("shards", "SHARDS"),
+    column("roles", "ROLES"),
+    column("host", "HOST"),
+    column("pid", "PID"),
+    column("version", "VERSION"),
+];
+
+fn here(value: &Value) -> String {
+    if value == true {
+        "*".to_owned()
+    } else {
+        String::new()
+    }
+}
+
+/// How long ago a node was heard of.
+fn heard(value: &Value) -> String {
+    let ms = value.as_u64().unwrap_or(0);
+    format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
+}
+
 pub(super) const ERRORS: &[Column] = &[
     column("id", "ID"),
     column("severity", "SEVERITY"),

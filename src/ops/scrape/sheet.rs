@@ -98,6 +98,14 @@ const GAUGES: &[(&str, &str)] = &[
         "zaikoban_platform_requests_waiting",
         "Callers in line for a service",
     ),
+    (
+        "zaikoban_nodes",
+        "Daemons that share the database and live, this one included",
+    ),
+    (
+        "zaikoban_shards",
+        "Parts of the watching that are this daemon's, of 256",
+    ),
     ("zaikoban_database_up", "1 while the database answers"),
     ("zaikoban_redis_up", "1 while Redis is used"),
     (
@@ -168,6 +176,10 @@ fn record(snapshot: &Snapshot) {
     }
     for part in &snapshot.tree {
         of_tree(part);
+    }
+    if let Some((nodes, shards)) = snapshot.nodes {
+        gauge!("zaikoban_nodes").set(float(nodes));
+        gauge!("zaikoban_shards").set(float(shards));
     }
     database(snapshot);
     redis(snapshot);

@@ -61,6 +61,31 @@ pub async fn lock_expired(conn: &mut AsyncPgConnection, limit: i64) -> Result<Ve
         .collect())
 }
 
+/// Locks up to `limit` jobs that a node holds which was declared dead or has left, whatever their lease says.
+///
+/// A node that nobody knows may be well: its leases are waited for.
+///
+/// # Errors
+/// Those of the database.
+pub async fn lock_of_the_dead(
+    conn: &mut AsyncPgConnection,
+    limit: i64,
+) -> Result<Vec<Abandoned>, StoreError> {
+    let statement = diesel::sql_query(
+        "SELECT id, attempt, lease_token, retry_count, crashed_at, worker_id, clock_timestamp() AS now \
+         FROM processing_queue WHERE status = 'processing' AND split_part(worker_id, '/', 2) IN ( \
+             SELECT boot::text FROM nodes WHERE dead_at IS NOT NULL OR left_at IS NOT NULL) \
+         ORDER BY lease_until LIMIT $1 FOR UPDATE OF processing_queue SKIP LOCKED",
+    )
+    .bind::<BigInt, _>(limit);
+    Ok(statement
+        .load::<Row>(conn)
+        .await?
+        .into_iter()
+        .map(Abandoned::from)
+        .collect())
+}
+
 /// Locks up to `limit` jobs that an earlier life of this worker's node holds, whatever their lease says.
 ///
 /// That life is over. Without this a daemon that was killed would leave its work lying until the leases run out.

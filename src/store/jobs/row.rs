@@ -97,6 +97,15 @@ impl WorkerId {
         }
     }
 
+    /// This life of `node`, as the other nodes know it.
+    #[must_use]
+    pub fn of(node: &str, boot: Uuid) -> Self {
+        Self {
+            boot,
+            ..Self::new(node)
+        }
+    }
+
     /// What all lives of this node begin with.
     pub(in crate::store) fn node_prefix(&self) -> String {
         format!("{}/", self.node)

@@ -24,7 +24,7 @@ pub const MOST: usize = 1_000;
 const PUT_AT_ONCE: usize = 500;
 const SEND_AT_ONCE: usize = 4_000;
 
-/// Takes what the shares give to each priority, then what is left over by priority. `unpack` never sees more than 250.
+/// Takes what the shares give, in their order, then what is left over by priority. `unpack` never sees more than 250.
 static POP: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local now, left = ARGV[1], tonumber(ARGV[2])
@@ -41,7 +41,7 @@ static POP: LazyLock<Script> = LazyLock::new(|| {
              if #ids < wanted then return end
            end
          end
-         for p = 1, #KEYS do take(KEYS[p], tonumber(ARGV[p + 2])) end
+         for i = 3, #ARGV, 2 do take(KEYS[tonumber(ARGV[i])], tonumber(ARGV[i + 1])) end
          for p = 1, #KEYS do take(KEYS[p], left) end
          for p = 1, #KEYS do
            local head = redis.call('ZRANGE', KEYS[p], 0, 0, 'WITHSCORES')
@@ -85,12 +85,7 @@ pub async fn pop(
     now_ms: i64,
 ) -> Result<Popped, Trouble> {
     let limit = limit.min(MOST);
-    let share = |priority: i16| {
-        let own = shares.iter().filter(|(p, _)| *p == priority);
-        own.map(|(_, n)| *n).sum::<usize>().min(limit)
-    };
     let mut args = vec![now_ms.to_string(), limit.to_string()];
-    args.extend(PRIORITIES.map(|p| share(p).to_string()));
     let known = shares
         .iter()
         .filter(|(priority, _)| PRIORITIES.contains(priority));

@@ -111,6 +111,11 @@ fn not_read<T>(answer: Result<Result<T, PlatformError>, SendError>) -> Result<T,
 }
 
 impl Outlet for GatewayOutlet {
+    fn take_over(&self) -> BoxFuture<'static, ()> {
+        let guard = self.guard.clone();
+        async move { guard.restore().await }.boxed()
+    }
+
     fn batch_size(&self) -> usize {
         self.adapter.batch_size()
     }

@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::domain::{HoldReason, Meanwhile, Proposal, SourcePlatform};
 use crate::store::{Db, StoreError, history, watches};
 use crate::watch::judge::{HoldStep, new_hold};
-use crate::watch::ledger::LedgerRules;
+use crate::watch::ledger::{LedgerEnv, LedgerRules};
 use crate::watch::radius::{Radius, RadiusRules};
 use arc_swap::ArcSwap;
 use serde_json::json;
@@ -17,11 +17,16 @@ use tokio::time::Instant;
 /// How long a count of a source's products is good for: a shop does not change its size within minutes.
 const COUNT_GOOD_FOR: Duration = Duration::from_secs(60);
 
+/// How long it is good enough to count without what other nodes have emptied.
+const OTHERS_GOOD_FOR: Duration = Duration::from_secs(1);
+
 /// The blast radius of every source.
 pub(super) struct Blast {
     live: Arc<ArcSwap<LedgerRules>>,
     /// Those in force.
     rules: RadiusRules,
+    /// When the windows were built from the tables.
+    loaded: Instant,
     sources: HashMap<SourcePlatform, Source>,
 }
 
@@ -86,6 +91,7 @@ impl Blast {
         Ok(Self {
             live: Arc::clone(live),
             rules,
+            loaded: instant,
             sources,
         })
     }
@@ -94,8 +100,14 @@ impl Blast {
     ///
     /// # Errors
     /// Those of the store; the group is as it was.
-    pub(super) async fn guard(&mut self, db: &Db, group: &mut [Record]) -> Result<Vec<MassHeld>, StoreError> {
+    pub(super) async fn guard(
+        &mut self,
+        env: &LedgerEnv,
+        group: &mut [Record],
+    ) -> Result<Vec<MassHeld>, StoreError> {
         self.follow_settings();
+        self.follow_others(env, group).await?;
+        let db = &env.db;
         let mut told = Vec::new();
         for source in SourcePlatform::ALL.iter().copied() {
             let now = Instant::now();
@@ -145,6 +157,17 @@ impl Blast {
                 source.radius.change(rules);
             }
         }
+    }
+
+    /// Other nodes empty products of the same shop: before one more is let through, what they have committed is counted,
+    /// as it stands in the tables. What they are about to commit at this moment is not: with `n` nodes up to `n` groups may
+    /// pass at once where one would.
+    async fn follow_others(&mut self, env: &LedgerEnv, group: &[Record]) -> Result<(), StoreError> {
+        let is_old = self.loaded.elapsed() >= OTHERS_GOOD_FOR;
+        if is_old && env.ownership.has_company() && group.iter().any(empties) {
+            *self = Self::load(&env.db, &env.clock, &self.live).await?;
+        }
+        Ok(())
     }
 
     fn known(&mut self, source: SourcePlatform, now: Instant) -> &mut Source {

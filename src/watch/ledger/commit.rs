@@ -2,25 +2,30 @@
 
 use super::record::{Record, Recorded};
 use crate::domain::{
-    BY_DEADLINE, Committed, HoldId, HoldStatus, KnownHold, ListingId, ProductId, Version, WatchId,
+    BY_DEADLINE, Committed, Epoch, HoldId, HoldStatus, KnownHold, ListingId, ProductId, Shard, Version,
+    WatchId,
 };
 use crate::pricing::PriceBook;
 use crate::store::Connection as AsyncPgConnection;
-use crate::store::ledger::{self, StateWrite, Written};
+use crate::store::leases;
+use crate::store::ledger::{self, Fence, StateWrite, Touch, Written};
 use crate::store::watches::{WatchRow, rows_of};
 use crate::store::{Db, StoreError};
 use crate::watch::follow::{Origin, follow};
 use crate::watch::judge::HoldStep;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// What a group needs beside its records.
 #[derive(Clone)]
 pub(super) struct Commit {
     pub(super) db: Db,
     pub(super) book: Arc<PriceBook>,
+    /// Who writes.
+    pub(super) boot: Uuid,
 }
 
 /// What a transaction made of a group.
@@ -31,6 +36,8 @@ struct Outcome {
     moved: HashMap<ProductId, Vec<ListingId>>,
     /// What stands where the version was another.
     stale: HashMap<WatchId, WatchRow>,
+    /// Whose part of the watching is another node's by now, or was in between.
+    lost: HashSet<WatchId>,
 }
 
 impl Commit {
@@ -44,17 +51,18 @@ impl Commit {
         group: &Arc<Vec<Record>>,
         now: DateTime<Utc>,
     ) -> Result<Vec<Recorded>, StoreError> {
+        let fence = self.fence(group);
         let outcome = if group.iter().all(|r| r.news.is_none()) {
             // One statement is a transaction of its own: two round trips less.
             let mut conn = self.db.conn().await?;
             fail::fail_point!("fp4_before_commit");
-            touch(&mut conn, group).await?
+            touch(&mut conn, group, &fence).await?
         } else {
             let (group, book) = (Arc::clone(group), Arc::clone(&self.book));
             self.db
                 .transaction(move |conn| {
                     async move {
-                        let outcome = write(conn, &group, &book, now).await?;
+                        let outcome = write(conn, &group, &fence, &book, now).await?;
                         fail::fail_point!("fp4_before_commit");
                         Ok(outcome)
                     }
@@ -64,14 +72,29 @@ impl Commit {
         };
         Ok(group.iter().map(|record| outcome.answer(record)).collect())
     }
+
+    fn fence(&self, group: &[Record]) -> Fence {
+        let shards: BTreeSet<(Shard, Epoch)> = group.iter().map(Record::part).collect();
+        Fence {
+            owner: self.boot,
+            shards: shards.into_iter().collect(),
+        }
+    }
 }
 
-async fn touch(conn: &mut AsyncPgConnection, group: &[Record]) -> Result<Outcome, StoreError> {
+async fn touch(conn: &mut AsyncPgConnection, group: &[Record], fence: &Fence) -> Result<Outcome, StoreError> {
     let touches: Vec<_> = group.iter().map(Record::touch).collect();
     let mut outcome = Outcome {
-        touched: ledger::touch(conn, &touches).await?,
+        touched: ledger::touch(conn, &touches, fence).await?,
         ..Outcome::default()
     };
+    if group.iter().any(|record| !outcome.is_done(record)) {
+        outcome.find_lost(conn, group, fence).await?;
+        if !outcome.lost.is_empty() {
+            let (rest, fence) = (outcome.not_lost(group), outcome.standing(group, fence));
+            outcome.touched = ledger::touch(conn, &rest, &fence).await?;
+        }
+    }
     outcome.look_up_stale(conn, group).await?;
     Ok(outcome)
 }
@@ -79,22 +102,20 @@ async fn touch(conn: &mut AsyncPgConnection, group: &[Record]) -> Result<Outcome
 async fn write(
     conn: &mut AsyncPgConnection,
     group: &[Record],
+    fence: &Fence,
     book: &PriceBook,
     now: DateTime<Utc>,
 ) -> Result<Outcome, StoreError> {
-    let touches: Vec<_> = group
-        .iter()
-        .filter(|r| r.news.is_none())
-        .map(Record::touch)
-        .collect();
-    let writes: Vec<StateWrite> = group.iter().filter_map(Record::write).collect();
+    let mut outcome = Outcome::default();
+    outcome.find_lost(conn, group, fence).await?;
+    let touches = outcome.not_lost(group);
+    let mine = group.iter().filter(|r| !outcome.lost.contains(&r.watch_id));
+    let writes: Vec<StateWrite> = mine.filter_map(Record::write).collect();
     // States first, then listings, then jobs: every writer takes its locks in this order.
     let written = ledger::apply(conn, &writes).await?;
-    let mut outcome = Outcome {
-        written: written.into_iter().map(|w| (w.watch_id, w)).collect(),
-        touched: ledger::touch(conn, &touches).await?,
-        ..Outcome::default()
-    };
+    outcome.written = written.into_iter().map(|w| (w.watch_id, w)).collect();
+    let fence = outcome.standing(group, fence);
+    outcome.touched = ledger::touch(conn, &touches, &fence).await?;
     let origins = outcome.origins(group);
     if !origins.is_empty() {
         outcome.moved = follow(conn, &origins, book, now).await?;
@@ -127,6 +148,38 @@ impl Outcome {
         origins
     }
 
+    /// Finds what is not this node's to write, or is so under another epoch than that of the page.
+    async fn find_lost(
+        &mut self,
+        conn: &mut AsyncPgConnection,
+        group: &[Record],
+        fence: &Fence,
+    ) -> Result<(), StoreError> {
+        let standing = leases::standing(conn, fence.owner, &fence.shards).await?;
+        let standing: HashSet<(Shard, Epoch)> = standing.into_iter().collect();
+        let lost = group.iter().filter(|record| !standing.contains(&record.part()));
+        self.lost = lost.map(|record| record.watch_id).collect();
+        Ok(())
+    }
+
+    /// The unchanged checks of what is still this node's.
+    fn not_lost(&self, group: &[Record]) -> Vec<Touch> {
+        let own = group
+            .iter()
+            .filter(|r| r.news.is_none() && !self.lost.contains(&r.watch_id));
+        own.map(Record::touch).collect()
+    }
+
+    /// `fence` without the parts that are another's by now.
+    fn standing(&self, group: &[Record], fence: &Fence) -> Fence {
+        let own = group.iter().filter(|r| !self.lost.contains(&r.watch_id));
+        let shards: BTreeSet<(Shard, Epoch)> = own.map(Record::part).collect();
+        Fence {
+            owner: fence.owner,
+            shards: shards.into_iter().collect(),
+        }
+    }
+
     async fn look_up_stale(
         &mut self,
         conn: &mut AsyncPgConnection,
@@ -134,7 +187,7 @@ impl Outcome {
     ) -> Result<(), StoreError> {
         let stale: Vec<WatchId> = group
             .iter()
-            .filter(|r| !self.is_done(r))
+            .filter(|r| !self.is_done(r) && !self.lost.contains(&r.watch_id))
             .map(|r| r.watch_id)
             .collect();
         for row in rows_of(conn, &stale).await? {
@@ -159,6 +212,9 @@ impl Outcome {
             let opened = written.opened.and_then(|hold| known(record, hold));
             let listings = self.moved.get(&record.product_id).cloned().unwrap_or_default();
             return done(record, written.version, opened, listings);
+        }
+        if self.lost.contains(&id) {
+            return Recorded::Lost;
         }
         match self.stale.get(&id) {
             // Our own COMMIT, whose answer never came. Its listings are read from the tables by whoever wants them.

@@ -1,8 +1,8 @@
 //! What a watcher asks the ledger to record, and what it hears back.
 
 use crate::domain::{
-    BY_DEADLINE, ChangeSource, HoldReason, KnownHold, ListingId, ProductId, SourcePlatform, SourceState,
-    TitleHash, Version, WatchId,
+    BY_DEADLINE, ChangeSource, Epoch, HoldReason, KnownHold, ListingId, ProductId, Shard, SourcePlatform,
+    SourceState, TitleHash, Version, WatchId,
 };
 use crate::store::ledger::{HoldWrite, StateWrite, Touch};
 use crate::store::watches::WatchRow;
@@ -21,6 +21,8 @@ pub struct Record {
     pub product_id: ProductId,
     /// Where it looks.
     pub source: SourcePlatform,
+    /// The epoch under which the page was asked for.
+    pub epoch: Epoch,
     /// The version that the page was compared with.
     pub base_version: Version,
     /// When the page's last byte was read, in whole microseconds: what the table can hold.
@@ -81,6 +83,8 @@ pub enum Recorded {
     Stale(Box<WatchRow>),
     /// The watch is not there any more, or cannot be read.
     Missing,
+    /// It is another node's to write, or was in between.
+    Lost,
     /// The database refuses this record, whatever the others: why.
     Rejected {
         /// The database's words.
@@ -124,6 +128,11 @@ impl Record {
     /// Whether somebody waits for it: an unchanged check may take its time.
     pub(super) fn is_urgent(&self) -> bool {
         self.news.as_ref().is_some_and(|n| n.moves_listings())
+    }
+
+    /// The part of the watching that it belongs to, as it was when the page was asked for.
+    pub(super) fn part(&self) -> (Shard, Epoch) {
+        (Shard::of(self.product_id), self.epoch)
     }
 
     pub(super) fn touch(&self) -> Touch {

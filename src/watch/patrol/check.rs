@@ -1,7 +1,7 @@
 //! One check from permit to outcome: the page, the watcher's judgement, the ledger's word.
 
 use super::PatrolEnv;
-use crate::domain::{ErrorClass, Observation, SourceProductId, WatchId};
+use crate::domain::{Epoch, ErrorClass, Observation, SourceProductId, WatchId};
 use crate::platform::gateway::{Observe, was_never_sent};
 use crate::platform::{MOVED, PlatformError};
 use crate::resilience::Permit;
@@ -20,6 +20,8 @@ pub(super) struct Picked {
     pub(super) item: SourceProductId,
     pub(super) watcher: DynHandle<Watcher>,
     pub(super) rate: (f32, f32),
+    /// The epoch under which it is asked for.
+    pub(super) epoch: Epoch,
 }
 
 /// What came of a check.
@@ -116,6 +118,7 @@ async fn ask(env: &PatrolEnv, picked: &Picked, sight: Sight) -> Result<Looked, S
         let see = See {
             sight: sight.clone(),
             rate: picked.rate,
+            epoch: picked.epoch,
             background: background.clone(),
         };
         match picked.watcher.send_within(ANSWER_WITHIN, see).await? {

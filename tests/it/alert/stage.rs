@@ -1,6 +1,6 @@
 //! A database, sinks, and the alerter with its senders between them.
 
-use crate::support::pg::TestDb;
+use crate::support::pg::{TestDb, alone};
 use crate::support::wait::until;
 use actix::prelude::*;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct Stage {
     pub t: TestDb,
     pub sinks: Sinks,
     pub desk: Desk,
-    parts: AlerterParts,
+    pub parts: AlerterParts,
     alerter: Option<Addr<Alerter>>,
     running: Vec<JoinHandle<()>>,
     _folder: tempfile::TempDir,
@@ -74,6 +74,7 @@ impl Stage {
             around: Arc::new(Nothing),
             committed,
             spool: Spool::new(folder.path()),
+            ownership: alone(&t).await,
         };
         let mut stage = Self {
             t,
@@ -103,6 +104,7 @@ impl Stage {
             let sender = sender(
                 self.desk.clone(),
                 self.t.db().clone(),
+                self.parts.ownership.clone(),
                 channel,
                 Life::detached("alert/sender"),
             );

@@ -471,7 +471,7 @@ async fn jobs_are_shown_and_mended(world: &mut World, goods: &Goods) {
         "{left:?}"
     );
     let data: Value = serde_json::from_str(&left.out).unwrap();
-    assert_eq!(data, json!({ "discarded": [], "left": [id] }));
+    assert_eq!(data, json!({ "discarded": [], "left": [id], "more": 0 }));
     let job = world.json(&format!("queue show {id}")).await;
     assert_eq!(job["status"], "completed");
     assert!(

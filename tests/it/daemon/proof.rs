@@ -24,6 +24,29 @@ const WRITES: [&str; 6] = [
     "withdrawOffer",
 ];
 
+/// What must find nothing in any history, and what it means when it does.
+pub const BROKEN_HISTORY: [(&str, &str); 3] = [
+    (
+        "versions that stand in history twice",
+        "SELECT string_agg(watch_id || ' v' || version, ', ') FROM (SELECT watch_id, version FROM \
+         stock_history GROUP BY watch_id, version HAVING count(*) > 1) d",
+    ),
+    (
+        "rows of history that do not follow from the one before",
+        "SELECT string_agg(watch_id || ' v' || version, ', ') FROM (SELECT watch_id, version, \
+         previous_stock, previous_price, lag(version) OVER w AS v, lag(new_stock) OVER w AS s, \
+         lag(new_price) OVER w AS p FROM stock_history WINDOW w AS (PARTITION BY watch_id ORDER BY version)) h \
+         WHERE v IS NOT NULL AND (previous_stock, previous_price) IS DISTINCT FROM (s, p)",
+    ),
+    (
+        "watches whose history ends with something else",
+        "SELECT string_agg(m.id::text, ', ') FROM inventory_management m LEFT JOIN LATERAL (SELECT \
+         new_stock, new_price FROM stock_history h WHERE h.watch_id = m.id ORDER BY version DESC LIMIT 1) h \
+         ON true WHERE m.version > 0 AND (h.new_stock, h.new_price) IS DISTINCT FROM \
+         (m.current_stock, m.current_price)",
+    ),
+];
+
 /// The last accepted quantity and price of a SKU, and its register's version.
 type Written = (Option<u32>, Option<Money>, Option<u32>);
 
@@ -205,35 +228,13 @@ impl World {
     /// `stock_history` has each version at most once, each row goes on where the one before ended, and the last one says
     /// what counts. (A version of which only the address' status moved has no row.)
     async fn assert_history_is_whole(&self) {
-        let doubled = "SELECT string_agg(watch_id || ' v' || version, ', ') FROM (SELECT watch_id, version FROM \
-                       stock_history GROUP BY watch_id, version HAVING count(*) > 1) d";
-        assert_eq!(
-            self.text(doubled).await,
-            "",
-            "versions that stand in history twice"
-        );
-        let torn = "SELECT string_agg(watch_id || ' v' || version, ', ') FROM (SELECT watch_id, version, \
-                    previous_stock, previous_price, lag(version) OVER w AS v, lag(new_stock) OVER w AS s, \
-                    lag(new_price) OVER w AS p FROM stock_history WINDOW w AS (PARTITION BY watch_id ORDER BY version)) h \
-                    WHERE v IS NOT NULL AND (previous_stock, previous_price) IS DISTINCT FROM (s, p)";
-        assert_eq!(
-            self.text(torn).await,
-            "",
-            "rows of history that do not follow from the one before"
-        );
-        let unlike = "SELECT string_agg(m.id::text, ', ') FROM inventory_management m LEFT JOIN LATERAL (SELECT \
-                      new_stock, new_price FROM stock_history h WHERE h.watch_id = m.id ORDER BY version DESC LIMIT 1) h \
-                      ON true WHERE m.version > 0 AND (h.new_stock, h.new_price) IS DISTINCT FROM \
-                      (m.current_stock, m.current_price)";
-        assert_eq!(
-            self.text(unlike).await,
-            "",
-            "watches whose history ends with something else"
-        );
+        for (what, sql) in BROKEN_HISTORY {
+            assert_eq!(self.text(sql).await, "", "{what}");
+        }
     }
 
     /// Every SKU shows what its last accepted write said.
-    fn assert_no_stale_write_stands(&self) {
+    pub fn assert_no_stale_write_stands(&self) {
         let mut last: HashMap<Box<str>, Written> = HashMap::new();
         for write in self.writes(0) {
             let Some(sku) = write.sku else { continue };
@@ -297,7 +298,7 @@ impl World {
 }
 
 /// What is under way, if anything is, or why that is not known.
-async fn busy(client: &Client) -> Option<String> {
+pub async fn busy(client: &Client) -> Option<String> {
     let status = match client.get("/v1/status").await {
         Ok(status) => status,
         Err(error) => return Some(error.to_string()),

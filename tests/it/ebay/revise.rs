@@ -95,7 +95,7 @@ async fn d22_a_part_that_failed_is_told_apart_from_the_rest() {
         (silent.class, &*silent.code, unknown),
         (ErrorClass::Protocol, CONTRACT, true)
     );
-    assert_eq!(silent.missing, ["responses[offerId=3]".into()]);
+    assert_eq!(silent.missing, [Box::<str>::from("responses[offerId=3]")]);
 }
 
 #[tokio::test]

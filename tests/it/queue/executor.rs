@@ -1,6 +1,6 @@
 //! Registered work, done by executors under a real tree.
 
-use crate::support::pg::TestDb;
+use crate::support::pg::{TestDb, alone};
 use crate::support::wait::until;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -74,6 +74,7 @@ impl Running {
         let parts = QueueParts {
             fast: None,
             db: t.db().clone(),
+            ownership: alone(t).await,
             notices: Notices::default(),
             worker: WorkerId::new("node"),
             policy: setup.policy,

@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::OnceCell;
+use zaikoban::nodes::{self, Ownership};
 use zaikoban::store::{Db, PoolSettings, migrate};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -121,6 +122,12 @@ impl Drop for TestDb {
             dropped.unwrap().unwrap();
         }
     }
+}
+
+/// Every part of the work, for a test that has its database to itself.
+pub async fn alone(t: &TestDb) -> Ownership {
+    let roles = ["alert", "rescue", "prune", "rules", "sync/ebay"].map(str::to_owned);
+    nodes::alone(t.db(), &roles).await.unwrap()
 }
 
 /// The socket folder of the tests' cluster.

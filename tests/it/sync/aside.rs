@@ -101,7 +101,8 @@ async fn a_listing_whose_jobs_kill_again_and_again_is_taken_up_ever_less_often()
         found.unwrap().into_iter().map(|id| id.0).collect::<Vec<_>>()
     };
     let letter = "UPDATE processing_queue SET status = 'dead', completed_at = now(), \
-                  crashed_at = ARRAY[now(), now(), now()] WHERE listing_id = 1 AND status = 'pending'";
+                  crashed_at = ARRAY[now(), now(), now()], \
+                  crash_count = 3, error_message = 'poison: three workers died' WHERE listing_id = 1 AND status = 'pending'";
     let next = "INSERT INTO processing_queue (queue_name, destination, product_id, listing_id) \
                 VALUES ('platform_sync', 'ebay', 1, 1)";
     let ended = async |sign: char, wait: &str| {

@@ -1,7 +1,7 @@
 //! A shop of numbered listings, a destination in memory, and a syncer between them.
 
 use super::fake::Fake;
-use crate::support::pg::TestDb;
+use crate::support::pg::{TestDb, alone};
 use crate::support::wait::until;
 use actix::prelude::*;
 use arc_swap::ArcSwap;
@@ -99,6 +99,7 @@ impl Stage {
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             clock: Clock::system(),
             worker: WorkerId::new("test"),
+            ownership: alone(&t).await,
             committed,
             notices: Notices::default(),
             book: Arc::new(ArcSwap::new(book())),

@@ -4,6 +4,7 @@ use super::kit::{Shop, is_committed, news, state, yen};
 use crate::support::wait::until;
 use chrono::TimeDelta;
 use diesel_async::SimpleAsyncConnection as _;
+use zaikoban::domain::Shard;
 use zaikoban::domain::{
     HoldDefault, HoldId, HoldReason, HoldStatus, ListingId, Meanwhile, NewHold, Proposal, Quantity,
     SourceState, UrlStatus, Version, WatchId,
@@ -55,6 +56,11 @@ async fn open_step(shop: &Shop) -> HoldId {
         HoldDefault::Reject,
     );
     open(shop, new).await
+}
+
+/// Every shard.
+fn everything() -> Vec<Shard> {
+    Shard::all().collect()
 }
 
 #[actix::test]
@@ -341,11 +347,11 @@ async fn at_the_deadline_the_default_decides_or_a_reading_is_asked_for() {
     let shop = Shop::new(1).await;
     let id = open_step(&shop).await;
     assert_eq!(
-        settle_overdue(&shop.holds_env()).await.unwrap(),
+        settle_overdue(&shop.holds_env(), &everything()).await.unwrap(),
         Default::default()
     );
     shop.clock.advance(TimeDelta::hours(1));
-    let settled = settle_overdue(&shop.holds_env()).await.unwrap();
+    let settled = settle_overdue(&shop.holds_env(), &everything()).await.unwrap();
     assert_eq!((settled.decided.len(), settled.recheck.len()), (1, 0));
     let hold = format!("SELECT concat_ws(' ', status, decided_by) FROM holds WHERE id = {id}");
     assert_eq!(shop.t.text(&hold).await, "rejected deadline");
@@ -359,7 +365,7 @@ async fn at_the_deadline_the_default_decides_or_a_reading_is_asked_for() {
     );
     let waiting = open(&shop, new).await;
     shop.clock.advance(TimeDelta::hours(2));
-    let settled = settle_overdue(&shop.holds_env()).await.unwrap();
+    let settled = settle_overdue(&shop.holds_env(), &everything()).await.unwrap();
     assert_eq!(settled.recheck.iter().map(|r| r.0).collect::<Vec<_>>(), [waiting]);
 }
 
@@ -377,7 +383,7 @@ async fn a_thousand_that_cannot_be_resolved_and_a_bad_row_stand_before_nobody() 
              UPDATE holds SET proposed_stock = -1 WHERE watch_id = 601",
         )
         .await;
-    let settled = settle_overdue(&shop.holds_env()).await.unwrap();
+    let settled = settle_overdue(&shop.holds_env(), &everything()).await.unwrap();
     assert_eq!(settled.recheck.len(), 1_098);
     assert_eq!(settled.decided, [WatchId(1_101)], "the last of all");
     let failed: Vec<&str> = settled.failed.iter().map(|(_, why)| why.as_str()).collect();

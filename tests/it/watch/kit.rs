@@ -1,6 +1,6 @@
 //! A shop in a database of its own, a ledger, and a marketplace whose pages the test writes.
 
-use crate::support::pg::TestDb;
+use crate::support::pg::{TestDb, alone};
 use arc_swap::ArcSwap;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use futures_util::FutureExt as _;
@@ -16,6 +16,8 @@ use zaikoban::domain::{
     Committed, CostRule, ErrorClass, ItemStatus, Money, Observation, Platform, ProductId, Quantity,
     SourcePlatform, SourceProductId, SourceState, TitleHash, UrlStatus, Version, WatchId,
 };
+use zaikoban::domain::{Epoch, Shard};
+use zaikoban::nodes::{Notices, Ownership};
 use zaikoban::platform::gateway::SourceGateway;
 use zaikoban::platform::{PlatformError, Source};
 use zaikoban::pricing::{PriceBook, Settings};
@@ -55,6 +57,7 @@ pub struct Shop {
     pub committed: broadcast::Sender<Arc<Committed>>,
     pub counters: Arc<HashMap<SourcePlatform, Arc<Counters>>>,
     pub can_commit: watch::Sender<bool>,
+    pub ownership: Ownership,
 }
 
 impl Shop {
@@ -70,8 +73,10 @@ impl Shop {
         let book = settings.resolve().unwrap();
         let clock = Clock::manual(Clock::system().now().trunc_subsecs(6));
         let counters = HashMap::from([(SOURCE, Arc::new(Counters::default()))]);
+        let t = TestDb::with(pool).await;
         let shop = Self {
-            t: TestDb::with(pool).await,
+            ownership: alone(&t).await,
+            t,
             clock,
             book: Arc::new(ArcSwap::from_pointee(book)),
             committed: broadcast::channel(16_384).0,
@@ -112,6 +117,7 @@ impl Shop {
     pub fn ledger_env(&self) -> LedgerEnv {
         LedgerEnv {
             db: self.t.db().clone(),
+            ownership: self.ownership.clone(),
             book: Arc::clone(&self.book),
             committed: self.committed.clone(),
             clock: self.clock.clone(),
@@ -138,6 +144,12 @@ impl Shop {
         (tree, handle)
     }
 
+    /// Under which the part of the watching is ours that a product belongs to.
+    pub fn epoch(&self, product: i64) -> Epoch {
+        let shard = Shard::of(ProductId(product));
+        self.ownership.holds_shard(shard).unwrap()
+    }
+
     pub async fn row(&self, id: i64) -> WatchRow {
         let mut conn = self.t.db().conn().await.unwrap();
         let rows = rows_of(&mut conn, &[WatchId(id)]).await.unwrap();
@@ -150,6 +162,7 @@ impl Shop {
             watch_id: WatchId(id),
             product_id: ProductId(id),
             source: SOURCE,
+            epoch: self.epoch(id),
             base_version: Version(1),
             fetched_at: self.clock.now(),
             rate_shape: 1.0,
@@ -351,6 +364,8 @@ impl Shop {
             children: DynamicSpec::default(),
             arbiters: vec!["watchers".to_owned()],
             holds: self.holds_env(),
+            ownership: self.ownership.clone(),
+            notices: Notices::new(self.ownership.clone()),
         });
         let (roster_spec, roster) =
             ChildSpec::actor("roster", move |life| Roster::new(Arc::clone(&roster_env), life));
@@ -360,6 +375,7 @@ impl Shop {
             adapter,
             gateway,
             guard: guard.clone(),
+            ownership: self.ownership.clone(),
             roster: roster.clone(),
             db: self.t.db().clone(),
             clock: self.clock.clone(),

@@ -81,7 +81,7 @@ async fn the_roster_reads_what_is_to_be_watched_chunk_by_chunk() {
     let mut conn = shop.t.db().conn().await.unwrap();
     let (mut good, mut bad, mut after) = (HashSet::new(), Vec::new(), WatchId(0));
     loop {
-        let chunk = enabled_after(&mut conn, SOURCE, after, 10).await.unwrap();
+        let chunk = enabled_after(&mut conn, SOURCE, after, None, 10).await.unwrap();
         if chunk.is_empty() {
             break;
         }

@@ -58,6 +58,8 @@ async fn see(watcher: &DynHandle<Watcher>, page: Observation) -> Looked {
     let see = See {
         sight: Sight::Page(Arc::new(page)),
         rate: (1.0, 10.0),
+        // The first that there is.
+        epoch: zaikoban::domain::Epoch(1),
         background: Some(Arc::new(background)),
     };
     watcher.send(see).await.unwrap()

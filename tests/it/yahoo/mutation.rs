@@ -347,7 +347,7 @@ fn d19_swapped_bodies_and_halves_are_refused() {
             let error = read(format!("{head}<body{tail}"), id).unwrap_err();
             assert_eq!(
                 error.missing[..2],
-                ["item.auctionId".into(), "pageData.items.productID".into()]
+                ["item.auctionId", "pageData.items.productID"].map(Box::<str>::from)
             );
         }
     }

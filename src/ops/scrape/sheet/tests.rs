@@ -91,6 +91,7 @@ fn delay(platform: &str) -> Delay {
 fn full() -> Snapshot {
     let hostile = "ebay\"} 1\nevil_total{a=\"";
     Snapshot {
+        nodes: Some((2, 128)),
         ready: true,
         uptime: Duration::from_millis(90_500),
         watch: vec![(

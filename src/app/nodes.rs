@@ -1,0 +1,181 @@
+//! What a node follows of the others: switches and breakers of platforms, and its share of their rates.
+
+use super::live::Live;
+use crate::domain::{DestinationPlatform, Platform, SourcePlatform};
+use crate::nodes::{News, Notices, Ownership, sync_role};
+use crate::ops::SignInAgain;
+use crate::store::looping::{child, pause};
+use crate::store::platform_state::{self, PlatformState};
+use crate::store::{Db, StoreError};
+use crate::supervision::{ChildSpec, Life};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+
+/// How often switches are read: what a person has stopped is stopped everywhere within that time, whoever hears of it.
+const EVERY: Duration = Duration::from_secs(2);
+/// One look.
+const LIMIT: Duration = Duration::from_secs(10);
+/// What nodes that do not keep a destination in line have of its rate together, for looks that a person asks for.
+const OTHERS_SHARE: f64 = 0.1;
+
+/// What is followed, and what with. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Follow {
+    pub(super) db: Db,
+    pub(super) live: Live,
+    pub(super) ownership: Ownership,
+    pub(super) said: Notices,
+    pub(super) sign_in: HashMap<Platform, SignInAgain>,
+    /// The switches as they stood when the guards were set by them.
+    pub(super) first: Vec<PlatformState>,
+}
+
+// === impl Follow ===
+
+impl Follow {
+    /// The child that follows switches.
+    pub(super) fn switches(&self) -> ChildSpec {
+        let own = self.clone();
+        child("switches", move |life| {
+            let own = own.clone();
+            async move { own.follow_switches(&life).await }
+        })
+    }
+
+    /// The child that follows shares.
+    pub(super) fn shares(&self) -> ChildSpec {
+        let own = self.clone();
+        child("shares", move |life| {
+            let own = own.clone();
+            async move { own.follow_shares(&life).await }
+        })
+    }
+
+    async fn follow_switches(&self, life: &Life) {
+        let stopping = life.stopping();
+        let mut news = self.said.hear();
+        let mut known = self.first.clone();
+        loop {
+            life.beat();
+            life.waiting_until(Instant::now() + LIMIT + EVERY);
+            match self.look().await {
+                Ok(states) => {
+                    self.apply(&known, &states).await;
+                    known = states;
+                }
+                Err(error) => tracing::debug!(%error, "The platforms' switches cannot be read yet"),
+            }
+            let until = Instant::now() + EVERY;
+            loop {
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    () = tokio::time::sleep_until(until) => break,
+                    said = news.recv() => match said {
+                        Ok(News::Watches(..)) => {}
+                        Ok(News::Platforms | News::Relinked) | Err(RecvError::Lagged(_)) => break,
+                        // The hub lives as long as the daemon.
+                        Err(RecvError::Closed) => {
+                            if !pause(life, EVERY).await {
+                                return;
+                            }
+                            break;
+                        }
+                    },
+                }
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<Vec<PlatformState>, StoreError> {
+        platform_state::list(&mut *self.db.conn().await?).await
+    }
+
+    /// Does what has changed from `before` to `now`, and only that: a stop that is in force here and not in the tables yet
+    /// is not ended by tables that say nothing new.
+    async fn apply(&self, before: &[PlatformState], now: &[PlatformState]) {
+        for state in now {
+            let old = before.iter().find(|old| old.platform == state.platform);
+            let was_paused = old.is_some_and(|old| old.paused);
+            if state.paused != was_paused {
+                self.switch(state);
+            }
+            if state.resets > old.map_or(0, |old| old.resets) {
+                self.reset(state).await;
+            }
+        }
+    }
+
+    fn switch(&self, state: &PlatformState) {
+        if state.is_everything() {
+            for at in DestinationPlatform::ALL.iter().copied() {
+                if let Some(guard) = self.live.guards.get(Platform::from(at).as_str()) {
+                    guard.set_stopped(state.paused);
+                }
+            }
+        } else if let Some(guard) = self.live.guards.get(&state.platform) {
+            if state.paused {
+                guard.pause();
+            } else {
+                guard.resume();
+            }
+        }
+    }
+
+    async fn reset(&self, state: &PlatformState) {
+        let Ok(platform) = state.platform.parse::<Platform>() else {
+            return;
+        };
+        if let Some(sign_in) = self.sign_in.get(&platform) {
+            sign_in().await;
+        }
+        if let Some(guard) = self.live.guards.get(platform.as_str()) {
+            guard.reset();
+        }
+    }
+
+    async fn follow_shares(&self, life: &Life) {
+        let stopping = life.stopping();
+        let mut changes = self.ownership.changes();
+        loop {
+            life.beat();
+            life.idle();
+            changes.mark_unchanged();
+            self.share_out();
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn share_out(&self) {
+        for platform in Platform::ALL.iter().copied() {
+            let share = share_of(&self.ownership, platform.as_str());
+            self.live.set_share(platform, share);
+        }
+    }
+}
+
+/// This node's part of a service's rate.
+///
+/// A source's rate is divided as its products are. A destination's is its keeper's, but for a tenth, which the others
+/// have for what a person asks them. Whatever moves, the shares are of one whole; while it moves a node that has not heard
+/// of another for a moment has its old one.
+pub(super) fn share_of(ownership: &Ownership, service: &str) -> f64 {
+    let is = |platform: Platform| platform.as_str() == service;
+    if SourcePlatform::ALL.iter().any(|source| is((*source).into())) {
+        return ownership.share();
+    }
+    let Some(at) = DestinationPlatform::ALL.iter().find(|at| is((**at).into())) else {
+        return 1.0;
+    };
+    let view = ownership.view();
+    let others = u32::try_from(view.others).unwrap_or(u32::MAX);
+    match (others, view.held.contains_key(&sync_role(*at))) {
+        (0, _) => 1.0,
+        (_, true) => 1.0 - OTHERS_SHARE,
+        (others, false) => OTHERS_SHARE / f64::from(others),
+    }
+}
