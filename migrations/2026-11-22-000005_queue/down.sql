@@ -5,6 +5,7 @@ ALTER TABLE processing_queue
     DROP CONSTRAINT processing_queue_lane,
     DROP CONSTRAINT processing_queue_attempt,
     DROP CONSTRAINT processing_queue_crashes;
+DROP INDEX processing_queue_suspects;
 DROP INDEX processing_queue_execution;
 ALTER TABLE processing_queue DROP COLUMN execution_id;
 CREATE INDEX processing_queue_retry ON processing_queue (status, retry_count, max_retries);

@@ -6,6 +6,10 @@ DROP INDEX processing_queue_retry;
 ALTER TABLE processing_queue ADD COLUMN execution_id UUID;
 CREATE INDEX processing_queue_execution ON processing_queue (execution_id) WHERE execution_id IS NOT NULL;
 
+-- What a worker has died with, and is taken one at a time: almost nothing.
+CREATE INDEX processing_queue_suspects ON processing_queue (queue_name, scheduled_at, id)
+    WHERE crash_count > 0 AND status IN ('pending', 'failed');
+
 -- What the states' chart says. Rows that are there already are brought to it first.
 UPDATE processing_queue AS q SET destination = l.platform FROM listing_platforms AS l
 WHERE q.queue_name = 'platform_sync' AND q.destination IS NULL AND q.listing_id = l.id;

@@ -87,16 +87,26 @@ impl FromTable {
         memory.told |= ask.told;
         let look = memory.cursor.look(began, memory.told);
         let mut taken = Taken::default();
+        let mut suspect = None;
         if look == Look::Full {
             memory.told = false;
-            let (seen_at, heads) = jobs::heads(&mut conn, self.lane).await?;
+            let seen = jobs::heads(&mut conn, self.lane).await?;
             memory.cursor.begin_full(began);
-            taken.oldest_wait = Some(share::oldest_wait(&heads, seen_at));
-            (memory.seen_at, memory.heads) = (seen_at, heads);
+            taken.oldest_wait = Some(share::oldest_wait(&seen.heads, seen.now));
+            (memory.seen_at, memory.heads) = (seen.now, seen.heads);
+            if seen.has_suspect {
+                // one connection at a time
+                drop(conn);
+                suspect = self.suspect(ask).await?;
+                conn = self.db.conn().await?;
+            }
         }
-        if look == Look::Onward || !memory.heads.is_empty() {
-            taken.jobs = self.fill(&mut conn, &mut memory, ask).await?;
+        let limit = ask.limit.saturating_sub(usize::from(suspect.is_some()));
+        if limit > 0 && (look == Look::Onward || !memory.heads.is_empty()) {
+            taken.jobs = self.fill(&mut conn, &mut memory, Ask { limit, ..ask }).await?;
         }
+        // Not before: the cursor must not know it, it stands elsewhere.
+        taken.jobs.extend(suspect);
         if look == Look::Full {
             memory.cursor.end_full(began.elapsed());
         }
@@ -109,6 +119,24 @@ impl FromTable {
             Some(Duration::ZERO)
         };
         Ok(taken)
+    }
+
+    /// A job that a worker has died with, one at a time.
+    async fn suspect(&self, ask: Ask) -> Result<Option<ClaimedJob>, StoreError> {
+        let (lane, worker) = (self.lane, self.worker.clone());
+        self.db
+            .transaction(move |conn| {
+                async move {
+                    let claim = Claim {
+                        lane,
+                        worker: &worker,
+                        lease: ask.lease,
+                    };
+                    jobs::claim_suspect(conn, &claim).await
+                }
+                .boxed()
+            })
+            .await
     }
 
     /// Claims up to what is asked for, by shares and then in strict order.

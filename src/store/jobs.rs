@@ -22,7 +22,10 @@ mod rescue;
 mod row;
 mod settle;
 
-pub use claim::{Claim, ClaimedJob, Head, Lease, Level, Place, claim, claim_levels, claim_these, heads};
+pub use claim::{
+    Claim, ClaimedJob, Head, Lease, Level, Place, Seen, claim, claim_levels, claim_suspect, claim_these,
+    heads,
+};
 pub use due::{DueSoon, due_soon};
 pub use enqueue::{NewJob, enqueue};
 pub use hands::{LevelCount, Meant, edit_payload, meant, prune_pushes, release, waiting};

@@ -6,7 +6,7 @@ use crate::store::{StoreError, hot};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{
-    Array, BigInt, Double, Integer, Jsonb, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+    Array, BigInt, Bool, Double, Integer, Jsonb, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use std::time::Duration;
@@ -105,6 +105,17 @@ pub struct Head {
     pub due_at: DateTime<Utc>,
 }
 
+/// What a look at a lane's beginning shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The database's clock.
+    pub now: DateTime<Utc>,
+    /// Each priority in which something is due.
+    pub heads: Vec<Head>,
+    /// Something is due that a worker has died with: see [`claim_suspect`].
+    pub has_suspect: bool,
+}
+
 /// Who takes, from which lane, and for how long.
 #[derive(Clone, Debug)]
 pub struct Claim<'a> {
@@ -116,7 +127,10 @@ pub struct Claim<'a> {
     pub lease: Duration,
 }
 
-/// Takes up to `limit` jobs of a lane that are due, most urgent first, for `lease_for`.
+/// "zaikpois" in bytes: nobody else's advisory lock. Whoever takes a suspect holds it until that is committed.
+const SUSPECTS_KEY: i64 = i64::from_be_bytes(*b"zaikpois");
+
+/// Takes up to `limit` jobs of a lane that are due, most urgent first, for `lease_for`; where there is room, one suspect.
 ///
 /// # Errors
 /// As [`claim_levels`].
@@ -138,10 +152,14 @@ pub async fn claim(
         worker,
         lease: lease_for,
     };
-    claim_levels(conn, &claim, &levels, limit).await
+    let mut jobs = claim_levels(conn, &claim, &levels, limit).await?;
+    if jobs.len() < limit {
+        jobs.extend(claim_suspect(conn, &claim).await?);
+    }
+    Ok(jobs)
 }
 
-/// Takes up to `limit` jobs that are due: of each level its quota, in the order of `levels`.
+/// Takes up to `limit` jobs that are due: of each level its quota, in the order of `levels`. No suspects.
 ///
 /// # Errors
 /// Those of the database. When the connection breaks around COMMIT the claim may stand: the rescuer finds it.
@@ -163,7 +181,7 @@ pub async fn claim_levels(
            CROSS JOIN LATERAL ( \
              SELECT j.id FROM processing_queue AS j \
              WHERE j.queue_name = $1 AND COALESCE(j.destination, '') = $2 AND j.status IN ('pending', 'failed') \
-               AND j.priority = level.priority AND j.scheduled_at <= statement_timestamp() \
+               AND j.priority = level.priority AND j.scheduled_at <= statement_timestamp() AND j.crash_count = 0 \
                AND (j.scheduled_at, j.id) > (COALESCE(level.after_at, '-infinity'), COALESCE(level.after_id, 0)) \
              ORDER BY j.scheduled_at, j.id LIMIT level.quota FOR UPDATE SKIP LOCKED) AS due \
            LIMIT $9) \
@@ -188,7 +206,8 @@ pub async fn claim_levels(
     Ok(claimed(rows, claim.lane, token))
 }
 
-/// Takes those of `ids` that wait in the lane and are due. What was taken, finished or moved meanwhile is left out.
+/// Takes those of `ids` that wait in the lane and are due. What was taken, finished or moved meanwhile is left out, and so
+/// are suspects.
 ///
 /// # Errors
 /// As [`claim_levels`].
@@ -202,7 +221,7 @@ pub async fn claim_these(
         "WITH picked AS MATERIALIZED ( \
            SELECT j.id FROM processing_queue AS j \
            WHERE j.id = ANY($5) AND j.queue_name = $1 AND COALESCE(j.destination, '') = $2 \
-             AND j.status IN ('pending', 'failed') AND j.scheduled_at <= statement_timestamp() \
+             AND j.status IN ('pending', 'failed') AND j.scheduled_at <= statement_timestamp() AND j.crash_count = 0 \
            FOR UPDATE SKIP LOCKED) \
          UPDATE processing_queue AS q SET status = 'processing', attempt = q.attempt + 1, \
            lease_token = $6, lease_until = clock_timestamp() + make_interval(secs => $3), \
@@ -221,14 +240,61 @@ pub async fn claim_these(
     Ok(claimed(rows, claim.lane, token))
 }
 
-/// For each priority of a lane in which something is due: since when. And now, by the database's clock.
+/// Takes the suspect of the lane that has been due longest, unless somebody has one in hand: here, in another lane or on
+/// another node. To be run in a transaction.
+///
+/// A suspect is a job that a worker has died with. Whoever holds jobs dies with all of them, so a job that kills makes
+/// suspects of its neighbours. Taken one at a time, only the guilty one is there at each further death. (What is no
+/// suspect may be beside it: that costs it one death.) The syncing queue has its own way and is not looked at.
+///
+/// # Errors
+/// As [`claim_levels`].
+pub async fn claim_suspect(
+    conn: &mut AsyncPgConnection,
+    claim: &Claim<'_>,
+) -> Result<Option<ClaimedJob>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Right {
+        #[diesel(sql_type = Bool)]
+        got: bool,
+    }
+    // Two statements: the second must see what was committed before the lock was had.
+    let asked =
+        diesel::sql_query("SELECT pg_try_advisory_xact_lock($1) AS got").bind::<BigInt, _>(SUSPECTS_KEY);
+    let right: Right = hot(asked).get_result(conn).await?;
+    if !right.got {
+        return Ok(None);
+    }
+    let token = Uuid::new_v4();
+    let statement = diesel::sql_query(
+        "WITH picked AS MATERIALIZED ( \
+           SELECT j.id FROM processing_queue AS j \
+           WHERE j.queue_name = $1 AND COALESCE(j.destination, '') = $2 AND j.status IN ('pending', 'failed') \
+             AND j.scheduled_at <= statement_timestamp() AND j.crash_count > 0 AND NOT EXISTS ( \
+               SELECT 1 FROM processing_queue AS held \
+               WHERE held.status = 'processing' AND held.crash_count > 0 AND held.queue_name <> 'platform_sync') \
+           ORDER BY j.scheduled_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED) \
+         UPDATE processing_queue AS q SET status = 'processing', attempt = q.attempt + 1, \
+           lease_token = $5, lease_until = clock_timestamp() + make_interval(secs => $3), \
+           started_at = clock_timestamp(), worker_id = $4 \
+         FROM picked WHERE q.id = picked.id \
+         RETURNING q.id, q.attempt, q.product_id, q.listing_id, q.priority, q.retry_count, \
+           q.max_retries, q.payload, q.scheduled_at, q.lease_until, q.execution_id",
+    )
+    .bind::<Text, _>(claim.lane.queue.as_str())
+    .bind::<Text, _>(claim.lane.destination_text())
+    .bind::<Double, _>(claim.lease.as_secs_f64())
+    .bind::<Text, _>(claim.worker.to_string())
+    .bind::<SqlUuid, _>(token);
+    let rows: Vec<Row> = hot(statement).load(conn).await?;
+    Ok(claimed(rows, claim.lane, token).pop())
+}
+
+/// Looks at a lane's beginning: since when something is due in each priority, suspects aside.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn heads(
-    conn: &mut AsyncPgConnection,
-    lane: Lane,
-) -> Result<(DateTime<Utc>, Vec<Head>), StoreError> {
+pub async fn heads(conn: &mut AsyncPgConnection, lane: Lane) -> Result<Seen, StoreError> {
     #[derive(QueryableByName)]
     struct HeadRow {
         #[diesel(sql_type = SmallInt)]
@@ -237,14 +303,20 @@ pub async fn heads(
         due_at: Option<DateTime<Utc>>,
         #[diesel(sql_type = Timestamptz)]
         now: DateTime<Utc>,
+        #[diesel(sql_type = Bool)]
+        has_suspect: bool,
     }
     // One probe of the index for each priority; an outer join, so that the clock comes even when nothing is due.
     let statement = diesel::sql_query(
-        "SELECT level.priority::smallint AS priority, head.scheduled_at AS due_at, statement_timestamp() AS now \
+        "SELECT level.priority::smallint AS priority, head.scheduled_at AS due_at, statement_timestamp() AS now, \
+           EXISTS (SELECT 1 FROM processing_queue AS s \
+             WHERE s.queue_name = $1 AND COALESCE(s.destination, '') = $2 AND s.status IN ('pending', 'failed') \
+               AND s.crash_count > 0 AND s.scheduled_at <= statement_timestamp()) AS has_suspect \
          FROM generate_series(1, 10) AS level (priority) LEFT JOIN LATERAL ( \
            SELECT j.scheduled_at FROM processing_queue AS j \
            WHERE j.queue_name = $1 AND COALESCE(j.destination, '') = $2 AND j.status IN ('pending', 'failed') \
              AND j.priority = level.priority::smallint AND j.scheduled_at <= statement_timestamp() \
+             AND j.crash_count = 0 \
            ORDER BY j.scheduled_at, j.id LIMIT 1) AS head ON true ORDER BY level.priority",
     )
     .bind::<Text, _>(lane.queue.as_str())
@@ -252,11 +324,16 @@ pub async fn heads(
     let rows: Vec<HeadRow> = hot(statement).load(conn).await?;
     let clock = rows.iter().map(|row| row.now).max();
     let now = clock.unwrap_or(DateTime::UNIX_EPOCH);
+    let has_suspect = rows.iter().any(|row| row.has_suspect);
     let head = |row: HeadRow| {
         let priority = row.priority;
         row.due_at.map(|due_at| Head { priority, due_at })
     };
-    Ok((now, rows.into_iter().filter_map(head).collect()))
+    Ok(Seen {
+        now,
+        heads: rows.into_iter().filter_map(head).collect(),
+        has_suspect,
+    })
 }
 
 fn column<T, C>(rows: &[T], of: impl Fn(&T) -> C) -> Vec<C> {

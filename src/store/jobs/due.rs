@@ -20,7 +20,9 @@ pub struct DueSoon {
 }
 
 /// Looks for jobs of a lane that are due within `soon`: of each level of `levels` that were due at its time or later (all
-/// without one), the first `most`. Locks nothing.
+/// without one), the first `most`.
+///
+/// Locks nothing. Suspects are left out: only the table gives them away.
 ///
 /// # Errors
 /// Those of the database.
@@ -52,7 +54,7 @@ pub async fn due_soon(
              SELECT q.id, q.scheduled_at FROM processing_queue AS q \
              WHERE q.queue_name = $1 AND COALESCE(q.destination, '') = $2 AND q.status IN ('pending', 'failed') \
                AND q.priority = level.priority AND q.scheduled_at >= COALESCE(level.since, '-infinity') \
-               AND q.scheduled_at <= statement_timestamp() + make_interval(secs => $5) \
+               AND q.scheduled_at <= statement_timestamp() + make_interval(secs => $5) AND q.crash_count = 0 \
              ORDER BY q.scheduled_at, q.id LIMIT $6) AS first) AS j ON true",
     )
     .bind::<Text, _>(lane.queue.as_str())

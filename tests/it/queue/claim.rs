@@ -1,12 +1,14 @@
 //! What a supply takes: in which order, from where, and that it loses nothing.
 
-use super::executor::{checks, numbered};
+use super::executor::{checks, numbered, states};
 use crate::support::pg::TestDb;
 use diesel_async::SimpleAsyncConnection as _;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use std::collections::HashSet;
 use std::time::Duration;
 use zaikoban::domain::JobId;
+use zaikoban::queue::Policy;
+use zaikoban::queue::rescuer::{self, Whose};
 use zaikoban::queue::supply::{Ask, FromTable, Supply as _, Taken};
 use zaikoban::store::jobs::{
     self, Claim, JobStatus, Lane, Lease, NewJob, QueueName, Settlement, WorkerId, claim_these, enqueue,
@@ -107,6 +109,17 @@ async fn what_sorts_before_the_cursor_is_found() {
     assert_eq!(take(&supply, 50, false).await.jobs.len(), 1, "before it");
 }
 
+fn completed() -> Settlement {
+    Settlement {
+        status: JobStatus::Completed,
+        delay: Duration::ZERO,
+        retry_count: 0,
+        error: None,
+        result: None,
+        crashed_at: None,
+    }
+}
+
 /// Whatever is enqueued late, moved, put back, locked or retried: within a full look everything that is due is taken.
 #[tokio::test]
 async fn no_job_is_lost_behind_a_cursor() {
@@ -141,22 +154,18 @@ async fn no_job_is_lost_behind_a_cursor() {
                 let back: Vec<(Lease, Settlement)> = held
                     .drain(..)
                     .map(|lease| {
-                        let completed = rng.random_bool(0.5);
-                        if completed {
+                        let is_done = rng.random_bool(0.5);
+                        if is_done {
                             done.insert(lease.job);
                         }
-                        let status = if completed {
+                        let status = if is_done {
                             JobStatus::Completed
                         } else {
                             JobStatus::Pending
                         };
                         let next = Settlement {
                             status,
-                            delay: Duration::ZERO,
-                            retry_count: 0,
-                            error: None,
-                            result: None,
-                            crashed_at: None,
+                            ..completed()
                         };
                         (lease, next)
                     })
@@ -255,4 +264,86 @@ async fn jobs_of_an_execution_are_told_to_whoever_claims_them() {
         take(&supply(&t), 1, false).await.jobs[0].execution_id,
         execution_id
     );
+}
+
+/// What is enqueued here was in a worker's hands when it died.
+async fn put_suspects(t: &TestDb, jobs: &[NewJob]) -> Vec<JobId> {
+    let ids = put(t, jobs).await;
+    t.run("UPDATE processing_queue SET crash_count = 1, crashed_at = ARRAY[now()]")
+        .await;
+    ids
+}
+
+/// Whoever holds jobs dies with all of them; only the guilty one may be there each time.
+#[tokio::test]
+async fn of_jobs_that_die_together_only_the_one_that_kills_becomes_a_dead_letter() {
+    let t = TestDb::new().await;
+    let ids = put(&t, &numbered(20)).await;
+    let poison = ids[7];
+    for _ in 0..60 {
+        // a new life each time
+        let taken = take(&supply(&t), 50, true).await;
+        if taken.jobs.iter().any(|j| j.lease.job == poison) {
+            t.run("UPDATE processing_queue SET lease_until = now() - interval '1 s' WHERE status = 'processing'")
+                .await;
+            rescuer::sweep(t.db(), &Whose::Expired, &Policy::default())
+                .await
+                .unwrap();
+        } else {
+            let done = taken
+                .jobs
+                .iter()
+                .map(|job| (job.lease, completed()))
+                .collect::<Vec<_>>();
+            settle(&mut t.db().conn().await.unwrap(), &done).await.unwrap();
+        }
+    }
+    assert_eq!(states(&t).await, "completed 19, dead 1");
+    let dead = t
+        .text("SELECT id FROM processing_queue WHERE status = 'dead'")
+        .await;
+    assert_eq!(dead, poison.to_string());
+}
+
+#[tokio::test]
+async fn of_the_jobs_that_a_worker_died_with_one_is_in_hand_at_a_time_and_the_others_go_on() {
+    let t = TestDb::new().await;
+    let elsewhere = Lane {
+        queue: QueueName::Validation,
+        destination: None,
+    };
+    let suspects = put_suspects(&t, &[numbered(3), vec![NewJob::new(elsewhere)]].concat()).await;
+    let sound = put(&t, &numbered(2)).await;
+    let taken = take(&supply(&t), 50, true).await;
+    let got: HashSet<JobId> = taken.jobs.iter().map(|j| j.lease.job).collect();
+    assert_eq!(got, HashSet::from([suspects[0], sound[0], sound[1]]));
+    assert!(take(&supply(&t), 50, true).await.jobs.is_empty(), "another node");
+    let mut conn = t.db().conn().await.unwrap();
+    let worker = WorkerId::new("node");
+    let claim = Claim {
+        lane: elsewhere,
+        worker: &worker,
+        lease: Duration::from_secs(60),
+    };
+    assert_eq!(
+        jobs::claim_suspect(&mut conn, &claim).await.unwrap(),
+        None,
+        "another lane"
+    );
+    let here = Claim {
+        lane: checks(),
+        ..claim
+    };
+    let by_id = claim_these(&mut conn, &here, &suspects).await.unwrap();
+    assert!(by_id.is_empty(), "whatever Redis says: {by_id:?}");
+    // The first is done: it is the next one's turn.
+    let done = taken
+        .jobs
+        .iter()
+        .map(|job| (job.lease, completed()))
+        .collect::<Vec<_>>();
+    settle(&mut conn, &done).await.unwrap();
+    let next = take(&supply(&t), 50, true).await.jobs;
+    assert_eq!(next.len(), 1);
+    assert_eq!(next[0].lease.job, suspects[1]);
 }
