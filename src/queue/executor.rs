@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// What is told to nobody is found this late: work that comes due, and all work while the link for notices is down.
 const POLL: Duration = Duration::from_secs(1);
@@ -38,6 +39,8 @@ const TROUBLE: Duration = Duration::from_secs(1);
 const CLAIM: usize = 1_000;
 /// One turn of the loop waits no longer than this for something outside.
 const TURN: Duration = Duration::from_secs(60);
+/// A claim without an answer may come into force this late: a statement's limit, and time on its way.
+const UNSURE_FOR: Duration = Duration::from_secs(60);
 /// How long settling may take once the workers have ended: longer than a statement's limit.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -77,6 +80,16 @@ struct Shift {
     took: Duration,
 }
 
+/// What a look brought, and until when it is held.
+type Look = Result<(Taken, Instant), NotTaken>;
+
+/// A look that failed.
+struct NotTaken {
+    error: StoreError,
+    /// Something may be held for all that.
+    is_unsure: bool,
+}
+
 struct Executor {
     parts: ExecutorParts,
     life: Life,
@@ -87,8 +100,12 @@ struct Executor {
     cut: CancellationToken,
     running: usize,
     crew: FuturesUnordered<OwnedTask<Shift>>,
-    fetching: Option<OwnedTask<Result<(Taken, Instant), StoreError>>>,
+    fetching: Option<OwnedTask<Look>>,
     asked: usize,
+    /// The token of the look under way.
+    token: Uuid,
+    /// Looks without an answer, and when they ended.
+    unsure: Vec<(Uuid, Instant)>,
     muster: Muster,
     mustered_at: Instant,
     batch: BatchSize,
@@ -100,7 +117,7 @@ struct Executor {
 enum Event {
     Stop,
     Ended(Result<Shift, TaskError>),
-    Fetched(Result<Result<(Taken, Instant), StoreError>, TaskError>),
+    Fetched(Result<Look, TaskError>),
     Told,
     Turned,
 }
@@ -125,6 +142,8 @@ impl Executor {
             crew: FuturesUnordered::new(),
             fetching: None,
             asked: 0,
+            token: Uuid::nil(),
+            unsure: Vec::new(),
             muster,
             mustered_at: Instant::now(),
             batch: BatchSize::default(),
@@ -229,31 +248,52 @@ impl Executor {
         self.fetching.is_none() && self.free() > 0 && Instant::now() >= self.look_at && !self.is_paused()
     }
 
-    /// Begins a claim. It runs to its end whatever happens to this actor: what it takes must come into somebody's hands.
+    /// Begins a claim. What an earlier one may have taken without an answer is put back first: it is in nobody's hands.
     fn look(&mut self) {
         self.asked = self.batch.size().saturating_mul(self.free()).min(CLAIM);
+        self.token = Uuid::new_v4();
         let ask = Ask {
             limit: self.asked,
             lease: self.parts.entry.policy.lease(),
+            token: self.token,
             told: std::mem::take(&mut self.told),
         };
         let lease_ends = Instant::now() + ask.lease;
-        let supply = Arc::clone(&self.parts.supply);
-        let claim = async move { supply.take(ask).await.map(|taken| (taken, lease_ends)) };
+        let (supply, parts) = (Arc::clone(&self.parts.supply), self.parts.clone());
+        let unsure: Vec<Uuid> = self.unsure.iter().map(|(token, _)| *token).collect();
+        let claim = async move {
+            if let Err(error) = put_back_unsure(&parts, &unsure).await {
+                return Err(NotTaken {
+                    error,
+                    is_unsure: false,
+                });
+            }
+            match supply.take(ask).await {
+                Ok(taken) => Ok((taken, lease_ends)),
+                Err(error) => Err(NotTaken {
+                    error,
+                    is_unsure: true,
+                }),
+            }
+        };
         self.fetching = Some(spawn_owned("fetcher", claim));
     }
 
-    fn fetched(&mut self, fetched: Result<Result<(Taken, Instant), StoreError>, TaskError>) {
+    fn fetched(&mut self, fetched: Result<Look, TaskError>) {
         self.fetching = None;
         match fetched {
             Ok(Ok((taken, lease_ends))) => {
+                self.unsure.retain(|(_, since)| since.elapsed() < UNSURE_FOR);
                 self.look_at = Instant::now() + taken.again.unwrap_or(POLL).min(POLL);
                 if let Some(oldest_wait) = taken.oldest_wait {
                     self.waited(oldest_wait);
                 }
                 self.hand_out(taken, lease_ends);
             }
-            Ok(Err(error)) => {
+            Ok(Err(NotTaken { error, is_unsure })) => {
+                if is_unsure {
+                    self.unsure.push((self.token, Instant::now()));
+                }
                 if error.is_outage() {
                     tracing::debug!("Jobs of {} wait for the database: {error}", self.parts.entry.lane);
                 } else {
@@ -266,8 +306,9 @@ impl Executor {
                 self.told = true;
                 self.look_at = Instant::now() + TROUBLE;
             }
-            // Logged where it happened. What it may have claimed comes back when its lease ends.
+            // Logged where it happened.
             Err(_) => {
+                self.unsure.push((self.token, Instant::now()));
                 self.told = true;
                 self.look_at = Instant::now() + TROUBLE;
             }
@@ -372,6 +413,23 @@ impl Executor {
             );
         }
     }
+}
+
+/// Puts back what looks took whose answer was lost.
+async fn put_back_unsure(parts: &ExecutorParts, tokens: &[Uuid]) -> Result<(), StoreError> {
+    if tokens.is_empty() {
+        return Ok(());
+    }
+    let mut conn = parts.db.conn().await?;
+    let back = jobs::release_unsure(&mut conn, &parts.worker, tokens).await?;
+    if !back.is_empty() {
+        tracing::warn!(
+            "{} job(s) of {} were taken without an answer: put back",
+            back.len(),
+            parts.entry.lane
+        );
+    }
+    Ok(())
 }
 
 /// Jobs that were not done: they wait again, and no try is used.

@@ -192,6 +192,7 @@ impl FromRedis {
             lane: self.lane,
             worker: &self.worker,
             lease: ask.lease,
+            token: ask.token,
         };
         jobs::claim_these(&mut conn, &claim, ids).await
     }

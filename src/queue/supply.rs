@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,8 @@ pub struct Ask {
     pub limit: usize,
     /// How long they are held.
     pub lease: Duration,
+    /// What the leases are known by; a new one for each look.
+    pub token: Uuid,
     /// Something was told of the lane since the last look, or the lane has slept: what sorts earlier may have come.
     pub told: bool,
 }
@@ -39,7 +42,8 @@ pub struct Taken {
 
 /// Takes jobs for one lane. There is one for each lane and process; it is asked again only when it has answered.
 pub trait Supply: Send + Sync + 'static {
-    /// Claims what is most urgent. What it answers is held by a lease; nothing else is.
+    /// Claims what is most urgent. What it answers is held by a lease; nothing else is. After an error more may be held,
+    /// under the token that was asked with.
     fn take(&self, ask: Ask) -> BoxFuture<'static, Result<Taken, StoreError>>;
 }
 
@@ -131,6 +135,7 @@ impl FromTable {
                         lane,
                         worker: &worker,
                         lease: ask.lease,
+                        token: ask.token,
                     };
                     jobs::claim_suspect(conn, &claim).await
                 }
@@ -178,6 +183,7 @@ impl FromTable {
             lane: self.lane,
             worker: &self.worker,
             lease: ask.lease,
+            token: ask.token,
         };
         jobs::claim_levels(conn, &claim, &levels, limit).await
     }

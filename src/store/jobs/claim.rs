@@ -125,6 +125,8 @@ pub struct Claim<'a> {
     pub worker: &'a WorkerId,
     /// For how long.
     pub lease: Duration,
+    /// What the leases will be known by, drawn anew for each look: when no answer comes, it finds what was taken.
+    pub token: Uuid,
 }
 
 /// "zaikpois" in bytes: nobody else's advisory lock. Whoever takes a suspect holds it until that is committed.
@@ -151,6 +153,7 @@ pub async fn claim(
         lane,
         worker,
         lease: lease_for,
+        token: Uuid::new_v4(),
     };
     let mut jobs = claim_levels(conn, &claim, &levels, limit).await?;
     if jobs.len() < limit {
@@ -162,7 +165,8 @@ pub async fn claim(
 /// Takes up to `limit` jobs that are due: of each level its quota, in the order of `levels`. No suspects.
 ///
 /// # Errors
-/// Those of the database. When the connection breaks around COMMIT the claim may stand: the rescuer finds it.
+/// Those of the database. When the connection breaks around COMMIT the claim may stand: release its token
+/// ([`release_unsure`](super::release_unsure)).
 pub async fn claim_levels(
     conn: &mut AsyncPgConnection,
     claim: &Claim<'_>,
@@ -173,7 +177,6 @@ pub async fn claim_levels(
     // rows each time. The outer LIMIT ends the scans: a level is not even looked at when those before it gave enough. The
     // statement's time, not the clock's: that one could not bound an index scan, and each claim would walk over all that
     // is not yet due.
-    let token = Uuid::new_v4();
     let statement = diesel::sql_query(
         "WITH picked AS MATERIALIZED ( \
            SELECT due.id FROM unnest($5::smallint[], $6::bigint[], $7::timestamptz[], $8::bigint[]) \
@@ -201,9 +204,9 @@ pub async fn claim_levels(
     .bind::<Array<Nullable<Timestamptz>>, _>(column(levels, |l| l.after.map(|p| p.scheduled_at)))
     .bind::<Array<Nullable<BigInt>>, _>(column(levels, |l| l.after.map(|p| p.id.0)))
     .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
-    .bind::<SqlUuid, _>(token);
+    .bind::<SqlUuid, _>(claim.token);
     let rows: Vec<Row> = hot(statement).load(conn).await?;
-    Ok(claimed(rows, claim.lane, token))
+    Ok(claimed(rows, claim.lane, claim.token))
 }
 
 /// Takes those of `ids` that wait in the lane and are due. What was taken, finished or moved meanwhile is left out, and so
@@ -216,7 +219,6 @@ pub async fn claim_these(
     claim: &Claim<'_>,
     ids: &[JobId],
 ) -> Result<Vec<ClaimedJob>, StoreError> {
-    let token = Uuid::new_v4();
     let statement = diesel::sql_query(
         "WITH picked AS MATERIALIZED ( \
            SELECT j.id FROM processing_queue AS j \
@@ -235,9 +237,9 @@ pub async fn claim_these(
     .bind::<Double, _>(claim.lease.as_secs_f64())
     .bind::<Text, _>(claim.worker.to_string())
     .bind::<Array<BigInt>, _>(column(ids, |id| id.0))
-    .bind::<SqlUuid, _>(token);
+    .bind::<SqlUuid, _>(claim.token);
     let rows: Vec<Row> = hot(statement).load(conn).await?;
-    Ok(claimed(rows, claim.lane, token))
+    Ok(claimed(rows, claim.lane, claim.token))
 }
 
 /// Takes the suspect of the lane that has been due longest, unless somebody has one in hand: here, in another lane or on
@@ -265,7 +267,6 @@ pub async fn claim_suspect(
     if !right.got {
         return Ok(None);
     }
-    let token = Uuid::new_v4();
     let statement = diesel::sql_query(
         "WITH picked AS MATERIALIZED ( \
            SELECT j.id FROM processing_queue AS j \
@@ -285,9 +286,9 @@ pub async fn claim_suspect(
     .bind::<Text, _>(claim.lane.destination_text())
     .bind::<Double, _>(claim.lease.as_secs_f64())
     .bind::<Text, _>(claim.worker.to_string())
-    .bind::<SqlUuid, _>(token);
+    .bind::<SqlUuid, _>(claim.token);
     let rows: Vec<Row> = hot(statement).load(conn).await?;
-    Ok(claimed(rows, claim.lane, token).pop())
+    Ok(claimed(rows, claim.lane, claim.token).pop())
 }
 
 /// Looks at a lane's beginning: since when something is due in each priority, suspects aside.

@@ -5,9 +5,10 @@ use super::{JobStatus, WorkerId};
 use crate::domain::JobId;
 use crate::store::{StoreError, hot};
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Double, Integer, Jsonb, Nullable, SmallInt, Text};
+use diesel::sql_types::{Array, BigInt, Double, Integer, Jsonb, Nullable, SmallInt, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use serde::Serialize;
+use uuid::Uuid;
 
 /// Jobs that a filter means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,6 +163,26 @@ pub async fn release(
     .bind::<Text, _>(lane.queue.as_str())
     .bind::<Text, _>(lane.destination_text())
     .bind::<Text, _>(worker.to_string()))
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| JobId(row.id)).collect())
+}
+
+/// Puts back what `worker` took under one of `tokens` without hearing of it: nobody has begun it, so no crash counts.
+///
+/// # Errors
+/// Those of the database.
+pub async fn release_unsure(
+    conn: &mut AsyncPgConnection,
+    worker: &WorkerId,
+    tokens: &[Uuid],
+) -> Result<Vec<JobId>, StoreError> {
+    let rows: Vec<Touched> = hot(diesel::sql_query(
+        "UPDATE processing_queue SET status = 'pending', lease_token = NULL, lease_until = NULL, worker_id = NULL \
+         WHERE status = 'processing' AND worker_id = $1 AND lease_token = ANY($2) RETURNING id",
+    )
+    .bind::<Text, _>(worker.to_string())
+    .bind::<Array<SqlUuid>, _>(tokens))
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(|row| JobId(row.id)).collect())

@@ -6,6 +6,7 @@ use diesel_async::SimpleAsyncConnection as _;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use std::collections::HashSet;
 use std::time::Duration;
+use uuid::Uuid;
 use zaikoban::domain::JobId;
 use zaikoban::queue::Policy;
 use zaikoban::queue::rescuer::{self, Whose};
@@ -19,6 +20,7 @@ fn ask(limit: usize, told: bool) -> Ask {
     Ask {
         limit,
         lease: Duration::from_secs(60),
+        token: Uuid::new_v4(),
         told,
     }
 }
@@ -238,6 +240,7 @@ async fn jobs_are_claimed_by_their_ids_only_when_they_wait_and_are_due() {
         lane: checks(),
         worker: &worker,
         lease: Duration::from_secs(60),
+        token: Uuid::new_v4(),
     };
     assert_eq!(claim_these(&mut conn, &claim, &ids[..1]).await.unwrap().len(), 1);
     jobs::discard(&mut conn, &ids[1..2], "akira").await.unwrap();
@@ -324,6 +327,7 @@ async fn of_the_jobs_that_a_worker_died_with_one_is_in_hand_at_a_time_and_the_ot
         lane: elsewhere,
         worker: &worker,
         lease: Duration::from_secs(60),
+        token: Uuid::new_v4(),
     };
     assert_eq!(
         jobs::claim_suspect(&mut conn, &claim).await.unwrap(),
@@ -346,4 +350,23 @@ async fn of_the_jobs_that_a_worker_died_with_one_is_in_hand_at_a_time_and_the_ot
     let next = take(&supply(&t), 50, true).await.jobs;
     assert_eq!(next.len(), 1);
     assert_eq!(next[0].lease.job, suspects[1]);
+}
+
+#[tokio::test]
+async fn what_was_taken_without_an_answer_is_put_back_by_its_token_and_costs_no_death() {
+    let t = TestDb::new().await;
+    put(&t, &numbered(5)).await;
+    let (worker, lost) = (WorkerId::new("node"), ask(3, true));
+    let supply = FromTable::new(t.db().clone(), checks(), worker.clone());
+    assert_eq!(supply.take(lost).await.unwrap().jobs.len(), 3);
+    let held = supply.take(ask(1, true)).await.unwrap().jobs;
+    let mut conn = t.db().conn().await.unwrap();
+    let tokens = [lost.token];
+    let stranger = jobs::release_unsure(&mut conn, &WorkerId::new("node"), &tokens).await;
+    assert!(stranger.unwrap().is_empty(), "another life's");
+    let back = jobs::release_unsure(&mut conn, &worker, &tokens).await.unwrap();
+    assert_eq!(back.len(), 3);
+    assert_eq!(states(&t).await, "pending 4, processing 1");
+    assert_eq!(t.text("SELECT sum(crash_count) FROM processing_queue").await, "0");
+    assert!(!back.contains(&held[0].lease.job));
 }

@@ -3,12 +3,20 @@
 use super::executor::{Running, Setup, checks, numbered, states, system, until_states};
 use crate::support::pg::TestDb;
 use crate::support::wait::until;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::sync::Notify;
-use zaikoban::queue::{Outcome, each};
-use zaikoban::store::jobs::enqueue;
+use zaikoban::queue::executor::{self, ExecutorParts};
+use zaikoban::queue::supply::{Ask, FromTable, Supply, Taken};
+use zaikoban::queue::{Notices, Orders, OrdersBoard, Outcome, Policy, Registry, Tallies, each};
+use zaikoban::store::StoreError;
+use zaikoban::store::jobs::{WorkerId, enqueue};
+use zaikoban::supervision::{GiveUp, GroupSpec, Intensity, Strategy, Tree, TreeOptions};
 
 #[test]
 fn results_wait_for_the_database_and_are_settled_when_it_is_back() {
@@ -66,5 +74,68 @@ fn results_wait_for_the_database_and_are_settled_when_it_is_back() {
         assert_eq!(*begun.lock(), 3, "none was done again");
         assert_eq!(states(&t).await, "completed 3");
         running.stop().await;
+    });
+}
+
+/// The first answer is lost on its way: the claim stands, and nobody knows what it took.
+struct LosesOne(FromTable, Arc<AtomicBool>);
+
+impl Supply for LosesOne {
+    fn take(&self, ask: Ask) -> BoxFuture<'static, Result<Taken, StoreError>> {
+        let (taken, lost) = (self.0.take(ask), Arc::clone(&self.1));
+        async move {
+            let taken = taken.await?;
+            if taken.jobs.is_empty() || lost.swap(true, Ordering::SeqCst) {
+                return Ok(taken);
+            }
+            Err(StoreError::Unavailable {
+                reason: "the connection broke".to_owned(),
+                sqlstate: None,
+            })
+        }
+        .boxed()
+    }
+}
+
+#[test]
+fn jobs_that_were_taken_without_an_answer_are_done_long_before_their_leases_end() {
+    system(async {
+        let t = TestDb::new().await;
+        enqueue(&mut t.db().conn().await.unwrap(), &numbered(3))
+            .await
+            .unwrap();
+        let (mut registry, worker) = (Registry::default(), WorkerId::new("node"));
+        let work = each(|_, _| async { Outcome::Done(json!(null)) });
+        registry.register(checks(), work, Policy::default());
+        let lost = Arc::new(AtomicBool::new(false));
+        let supply = LosesOne(
+            FromTable::new(t.db().clone(), checks(), worker.clone()),
+            Arc::clone(&lost),
+        );
+        let parts = ExecutorParts {
+            db: t.db().clone(),
+            worker,
+            notices: Notices::default(),
+            entry: registry.entries()[0].clone(),
+            supply: Arc::new(supply),
+            orders: OrdersBoard::new(Orders::default()).subscribe(),
+            tally: Tallies::default().of(checks()),
+            grace: Duration::from_secs(5),
+        };
+        let spec = GroupSpec {
+            name: "queue".into(),
+            strategy: Strategy::OneForOne,
+            intensity: Intensity {
+                restarts: 0,
+                within: Duration::from_secs(60),
+            },
+            give_up: GiveUp::Escalate,
+            children: vec![executor::child(parts)],
+        };
+        let tree = Tree::start(spec, TreeOptions::default()).unwrap();
+        until_states(&t, "completed 3").await;
+        assert!(lost.load(Ordering::SeqCst));
+        assert_eq!(t.text("SELECT sum(crash_count) FROM processing_queue").await, "0");
+        tree.stop(Duration::from_secs(30)).await;
     });
 }
