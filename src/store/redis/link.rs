@@ -32,12 +32,13 @@ const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// Keys that nobody writes any more end after so long.
 pub(super) const KEYS_LAST: Duration = Duration::from_secs(3_600);
 
-/// Leaves a mark that lasts, tells whether it was there, and shows that the server can be written to.
+/// Leaves a mark that lasts, tells whether it was there, and shows that the server can be written to. What stands in its
+/// place and is no mark is replaced, or the hour it lasts would begin anew with each beat that cannot read it.
 static BEAT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local time = redis.call('TIME')
          local mark = redis.pcall('GET', KEYS[1])
-         if type(mark) ~= 'string' then
+         if type(mark) ~= 'string' or #mark ~= 36 or string.find(mark, '[^%x-]') then
            mark = ARGV[1]
          end
          redis.call('SET', KEYS[1], mark, 'PX', ARGV[2])

@@ -123,12 +123,19 @@ fn c9_foreign_data_under_our_names_is_removed_or_ignored() {
         );
         assert!(shop.link.is_up());
         // The mark, too, may be anything.
-        redis.cli(&["DEL", &shop.link.key("mark")]).await;
-        redis.cli(&["LPUSH", &shop.link.key("mark"), "x"]).await;
-        until("the mark is ours again", || async {
-            (redis.cli(&["TYPE", &shop.link.key("mark")]).await == "string").then_some(())
-        })
-        .await;
+        let mark = shop.link.key("mark");
+        for foreign in [
+            "redis.call('LPUSH', KEYS[1], 'x')",
+            r"redis.call('SET', KEYS[1], '\255\254')",
+            "redis.call('SET', KEYS[1], string.rep('x', 5000000))",
+        ] {
+            redis.cli(&["DEL", &mark]).await;
+            redis.cli(&["EVAL", foreign, "1", &mark]).await;
+            until("the mark is ours again", || async {
+                (redis.cli(&["STRLEN", &mark]).await == "36" && shop.link.is_up()).then_some(())
+            })
+            .await;
+        }
         assert_once(&shop.effects, 200);
         shop.close().await;
     });
