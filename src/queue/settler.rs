@@ -74,7 +74,7 @@ async fn settle_all(db: Db, policy: Policy, tally: Arc<Tally>, mut line: mpsc::R
 
 async fn settle_group(db: &Db, policy: &Policy, tally: &Tally, group: Vec<Ended>) {
     let lease_ends = group.iter().map(|e| e.lease_ends).max();
-    let jobs: Vec<(ClaimedJob, Outcome)> = group.into_iter().flat_map(|e| e.jobs).collect();
+    let mut jobs: Vec<(ClaimedJob, Outcome)> = group.into_iter().flat_map(|e| e.jobs).collect();
     let mut again = false;
     loop {
         match write(db, policy, &jobs).await {
@@ -84,8 +84,12 @@ async fn settle_group(db: &Db, policy: &Policy, tally: &Tally, group: Vec<Ended>
             }
             Err(error) if error.is_bad_data() => {
                 tracing::debug!("A group of results is settled one by one: {error}");
-                one_by_one(db, policy, tally, jobs).await;
-                return;
+                jobs = one_by_one(db, policy, tally, jobs).await;
+                if jobs.is_empty() {
+                    return;
+                }
+                again = true;
+                tokio::time::sleep(AGAIN).await;
             }
             Err(error) if lease_ends.is_some_and(|at| Instant::now() < at) => {
                 if !again {
@@ -117,27 +121,41 @@ async fn write(
     finish_many_in(&mut conn, finished.collect(), policy).await
 }
 
-/// One of them holds what the database refuses to keep: it loses its words, not its outcome.
-async fn one_by_one(db: &Db, policy: &Policy, tally: &Tally, jobs: Vec<(ClaimedJob, Outcome)>) {
-    for one in jobs {
-        let one = [one];
-        match write(db, policy, &one).await {
-            Ok(finished) => told(&one, &finished, tally, false),
-            Err(error) => {
-                let [(job, outcome)] = one;
-                let id = job.lease.job;
-                tracing::error!(job.id = %id, "The words of job `{id}` cannot be kept, its outcome is: {error}");
-                let one = [(job, without_words(outcome))];
-                match write(db, policy, &one).await {
-                    Ok(finished) => told(&one, &finished, tally, false),
-                    Err(error) => {
-                        tracing::error!(job.id = %id, "Job `{id}` is left to its lease: {error}");
-                        tally.lost(1);
-                    }
-                }
+/// One of them holds what the database refuses to keep: it loses its words, not its outcome. Answers those that could not
+/// be written because the database went away meanwhile.
+async fn one_by_one(
+    db: &Db,
+    policy: &Policy,
+    tally: &Tally,
+    jobs: Vec<(ClaimedJob, Outcome)>,
+) -> Vec<(ClaimedJob, Outcome)> {
+    let mut rest = Vec::new();
+    for (job, outcome) in jobs {
+        if !rest.is_empty() {
+            rest.push((job, outcome));
+            continue;
+        }
+        let id = job.lease.job;
+        let mut one = [(job, outcome)];
+        let mut written = write(db, policy, &one).await;
+        if let Err(error) = &written
+            && error.is_bad_data()
+        {
+            tracing::error!(job.id = %id, "The words of job `{id}` cannot be kept, its outcome is: {error}");
+            one = one.map(|(job, outcome)| (job, without_words(outcome)));
+            written = write(db, policy, &one).await;
+        }
+        match written {
+            // the group may have been written in part
+            Ok(finished) => told(&one, &finished, tally, true),
+            Err(error) if error.is_bad_data() => {
+                tracing::error!(job.id = %id, "Job `{id}` is left to its lease: {error}");
+                tally.lost(1);
             }
+            Err(_) => rest.extend(one),
         }
     }
+    rest
 }
 
 fn without_words(outcome: Outcome) -> Outcome {

@@ -139,3 +139,42 @@ fn jobs_that_were_taken_without_an_answer_are_done_long_before_their_leases_end(
         tree.stop(Duration::from_secs(30)).await;
     });
 }
+
+#[test]
+fn an_outage_while_a_group_is_settled_one_by_one_costs_no_result() {
+    system(async {
+        let t = TestDb::new().await;
+        // The database goes away once, in the middle: a sequence remembers it over the rollback.
+        t.run(
+            "CREATE SEQUENCE tries; \
+             CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+               IF nextval('tries') = 1 THEN RAISE 'going away' USING ERRCODE = '57P01'; END IF; RETURN NEW; END $$; \
+             CREATE TRIGGER away BEFORE UPDATE ON processing_queue FOR EACH ROW \
+               WHEN (NEW.status = 'completed' AND NEW.payload = '1') EXECUTE FUNCTION away()",
+        )
+        .await;
+        enqueue(&mut t.db().conn().await.unwrap(), &numbered(3))
+            .await
+            .unwrap();
+        let work = each(|job, _| async move {
+            let says = if job.payload == json!(0) { "\0" } else { "well" };
+            Outcome::Done(json!(says))
+        });
+        let setup = Setup {
+            workers: 1,
+            ..Setup::default()
+        };
+        let running = Running::start(&t, work, setup).await;
+        until_states(&t, "completed 3").await;
+        let results = t.text(
+            "SELECT string_agg(COALESCE(result::text, '-'), ' ' ORDER BY payload) FROM processing_queue",
+        );
+        assert_eq!(
+            results.await,
+            r#"- "well" "well""#,
+            "only what cannot be kept is lost"
+        );
+        assert_eq!(running.tallies.of(checks()).figures().lost, 0);
+        running.stop().await;
+    });
+}
