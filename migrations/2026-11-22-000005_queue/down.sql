@@ -4,7 +4,9 @@ ALTER TABLE processing_queue
     DROP CONSTRAINT processing_queue_cause,
     DROP CONSTRAINT processing_queue_lane,
     DROP CONSTRAINT processing_queue_attempt,
-    DROP CONSTRAINT processing_queue_crashes;
+    DROP CONSTRAINT processing_queue_crashes,
+    DROP CONSTRAINT processing_queue_times,
+    DROP CONSTRAINT processing_queue_crash_times;
 DROP INDEX processing_queue_suspects;
 DROP INDEX processing_queue_execution;
 ALTER TABLE processing_queue DROP COLUMN execution_id;

@@ -6,6 +6,8 @@
 
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
+use diesel::sql_types::Jsonb;
+use serde_json::json;
 
 /// What was read, or why it could not be.
 #[derive(Clone, Debug, FromSqlRow)]
@@ -31,4 +33,17 @@ impl<T> Cell<T> {
 /// The same for a column that may be empty.
 pub(super) fn read<T>(cell: Option<Cell<T>>, column: &str) -> Result<Option<T>, String> {
     cell.map(|cell| cell.read(column)).transpose()
+}
+
+/// JSON that another hand may have written. What no float reaches or nobody nests is kept as text, under `unreadable`.
+#[derive(Clone, Debug, FromSqlRow)]
+pub(super) struct Json(pub(super) serde_json::Value);
+
+impl FromSql<Jsonb, Pg> for Json {
+    fn from_sql(bytes: PgValue<'_>) -> deserialize::Result<Self> {
+        // the first byte is the format's version
+        let text = bytes.as_bytes().get(1..).unwrap_or_default();
+        let kept = |_| json!({ "unreadable": String::from_utf8_lossy(text) });
+        Ok(Self(serde_json::from_slice(text).unwrap_or_else(kept)))
+    }
 }

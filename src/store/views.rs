@@ -68,10 +68,15 @@ SELECT to_jsonb(v) AS view FROM (
     FROM holds h
 ";
 
+/// What no float reaches or nobody nests, another hand wrote; it is shown as text, because a page is read as a whole.
 const JOB: &str = "
 SELECT to_jsonb(v) AS view FROM (
     SELECT q.id, q.queue_name AS queue, q.destination, q.status, q.priority, q.product_id, q.listing_id,
-           q.retry_count, q.max_retries, q.crash_count, q.attempt, q.worker_id, q.lease_until, q.payload, q.result,
+           q.retry_count, q.max_retries, q.crash_count, q.attempt, q.worker_id, q.lease_until,
+           CASE WHEN q.payload @? '$.**{64 to last}' OR q.payload @? '$.** ? (@ > 1e308 || @ < -1e308)'
+               THEN to_jsonb(q.payload::text) ELSE q.payload END AS payload,
+           CASE WHEN q.result @? '$.**{64 to last}' OR q.result @? '$.** ? (@ > 1e308 || @ < -1e308)'
+               THEN to_jsonb(q.result::text) ELSE q.result END AS result,
            q.error_message AS error, q.scheduled_at, q.started_at, q.completed_at, q.created_at, q.unique_key,
            q.execution_id
     FROM processing_queue q

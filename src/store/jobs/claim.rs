@@ -2,6 +2,7 @@
 
 use super::{Lane, WorkerId};
 use crate::domain::{JobId, ListingId, ProductId};
+use crate::store::cell::Json;
 use crate::store::{StoreError, hot};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -67,7 +68,7 @@ struct Row {
     #[diesel(sql_type = Integer)]
     max_retries: i32,
     #[diesel(sql_type = Jsonb)]
-    payload: serde_json::Value,
+    payload: Json,
     #[diesel(sql_type = Timestamptz)]
     scheduled_at: DateTime<Utc>,
     #[diesel(sql_type = Timestamptz)]
@@ -176,7 +177,8 @@ pub async fn claim_levels(
     // MATERIALIZED is the fence: without it the planner may run the inner SELECT more than once, and lock and skip other
     // rows each time. The outer LIMIT ends the scans: a level is not even looked at when those before it gave enough. The
     // statement's time, not the clock's: that one could not bound an index scan, and each claim would walk over all that
-    // is not yet due.
+    // is not yet due. A number at its end begins anew: the token tells the attempts apart as well, and an overflow would
+    // fail for all.
     let statement = diesel::sql_query(
         "WITH picked AS MATERIALIZED ( \
            SELECT due.id FROM unnest($5::smallint[], $6::bigint[], $7::timestamptz[], $8::bigint[]) \
@@ -188,7 +190,8 @@ pub async fn claim_levels(
                AND (j.scheduled_at, j.id) > (COALESCE(level.after_at, '-infinity'), COALESCE(level.after_id, 0)) \
              ORDER BY j.scheduled_at, j.id LIMIT level.quota FOR UPDATE SKIP LOCKED) AS due \
            LIMIT $9) \
-         UPDATE processing_queue AS q SET status = 'processing', attempt = q.attempt + 1, \
+         UPDATE processing_queue AS q SET status = 'processing', \
+           attempt = CASE WHEN q.attempt < 9223372036854775807 THEN q.attempt + 1 ELSE 1 END, \
            lease_token = $10, lease_until = clock_timestamp() + make_interval(secs => $3), \
            started_at = clock_timestamp(), worker_id = $4 \
          FROM picked WHERE q.id = picked.id \
@@ -225,7 +228,8 @@ pub async fn claim_these(
            WHERE j.id = ANY($5) AND j.queue_name = $1 AND COALESCE(j.destination, '') = $2 \
              AND j.status IN ('pending', 'failed') AND j.scheduled_at <= statement_timestamp() AND j.crash_count = 0 \
            FOR UPDATE SKIP LOCKED) \
-         UPDATE processing_queue AS q SET status = 'processing', attempt = q.attempt + 1, \
+         UPDATE processing_queue AS q SET status = 'processing', \
+           attempt = CASE WHEN q.attempt < 9223372036854775807 THEN q.attempt + 1 ELSE 1 END, \
            lease_token = $6, lease_until = clock_timestamp() + make_interval(secs => $3), \
            started_at = clock_timestamp(), worker_id = $4 \
          FROM picked WHERE q.id = picked.id \
@@ -275,7 +279,8 @@ pub async fn claim_suspect(
                SELECT 1 FROM processing_queue AS held \
                WHERE held.status = 'processing' AND held.crash_count > 0 AND held.queue_name <> 'platform_sync') \
            ORDER BY j.scheduled_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED) \
-         UPDATE processing_queue AS q SET status = 'processing', attempt = q.attempt + 1, \
+         UPDATE processing_queue AS q SET status = 'processing', \
+           attempt = CASE WHEN q.attempt < 9223372036854775807 THEN q.attempt + 1 ELSE 1 END, \
            lease_token = $5, lease_until = clock_timestamp() + make_interval(secs => $3), \
            started_at = clock_timestamp(), worker_id = $4 \
          FROM picked WHERE q.id = picked.id \
@@ -362,7 +367,7 @@ impl Row {
             priority: self.priority,
             retry_count: self.retry_count,
             max_retries: self.max_retries,
-            payload: self.payload,
+            payload: self.payload.0,
             scheduled_at: self.scheduled_at,
             lease_until: self.lease_until,
             execution_id: self.execution_id,

@@ -3,6 +3,7 @@
 use super::{JobStatus, Lane, QueueName};
 use crate::domain::{DestinationPlatform, JobId, ListingId, ProductId};
 use crate::store::StoreError;
+use crate::store::cell::Json;
 use crate::store::schema::processing_queue as q;
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, Text};
@@ -90,8 +91,8 @@ struct Row {
     retry_count: i32,
     max_retries: i32,
     crash_count: i32,
-    payload: serde_json::Value,
-    result: Option<serde_json::Value>,
+    payload: Json,
+    result: Option<Json>,
     error_message: Option<String>,
     scheduled_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
@@ -117,8 +118,8 @@ impl TryFrom<Row> for JobRow {
             retry_count: row.retry_count,
             max_retries: row.max_retries,
             crash_count: row.crash_count,
-            payload: row.payload,
-            result: row.result,
+            payload: row.payload.0,
+            result: row.result.map(|result| result.0),
             error: row.error_message,
             scheduled_at: row.scheduled_at,
             started_at: row.started_at,

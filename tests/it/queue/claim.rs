@@ -15,6 +15,7 @@ use zaikoban::store::jobs::{
     self, Claim, JobStatus, Lane, Lease, NewJob, QueueName, Settlement, WorkerId, claim_these, enqueue,
     settle,
 };
+use zaikoban::store::views::{self, JobsWanted, Window};
 
 fn ask(limit: usize, told: bool) -> Ask {
     Ask {
@@ -369,4 +370,36 @@ async fn what_was_taken_without_an_answer_is_put_back_by_its_token_and_costs_no_
     assert_eq!(states(&t).await, "pending 4, processing 1");
     assert_eq!(t.text("SELECT sum(crash_count) FROM processing_queue").await, "0");
     assert!(!back.contains(&held[0].lease.job));
+}
+
+/// What the constraints let in, a hand may write.
+#[tokio::test]
+async fn b14_a_row_that_a_hand_has_spoilt_is_taken_and_listed_with_its_neighbours() {
+    let t = TestDb::new().await;
+    let ids = put(&t, &numbered(5)).await;
+    for (id, spoilt) in [
+        (ids[0], "attempt = 9223372036854775807"),
+        (ids[1], r#"payload = '{"a": 1e400}'"#),
+        (ids[2], "payload = (repeat('[', 200) || repeat(']', 200))::jsonb"),
+        (
+            ids[3],
+            "scheduled_at = '0001-01-01 00:00+00', result = '[-1e400]'",
+        ),
+    ] {
+        t.run(&format!("UPDATE processing_queue SET {spoilt} WHERE id = {id}"))
+            .await;
+    }
+    let mut conn = t.db().conn().await.unwrap();
+    let listed = jobs::list(&mut conn, &jobs::JobFilter::default(), None, 10).await;
+    assert_eq!(listed.unwrap().len(), 5);
+    let window = Window { after: 0, limit: 10 };
+    let shown = views::jobs(&mut conn, window, JobsWanted::default())
+        .await
+        .unwrap();
+    assert_eq!(shown.len(), 5);
+    drop(conn);
+    let taken = take(&supply(&t), 50, true).await.jobs;
+    assert_eq!(taken.len(), 5);
+    let nested = taken.iter().find(|job| job.lease.job == ids[2]).unwrap();
+    assert!(nested.payload.get("unreadable").is_some(), "{:?}", nested.payload);
 }

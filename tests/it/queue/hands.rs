@@ -82,6 +82,16 @@ async fn rows_that_the_states_chart_does_not_know_are_refused() {
         ("queue_name = 'platform_sync'", "processing_queue_lane"),
         ("attempt = -1", "processing_queue_attempt"),
         ("crash_count = 1", "processing_queue_crashes"),
+        ("scheduled_at = '-infinity'", "processing_queue_times"),
+        ("started_at = '200000-01-01'", "processing_queue_times"),
+        (
+            "crash_count = 1, crashed_at = '{infinity}'",
+            "processing_queue_crash_times",
+        ),
+        (
+            "crash_count = 1, crashed_at = '{NULL}'",
+            "processing_queue_crash_times",
+        ),
     ] {
         let mut conn = t.db().conn().await.unwrap();
         let change = format!("UPDATE processing_queue SET {change}");
