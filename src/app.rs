@@ -28,6 +28,7 @@ use crate::control::door::{Door, DoorError, DoorSettings};
 use crate::nodes::Keeper;
 use crate::ops::Ops;
 use crate::store::StatusBoard;
+use crate::store::jobs::{self, WorkerId};
 use crate::supervision::{Exit, Tree, TreeOptions, Watchdog, spawn_owned};
 use crate::{api, telemetry};
 use anyhow::Context;
@@ -47,6 +48,9 @@ use tokio::runtime::Runtime;
 
 /// How long tasks of the shared runtime may take to end, once everything that matters is done.
 const RUNTIME_ENDS_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long putting back what a stop has cut off may take.
+const PUT_BACK_WITHIN: Duration = Duration::from_secs(3);
 
 /// How long everything behind the tree may take to end: the private server has 30 s of it, and insisting 10 more.
 const REST_ENDS_WITHIN: Duration = Duration::from_secs(60);
@@ -300,6 +304,7 @@ async fn serve(
         hand_over(settings, ops, &database.keeper, end).await;
     }
     stop(settings, ops, reason.is_none(), end).await;
+    put_back(database).await;
     database.keeper.leave().await;
     Ok(match reason {
         _ if busy => Ended::Busy("another daemon of the same name has taken the database".to_owned()),
@@ -324,6 +329,26 @@ async fn hand_over(settings: &Settings, ops: &Ops, keeper: &Keeper, end: &mut Si
             }
         }
         () = end.asked_again() => tracing::warn!("Asked to end a second time: not handing over"),
+    }
+}
+
+/// Puts back the jobs that are still held under this life's name. A stop that took all its time has cut their keepers off
+/// before they could, and whoever finds them after [`Keeper::leave`] counts a death for each.
+async fn put_back(database: &database::Database) {
+    let keeper = &database.keeper;
+    let worker = WorkerId::of(keeper.name(), keeper.ownership().boot());
+    let released = async {
+        let mut conn = database.db.conn().await?;
+        jobs::release_all(&mut conn, &worker).await
+    };
+    match tokio::time::timeout(PUT_BACK_WITHIN, released).await {
+        Ok(Ok(ids)) if ids.is_empty() => {}
+        Ok(Ok(ids)) => tracing::warn!(
+            "{} job(s) were in hand when their time was over: put back, no try is used",
+            ids.len()
+        ),
+        Ok(Err(error)) => tracing::debug!("Jobs in hand could not be put back: {error}"),
+        Err(_elapsed) => tracing::debug!("Jobs in hand could not be put back in time"),
     }
 }
 

@@ -28,7 +28,9 @@ pub use claim::{
 };
 pub use due::{DueSoon, due_soon};
 pub use enqueue::{NewJob, enqueue};
-pub use hands::{LevelCount, Meant, edit_payload, meant, prune_pushes, release, release_unsure, waiting};
+pub use hands::{
+    LevelCount, Meant, edit_payload, meant, prune_pushes, release, release_all, release_unsure, waiting,
+};
 pub use letters::{
     JobFilter, JobRow, LaneCount, Repeated, counts, discard, get, list, prune_completed, repeat, set_priority,
 };

@@ -168,6 +168,23 @@ pub async fn release(
     Ok(rows.into_iter().map(|row| JobId(row.id)).collect())
 }
 
+/// Puts back what `worker` holds of any lane but the syncing queue's, whose workers have names of their own. Call it when
+/// it works no more: it was stopped, so no crash counts.
+///
+/// # Errors
+/// Those of the database.
+pub async fn release_all(conn: &mut AsyncPgConnection, worker: &WorkerId) -> Result<Vec<JobId>, StoreError> {
+    let rows: Vec<Touched> = diesel::sql_query(
+        "UPDATE processing_queue SET status = 'pending', scheduled_at = clock_timestamp(), lease_token = NULL, \
+         lease_until = NULL, worker_id = NULL \
+         WHERE status = 'processing' AND queue_name <> 'platform_sync' AND worker_id = $1 RETURNING id",
+    )
+    .bind::<Text, _>(worker.to_string())
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| JobId(row.id)).collect())
+}
+
 /// Puts back what `worker` took under one of `tokens` without hearing of it: nobody has begun it, so no crash counts.
 ///
 /// # Errors

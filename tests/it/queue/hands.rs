@@ -1,12 +1,15 @@
 //! What persons do to many jobs, and what goes by itself with time.
 
-use super::executor::{checks, numbered};
+use super::executor::{checks, numbered, states};
 use crate::support::pg::TestDb;
 use diesel_async::SimpleAsyncConnection as _;
 use serde_json::json;
+use std::time::Duration;
 use zaikoban::domain::JobId;
 use zaikoban::queue::pruner;
-use zaikoban::store::jobs::{self, JobFilter, JobStatus, NewJob, QueueName, edit_payload, enqueue, meant};
+use zaikoban::store::jobs::{
+    self, JobFilter, JobStatus, NewJob, QueueName, WorkerId, edit_payload, enqueue, meant,
+};
 
 async fn put(t: &TestDb, jobs: &[NewJob]) -> Vec<JobId> {
     enqueue(&mut t.db().conn().await.unwrap(), jobs).await.unwrap()
@@ -121,4 +124,19 @@ async fn old_pushes_are_pruned_but_never_a_listings_last_one() {
     );
     let left = "SELECT string_agg(wanted_version::text, ' ' ORDER BY id) FROM sync_log";
     assert_eq!(t.text(left).await, "2 3 4", "the last, the unanswered, the young");
+}
+
+#[tokio::test]
+async fn what_a_stopped_worker_still_holds_is_put_back_without_a_death_and_nobody_elses() {
+    let t = TestDb::new().await;
+    put(&t, &numbered(4)).await;
+    let (stopped, other) = (WorkerId::new("node"), WorkerId::new("node"));
+    let mut conn = t.db().conn().await.unwrap();
+    for (worker, n) in [(&stopped, 3), (&other, 1)] {
+        let held = jobs::claim(&mut conn, checks(), worker, Duration::from_secs(60), n).await;
+        assert_eq!(held.unwrap().len(), n);
+    }
+    assert_eq!(jobs::release_all(&mut conn, &stopped).await.unwrap().len(), 3);
+    assert_eq!(states(&t).await, "pending 3, processing 1");
+    assert_eq!(t.text("SELECT sum(crash_count) FROM processing_queue").await, "0");
 }
