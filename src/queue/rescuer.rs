@@ -4,18 +4,23 @@
 //! an earlier life of this very node holds it. Of several nodes one does so at a time, its own earlier lives aside. A
 //! rescue is fenced like every other write: it settles the lease it saw, so a worker that finishes in between wins, and a
 //! job that was taken again is left alone. Each rescue counts as a death of its worker.
+//!
+//! Beside it, every node looks after the database's clock: when that is set back, what waits would be due as much later.
 
 use super::job::{self, IllegalTransition};
 use super::policy::Policy;
 use crate::nodes::{Ownership, RESCUE};
 use crate::store::jobs::{
-    Abandoned, JobStatus, Lease, Settlement, WorkerId, lock_expired, lock_of_the_dead, lock_orphans, settle,
+    Abandoned, JobStatus, Lease, Settlement, WorkerId, due_by_a_clock_that_was_ahead, lock_expired,
+    lock_of_the_dead, lock_orphans, settle,
 };
-use crate::store::{Db, StoreError, looping};
+use crate::store::{Db, StoreError, looping, schedules};
 use crate::supervision::Life;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt as _;
 use serde::Serialize;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Jobs in one transaction: enough to clear a crashed daemon's work at once, few enough to hold no lock for long.
 const BATCH: i64 = 500;
@@ -34,12 +39,15 @@ pub(super) async fn keep_rescuing(
     life: Life,
 ) {
     let earlier_done = std::cell::Cell::new(false);
+    let seen = std::cell::Cell::new(None);
     let earlier = Whose::EarlierLivesOf(worker);
     looping::every(&life, "Rescuing", EVERY, SWEEP_LIMIT, || async {
         if !earlier_done.get() {
             sweep(&db, &earlier, &policy).await?;
             earlier_done.set(true);
         }
+        let now = look_after_the_clock(&db, seen.get()).await?;
+        seen.set(Some(now));
         let Some(_part) = ownership.enter(RESCUE) else {
             return Ok(());
         };
@@ -48,6 +56,34 @@ pub(super) async fn keep_rescuing(
         Ok(())
     })
     .await;
+}
+
+/// A moment by our own clock, which is never set, and by the database's.
+type Moment = (Instant, DateTime<Utc>);
+
+/// Less than this is drift, or a clock that is being brought nearer in steps.
+const SET_BACK: TimeDelta = TimeDelta::seconds(2);
+
+async fn look_after_the_clock(db: &Db, seen: Option<Moment>) -> Result<Moment, StoreError> {
+    let mut conn = db.conn().await?;
+    // An answer that takes long must not look like a clock that was set back: now is reckoned from before it, and the
+    // next time from behind it.
+    let asked = Instant::now();
+    let clock = schedules::now(&mut conn).await?;
+    let answered = Instant::now();
+    if seen.is_some_and(|seen| was_set_back(seen, (asked, clock))) {
+        let due = due_by_a_clock_that_was_ahead(&mut conn).await?;
+        tracing::warn!(
+            "The database's clock was set back: {due} job(s) that wait by the other one are due now"
+        );
+    }
+    Ok((answered, clock))
+}
+
+fn was_set_back(seen: Moment, now: Moment) -> bool {
+    let passed = TimeDelta::from_std(now.0.saturating_duration_since(seen.0)).unwrap_or(TimeDelta::MAX);
+    let behind = passed.checked_sub(&now.1.signed_duration_since(seen.1));
+    behind.is_some_and(|behind| behind > SET_BACK)
 }
 
 /// What one sweep found.
@@ -134,5 +170,25 @@ fn count(abandoned: &[Abandoned], decided: &[(Lease, Settlement)]) -> Rescued {
     Rescued {
         again: decided.len().saturating_sub(dead),
         dead,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clock_that_falls_behind_ours_was_set_back() {
+        let (began, noon) = (
+            Instant::now(),
+            DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
+        );
+        let after = |ours_s, theirs_s| {
+            let ours = began + Duration::from_secs(ours_s);
+            was_set_back((began, noon), (ours, noon + TimeDelta::seconds(theirs_s)))
+        };
+        assert!(!after(5, 5) && !after(5, 4), "drift");
+        assert!(!after(5, 32_400), "set forward");
+        assert!(after(5, 1) && after(5, -32_400));
     }
 }

@@ -35,6 +35,6 @@ pub use letters::{
     JobFilter, JobRow, LaneCount, Repeated, counts, discard, get, list, prune_completed, repeat, set_priority,
 };
 pub use orders::{QueueOrder, order_pause, order_workers, orders};
-pub use rescue::{Abandoned, lock_expired, lock_of_the_dead, lock_orphans};
+pub use rescue::{Abandoned, due_by_a_clock_that_was_ahead, lock_expired, lock_of_the_dead, lock_orphans};
 pub use row::{JobStatus, Lane, QueueName, WorkerId};
 pub use settle::{Settlement, settle};

@@ -449,6 +449,37 @@ async fn more_abandoned_jobs_than_one_batch_are_all_put_back() {
     assert_eq!(sweep.again, 1_100);
 }
 
+#[tokio::test]
+async fn f1_what_waits_by_a_clock_that_was_ahead_is_due_when_it_is_set_back() {
+    let t = TestDb::new().await;
+    let ids = put(
+        &t,
+        &[
+            job("a enqueued then", 1),
+            job("b retried then", 2),
+            job("c for later", 3),
+        ],
+    )
+    .await;
+    for (id, then) in [
+        (ids[0], "created_at = now() + interval '9 h'"),
+        (ids[1], "started_at = now() + interval '9 h'"),
+        (ids[2], "created_at = now()"),
+    ] {
+        t.run(&format!(
+            "UPDATE processing_queue SET scheduled_at = now() + interval '9 h', {then} WHERE id = {id}"
+        ))
+        .await;
+    }
+    let mut conn = t.db().conn().await.unwrap();
+    assert_eq!(jobs::due_by_a_clock_that_was_ahead(&mut conn).await.unwrap(), 2);
+    assert_eq!(
+        keys(&take(&t, 9).await),
+        [1, 2],
+        "what was meant for later still is"
+    );
+}
+
 // === a person's hands ===
 
 #[tokio::test]

@@ -114,6 +114,22 @@ pub async fn lock_orphans(
         .collect())
 }
 
+/// What waits and was put there, or begun, in what is the future by the database's clock: that clock was set back, and due
+/// times were reckoned by the other one. They are due now. Answers how many.
+///
+/// # Errors
+/// Those of the database.
+pub async fn due_by_a_clock_that_was_ahead(conn: &mut AsyncPgConnection) -> Result<usize, StoreError> {
+    let changed = diesel::sql_query(
+        "UPDATE processing_queue SET scheduled_at = clock_timestamp() \
+         WHERE status IN ('pending', 'failed') AND scheduled_at > clock_timestamp() \
+           AND GREATEST(created_at, started_at) > clock_timestamp() + interval '2 seconds'",
+    )
+    .execute(conn)
+    .await?;
+    Ok(changed)
+}
+
 impl From<Row> for Abandoned {
     fn from(row: Row) -> Self {
         Self {

@@ -42,15 +42,9 @@ async fn the_payload_of_a_job_is_edited_unless_it_is_in_work() {
     let ids = put(&t, &numbered(2)).await;
     let mut conn = t.db().conn().await.unwrap();
     let worker = jobs::WorkerId::new("node");
-    jobs::claim(
-        &mut conn,
-        checks(),
-        &worker,
-        std::time::Duration::from_secs(60),
-        1,
-    )
-    .await
-    .unwrap();
+    jobs::claim(&mut conn, checks(), &worker, Duration::from_secs(60), 1)
+        .await
+        .unwrap();
     let new = json!({"watch_id": 7});
     assert!(!edit_payload(&mut conn, ids[0], &new).await.unwrap());
     assert!(edit_payload(&mut conn, ids[1], &new).await.unwrap());
