@@ -580,7 +580,7 @@ pub(crate) enum Queue {
     },
     /// Replace what a waiting or dead job tells its worker
     #[command(
-        after_help = "Run `zaikoban queue retry` after it to have a dead one done.\n\nExample:\n  zaikoban queue edit 17 {\"watch_id\":7}"
+        after_help = "Run `zaikoban queue retry` after it to have a dead one done.\n\nExample:\n  zaikoban queue edit 17 '{\"watch_id\":7}'"
     )]
     Edit {
         id: i64,

@@ -3,8 +3,10 @@
 use super::{InputProblem, Ops, OpsError, Page, Rows};
 use crate::domain::{DestinationPlatform, JobId, ProductId};
 use crate::queue::crew::Crew;
-use crate::store::jobs::{self, JobStatus, Meant, QueueName};
+use crate::store::jobs::{self, JobStatus, Meant, QueueName, Repeated};
 use crate::store::views::{self, JobsWanted, Thing};
+use crate::store::{Db, StoreError};
+use futures_util::FutureExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::str::FromStr;
@@ -189,18 +191,23 @@ impl Ops {
             });
         }
         let mut answer = match verb {
-            "retry" => json!(jobs::repeat(&mut conn, &meant.ids).await?),
+            "retry" => {
+                // a transaction has a connection of its own
+                drop(conn);
+                json!(repeated(&self.parts()?.db, &meant.ids).await?)
+            }
             "discard" => {
                 let done = jobs::discard(&mut conn, &meant.ids, by).await?;
+                drop(conn);
                 json!({ "discarded": done, "left": left(&meant.ids, &done) })
             }
             _ => {
                 let priority = order.priority.unwrap_or(5);
                 let done = jobs::set_priority(&mut conn, &meant.ids, priority).await?;
+                drop(conn);
                 json!({ "changed": done, "left": left(&meant.ids, &done), "priority": priority })
             }
         };
-        drop(conn);
         let more = meant
             .count
             .saturating_sub(u64::try_from(meant.ids.len()).unwrap_or(0));
@@ -379,6 +386,19 @@ pub struct Queues {
     pub orders: crate::queue::OrdersBoard,
     /// What the executors have done.
     pub tallies: crate::queue::Tallies,
+}
+
+/// Repeats jobs with their listings' holds, as a whole or not at all. Somebody may enqueue one of the same intents
+/// meanwhile; that job is then seen and the dead one left.
+async fn repeated(db: &Db, ids: &[JobId]) -> Result<Repeated, StoreError> {
+    let once = || {
+        let ids = ids.to_vec();
+        db.transaction(move |conn| async move { jobs::repeat(conn, &ids).await }.boxed())
+    };
+    match once().await {
+        Err(error) if error.constraint() == Some("processing_queue_unique") => once().await,
+        outcome => outcome,
+    }
 }
 
 #[cfg(test)]

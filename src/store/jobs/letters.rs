@@ -266,6 +266,8 @@ struct Chosen {
 /// or took them and showed others. Without that the job would find its listing held and do nothing. What else holds a
 /// listing is decided among the holds.
 ///
+/// Two statements, to be run in a transaction: a listing that is let go while its letter stays dead is pushed by nobody.
+///
 /// # Errors
 /// Those of the database.
 pub async fn repeat(conn: &mut AsyncPgConnection, ids: &[JobId]) -> Result<Repeated, StoreError> {
