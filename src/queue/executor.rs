@@ -284,6 +284,8 @@ impl Executor {
         match fetched {
             Ok(Ok((taken, lease_ends))) => {
                 self.unsure.retain(|(_, since)| since.elapsed() < UNSURE_FOR);
+                self.unsure
+                    .extend(taken.unsure.map(|token| (token, Instant::now())));
                 self.look_at = Instant::now() + taken.again.unwrap_or(POLL).min(POLL);
                 if let Some(oldest_wait) = taken.oldest_wait {
                     self.waited(oldest_wait);

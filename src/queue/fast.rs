@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// How often the table is looked at while there is room for more.
 const POLL: Duration = Duration::from_secs(1);
@@ -124,7 +125,15 @@ impl FromRedis {
         };
         let left = ask.limit.saturating_sub(taken.jobs.len());
         if left > 0 && (memory.told || since_table >= POLL) {
-            let rest = self.by_table(&mut memory, Ask { limit: left, ..ask }).await;
+            // What is held already must not be put back with what has no answer.
+            let is_alone = taken.jobs.is_empty();
+            let token = if is_alone { ask.token } else { Uuid::new_v4() };
+            let rest = Ask {
+                limit: left,
+                token,
+                ..ask
+            };
+            let rest = self.by_table(&mut memory, rest).await;
             // What is held already must come into somebody's hands whatever the table says.
             match rest {
                 Ok(rest) => {
@@ -132,8 +141,8 @@ impl FromRedis {
                     taken.again = taken.again.into_iter().chain(rest.again).min();
                     taken.oldest_wait = rest.oldest_wait.or(taken.oldest_wait);
                 }
-                Err(error) if taken.jobs.is_empty() => return Err(error),
-                Err(_) => memory.told = true,
+                Err(error) if is_alone => return Err(error),
+                Err(_) => (memory.told, taken.unsure) = (true, Some(token)),
             }
         }
         Ok(taken)
@@ -179,6 +188,7 @@ impl FromRedis {
             again: memory.heads.iter().map(|head| until(head.due_at, now)).min(),
             oldest_wait: (!due.is_empty()).then(|| share::oldest_wait(&due, now)),
             jobs,
+            unsure: None,
         }))
     }
 

@@ -38,6 +38,8 @@ pub struct Taken {
     pub again: Option<Duration>,
     /// How long the oldest job that is due has waited; `None` when nobody looked.
     pub oldest_wait: Option<Duration>,
+    /// A part of the look had no answer: what it may have taken is known by this.
+    pub unsure: Option<Uuid>,
 }
 
 /// Takes jobs for one lane. There is one for each lane and process; it is asked again only when it has answered.
