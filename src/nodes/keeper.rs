@@ -11,7 +11,7 @@ use super::{WATCH, place};
 use crate::clock::Clock;
 use crate::store::leases::{self, Lease};
 use crate::store::looping;
-use crate::store::nodes::{self, Member, NewMember};
+use crate::store::nodes::{self, Heard, Member, NewMember};
 use crate::store::{Connection, Db, StoreError};
 use crate::supervision::{ChildSpec, Life, Placement};
 use crate::telemetry::ErrorChain;
@@ -91,6 +91,8 @@ struct Inner {
 struct State {
     session: Option<Connection>,
     looked: Option<Duration>,
+    /// Since when the database has heard of this node without a pause.
+    heard_since: Option<Duration>,
     leaving_since: Option<Instant>,
     forgot: Option<Instant>,
     /// Whether it was said that ownership is not known.
@@ -247,7 +249,7 @@ impl Inner {
             .map(|m| m.boot)
             .collect();
         if !surely.is_empty() {
-            nodes::bury(session, self.me.boot, &surely).await?;
+            nodes::bury(session, &surely).await?;
         }
         nodes::join(session, &self.me, false, self.timing.ttl).await
     }
@@ -281,33 +283,37 @@ impl Inner {
         let began = since_boot();
         let gap = state.looked.map_or(Duration::ZERO, |at| began.saturating_sub(at));
         state.looked = Some(began);
+        // Put back once it is heard of again: whatever ends this look before that is a pause.
+        let heard_since = state.heard_since.take().filter(|_| gap <= self.timing.ttl);
         let mut session = match state.session.take() {
             Some(session) => session,
             None => nodes::session(&self.db).await?,
         };
         let draining = self.draining.load(Ordering::Acquire);
-        if gap > self.timing.long_gap {
+        let heard = if gap > self.timing.long_gap {
             tracing::warn!(
                 gap_s = gap.as_secs(),
                 "This process did not run for {} s: it begins anew",
                 gap.as_secs()
             );
-            self.begin_anew(&mut session, draining).await?;
-        } else if !nodes::beat(
-            &mut session,
-            self.me.boot,
-            self.clock.now(),
-            draining,
-            self.timing.ttl,
-        )
-        .await?
-        {
-            tracing::warn!(
-                "This node was declared dead meanwhile: it owns nothing any more, and joins again"
-            );
+            Heard::Dead
+        } else {
+            let (boot, now) = (self.me.boot, self.clock.now());
+            let heard = nodes::beat(&mut session, boot, now, draining, self.timing.ttl).await?;
+            if heard == Heard::Dead {
+                tracing::warn!(
+                    "This node was declared dead meanwhile: it owns nothing any more, and joins again"
+                );
+            }
+            heard
+        };
+        if heard == Heard::Dead {
             self.begin_anew(&mut session, draining).await?;
         }
-        let (members, leases) = self.attend(&mut session).await?;
+        let since = heard_since.filter(|_| heard == Heard::InTime).unwrap_or(began);
+        state.heard_since = Some(since);
+        let may_bury = began.saturating_sub(since) >= self.timing.ttl;
+        let (members, leases) = self.attend(&mut session, may_bury).await?;
         let candidates: Vec<Candidate> = members.iter().filter(|m| m.lives).map(Candidate::from).collect();
         let plan = plan(self.me.boot, &candidates, &leases);
         let mut view = View::new(self.me.boot, &leases, &members, &plan.leave, draining);
@@ -342,19 +348,23 @@ impl Inner {
     }
 
     /// Who is there and what is whose, once those that are dead are buried and what they had is free.
-    async fn attend(&self, session: &mut Connection) -> Result<(Vec<Member>, Vec<Lease>), StoreError> {
-        let me = self.me.boot;
-        let mut members = nodes::members(session).await?;
-        let overdue = |m: &Member| m.boot != me && !m.lives && m.dead_at.is_none() && m.left_at.is_none();
-        if members.iter().any(overdue) {
-            for boot in nodes::bury(session, me, &[]).await? {
-                let name = members
-                    .iter()
-                    .find(|m| m.boot == boot)
-                    .map_or("?", |m| m.name.as_str());
-                tracing::warn!(node = name, %boot, "Node `{name}` was not heard of for {} s and counts as dead", self.timing.ttl.as_secs());
-            }
-            members = nodes::members(session).await?;
+    ///
+    /// Nodes that cannot reach the database fall silent together, and one of them is back first. Had it the right to
+    /// declare the others dead, each outage would make it take what is theirs: so whoever was cut off itself waits as long
+    /// as they have for a heartbeat.
+    async fn attend(
+        &self,
+        session: &mut Connection,
+        may_bury: bool,
+    ) -> Result<(Vec<Member>, Vec<Lease>), StoreError> {
+        let buried = if may_bury {
+            nodes::bury_silent(session, self.me.boot, self.timing.ttl).await?
+        } else {
+            Vec::new()
+        };
+        let members = nodes::members(session).await?;
+        for Member { name, boot, .. } in members.iter().filter(|m| buried.contains(&m.boot)) {
+            tracing::warn!(node = %name, %boot, "Node `{name}` was not heard of for {} s and counts as dead", self.timing.ttl.as_secs());
         }
         let mut all = leases::leases(session).await?;
         let left_behind = |m: &&Member| m.dead_at.is_some() && all.iter().any(|l| l.owner == Some(m.boot));

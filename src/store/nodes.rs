@@ -138,7 +138,19 @@ pub async fn join(
     Ok(())
 }
 
-/// Says that a node lives; false when it was declared dead, or is not known: it owns nothing then.
+/// What the database says to a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It came in time.
+    InTime,
+    /// It came when the node might have been declared dead already, or before the last one, by the database's clock:
+    /// the node was cut off, or that clock was set. Nobody has declared it dead.
+    OutOfTime,
+    /// The node was declared dead, or is not known: it owns nothing.
+    Dead,
+}
+
+/// Says that a node lives.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -148,20 +160,30 @@ pub async fn beat(
     now: DateTime<Utc>,
     draining: bool,
     ttl: Duration,
-) -> Result<bool, StoreError> {
-    let rows = diesel::sql_query(
-        "UPDATE nodes SET heartbeat_at = clock_timestamp(), draining = $3, \
+) -> Result<Heard, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        in_time: bool,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "UPDATE nodes n SET heartbeat_at = clock_timestamp(), draining = $3, \
              until = clock_timestamp() + make_interval(secs => $4), \
              clock_ahead_ms = round(extract(epoch FROM $2 - clock_timestamp()) * 1000) \
-         WHERE boot = $1 AND dead_at IS NULL AND left_at IS NULL",
+         FROM nodes last WHERE n.boot = $1 AND n.dead_at IS NULL AND n.left_at IS NULL AND last.boot = n.boot \
+         RETURNING n.heartbeat_at BETWEEN last.heartbeat_at AND last.until AS in_time",
     )
     .bind::<SqlUuid, _>(boot)
     .bind::<Timestamptz, _>(now)
     .bind::<Bool, _>(draining)
     .bind::<Double, _>(ttl.as_secs_f64())
-    .execute(conn)
+    .load(conn)
     .await?;
-    Ok(rows > 0)
+    Ok(match rows.as_slice() {
+        [] => Heard::Dead,
+        [row, ..] if row.in_time => Heard::InTime,
+        _ => Heard::OutOfTime,
+    })
 }
 
 /// Every node that is remembered, the newest life of each name first.
@@ -180,24 +202,46 @@ pub async fn members(conn: &mut AsyncPgConnection) -> Result<Vec<Member>, StoreE
     Ok(rows)
 }
 
-/// Declares those dead that were not heard of in time, and those of `surely`, whatever was heard; answers whom.
+/// Declares those dead that were not heard of in time, or were heard of at a time that has not come yet: by a clock of the
+/// database that was set back since. Answers whom.
 ///
 /// What they own is not free yet: first [`end_sessions`], then [`free`](super::leases::free).
 ///
 /// # Errors
 /// When the database is away or refuses.
-pub async fn bury(conn: &mut AsyncPgConnection, me: Uuid, surely: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+pub async fn bury_silent(
+    conn: &mut AsyncPgConnection,
+    me: Uuid,
+    ttl: Duration,
+) -> Result<Vec<Uuid>, StoreError> {
     let rows: Vec<Boot> = diesel::sql_query(
         "WITH due AS MATERIALIZED (SELECT boot FROM nodes WHERE boot <> $1 AND dead_at IS NULL AND left_at IS NULL \
-             AND (until < clock_timestamp() OR boot = ANY($2)) ORDER BY boot FOR UPDATE SKIP LOCKED), \
+             AND (until < clock_timestamp() OR heartbeat_at > clock_timestamp() + make_interval(secs => $2)) \
+             ORDER BY boot FOR UPDATE SKIP LOCKED), \
          buried AS (UPDATE nodes n SET dead_at = clock_timestamp() FROM due WHERE n.boot = due.boot RETURNING n.boot) \
          SELECT boot FROM buried",
     )
     .bind::<SqlUuid, _>(me)
-    .bind::<Array<SqlUuid>, _>(surely)
+    .bind::<Double, _>(ttl.as_secs_f64())
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(|row| row.boot).collect())
+}
+
+/// Declares those dead whose process is known to have ended, whatever was heard of them; see [`bury_silent`].
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn bury(conn: &mut AsyncPgConnection, surely: &[Uuid]) -> Result<(), StoreError> {
+    diesel::sql_query(
+        "WITH due AS MATERIALIZED (SELECT boot FROM nodes WHERE boot = ANY($1) AND dead_at IS NULL \
+             AND left_at IS NULL ORDER BY boot FOR UPDATE SKIP LOCKED) \
+         UPDATE nodes n SET dead_at = clock_timestamp() FROM due WHERE n.boot = due.boot",
+    )
+    .bind::<Array<SqlUuid>, _>(surely)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Ends every session of a node that was declared dead, and waits until they have ended: what it had begun and not

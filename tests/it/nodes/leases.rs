@@ -1,5 +1,6 @@
 //! Whose a part of the work is: whatever happens in which order, never two nodes' at a time.
 
+use crate::support::home::{Home, connect, text};
 use crate::support::pg::TestDb;
 use crate::support::wait::until;
 use diesel_async::SimpleAsyncConnection as _;
@@ -15,7 +16,7 @@ use zaikoban::domain::Epoch;
 use zaikoban::nodes::plan::shards;
 use zaikoban::nodes::{ALERT, Hold, Identity, Keeper, RESCUE, Timing, WATCH};
 use zaikoban::store::nodes::application;
-use zaikoban::store::{Db, PoolSettings};
+use zaikoban::store::{Db, PoolSettings, migrate};
 
 const ROLES: [&str; 6] = [ALERT, RESCUE, "prune", "rules", "sync/ebay", "sync/mercari"];
 
@@ -135,8 +136,8 @@ async fn the_sessions_of_a_node_that_is_declared_dead_are_ended() {
     )
     .await
     .unwrap();
-    // It stands still; another one comes.
-    let b = join(&t, "b", patient()).await;
+    // It stands still; another one comes, and has been heard of for long enough to say so.
+    let b = join(&t, "b", hasty()).await;
     until("b to have everything", || async {
         b.look().await.unwrap();
         (held(&b) == 256 + ROLES.len()).then_some(())
@@ -157,6 +158,87 @@ async fn the_sessions_of_a_node_that_is_declared_dead_are_ended() {
         t.text("SELECT count(*) FROM nodes WHERE dead_at IS NULL").await,
         "2"
     );
+}
+
+/// Nobody can reach the database while it restarts: they all fall silent, and nobody is dead.
+#[tokio::test]
+async fn who_was_cut_off_itself_declares_nobody_dead() {
+    let timing = Timing {
+        ttl: Duration::from_secs(1),
+        margin: Duration::from_millis(100),
+        ..patient()
+    };
+    let home = Home::new();
+    let server = home.start().await;
+    let db = connect(&server).await;
+    migrate::up(&db).await.unwrap();
+    let clock = Clock::system();
+    let a = Keeper::join(&db, who("a"), &clock, timing).await.unwrap();
+    let b = Keeper::join(&db, who("b"), &clock, timing).await.unwrap();
+    until("both to have their share for a while", || async {
+        a.look().await.unwrap();
+        b.look().await.unwrap();
+        let lived = text(
+            &db,
+            "SELECT now() > max(started_at) + interval '1.2 s' FROM nodes",
+        )
+        .await;
+        (lived == "true" && held(&a) + held(&b) == 256 + ROLES.len()).then_some(())
+    })
+    .await;
+    let (had, others) = (b.ownership().view(), a.ownership().view());
+
+    assert!(server.stop().await);
+    assert!(a.look().await.is_err() && b.look().await.is_err());
+    drop(server);
+    let server = home.start().await;
+    let db = connect(&server).await;
+    until("the time of both to be over", || async {
+        let over = text(&db, "SELECT bool_and(until < clock_timestamp()) FROM nodes").await;
+        (over == "true").then_some(())
+    })
+    .await;
+    // The first one that is back sees the other one silent, and so would it be seen itself.
+    until("a to be heard of", || async { a.look().await.ok() }).await;
+    a.look().await.unwrap();
+    b.look().await.unwrap();
+    assert_eq!(b.ownership().view().held, had.held, "nothing was taken from it");
+    assert_eq!(a.ownership().view().held, others.held);
+    // Who is silent while others are heard of is dead all the same.
+    until("a to have everything", || async {
+        a.look().await.unwrap();
+        (held(&a) == 256 + ROLES.len()).then_some(())
+    })
+    .await;
+    assert!(server.stop().await);
+}
+
+/// The same to look at: the database's clock was set ahead, or back.
+#[tokio::test]
+async fn a_clock_of_the_database_that_was_set_is_nobodys_death() {
+    let t = TestDb::new().await;
+    let (a, b) = (join(&t, "a", hasty()).await, join(&t, "b", hasty()).await);
+    for set in ["- interval '1 hour'", "+ interval '1 hour'"] {
+        until("both to have their share", || async {
+            a.look().await.unwrap();
+            b.look().await.unwrap();
+            (held(&a) + held(&b) == 256 + ROLES.len()).then_some(())
+        })
+        .await;
+        let buried = "SELECT count(*) FROM nodes WHERE dead_at IS NOT NULL";
+        t.run(&format!(
+            "UPDATE nodes SET heartbeat_at = heartbeat_at {set}, until = until {set}"
+        ))
+        .await;
+        a.look().await.unwrap();
+        assert_eq!(t.text(buried).await, "0", "{set}");
+        // It was the other one's end, too, as nothing is heard of it from now on.
+        until("b to be declared dead", || async {
+            a.look().await.unwrap();
+            (t.text(buried).await == "1").then_some(())
+        })
+        .await;
+    }
 }
 
 /// A restart after a crash waits for nobody: its predecessor's process is gone, and that can be seen here.
