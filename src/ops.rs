@@ -33,6 +33,7 @@ pub use error::{InputProblem, OpsError};
 pub use errors::{ErrorsAsked, ErrorsResolution};
 pub use holds::{HoldEdit, HoldsDecision};
 pub use listings::{LinkOrder, ListingFilter, ListingsSwitch};
+pub use platforms::{Switched, Switching};
 pub use products::{NewProductOrder, ProductFilter};
 pub use queue::{JobEdit, JobFilter, JobsOrder, Queues, WorkersOrder};
 pub use reload::{Reload, Reloaded};
@@ -77,8 +78,8 @@ struct Inner {
     tree: OnceLock<Tree>,
     /// How the settings are read again.
     reload: OnceLock<Reload>,
-    /// Held while a platform or everything is paused or resumed, so that table and guards end up saying the same.
-    switching: tokio::sync::Mutex<()>,
+    /// Who pauses and resumes, one after another.
+    switching: Switching,
     /// Where lists are imported.
     desk: importing::Desk,
     /// Held while `doctor` looks.
@@ -191,11 +192,17 @@ impl Ops {
             parts: OnceLock::new(),
             tree: OnceLock::new(),
             reload: OnceLock::new(),
-            switching: tokio::sync::Mutex::default(),
+            switching: Switching::default(),
             desk: importing::Desk::default(),
             examining: tokio::sync::Mutex::default(),
             scraped: scrape::Kept::default(),
         }))
+    }
+
+    /// Where whoever else sets the guards by the tables waits for its turn.
+    #[must_use]
+    pub fn switching(&self) -> Switching {
+        self.0.switching.clone()
     }
 
     /// Says what the start waits for.

@@ -1,3 +1,3 @@
-ALTER TABLE platform_state DROP resets;
+ALTER TABLE platform_state DROP switches, DROP resets;
 DROP TABLE leases;
 DROP TABLE nodes;

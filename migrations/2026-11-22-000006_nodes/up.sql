@@ -31,5 +31,6 @@ CREATE TABLE leases (
 ) WITH (fillfactor = 50);
 INSERT INTO leases (name, shard) SELECT 'watch/' || lpad(n::text, 3, '0'), n FROM generate_series(0, 255) AS n;
 
--- Counts a person's resets of a breaker: every node follows.
-ALTER TABLE platform_state ADD resets BIGINT NOT NULL DEFAULT 0;
+-- Counts how often a person has paused or resumed, and reset a breaker: every node follows, also what was turned back
+-- between two of its looks.
+ALTER TABLE platform_state ADD switches BIGINT NOT NULL DEFAULT 0, ADD resets BIGINT NOT NULL DEFAULT 0;

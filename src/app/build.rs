@@ -27,7 +27,7 @@ use crate::ops::doctor::judge;
 use crate::ops::doctor::nodes::NodesProbe;
 use crate::ops::doctor::redis::RedisProbe;
 use crate::ops::doctor::service::ServiceProbe;
-use crate::ops::{Account, CredentialParts, Ops, Parts, Queues, Selling};
+use crate::ops::{Account, CredentialParts, Ops, Parts, Queues, Selling, Switching};
 use crate::platform::ebay::{self, Ebay, EbaySettings};
 use crate::platform::gateway::{DestinationGateway, SourceGateway};
 use crate::platform::yahoo::{YahooSettings, YahooSource};
@@ -96,6 +96,7 @@ struct Common {
     notices: Notices,
     worker: WorkerId,
     ownership: Ownership,
+    switching: Switching,
     /// What `doctor` looks at; whoever builds a part adds its probe.
     probes: Mutex<Probes>,
 }
@@ -125,6 +126,7 @@ pub(super) async fn build(
         notices: Notices::default(),
         worker: WorkerId::of(database.keeper.name(), database.keeper.ownership().boot()),
         ownership: database.keeper.ownership().clone(),
+        switching: ops.switching(),
         probes: Mutex::new(doctor::of_daemon(settings, database)),
     };
     let queues = Queues {
@@ -684,6 +686,7 @@ fn store(
         ownership: common.ownership.clone(),
         said: said.clone(),
         sign_in: sign_in.collect(),
+        switching: common.switching.clone(),
         first: database.states.clone(),
     };
     children.push(follow.switches());

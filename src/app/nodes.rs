@@ -3,7 +3,7 @@
 use super::live::Live;
 use crate::domain::{DestinationPlatform, Platform, SourcePlatform};
 use crate::nodes::{News, Notices, Ownership, sync_role};
-use crate::ops::SignInAgain;
+use crate::ops::{SignInAgain, Switched, Switching};
 use crate::store::looping::{child, pause};
 use crate::store::platform_state::{self, PlatformState};
 use crate::store::{Db, StoreError};
@@ -28,6 +28,8 @@ pub(super) struct Follow {
     pub(super) ownership: Ownership,
     pub(super) said: Notices,
     pub(super) sign_in: HashMap<Platform, SignInAgain>,
+    /// Where persons switch on this node.
+    pub(super) switching: Switching,
     /// The switches as they stood when the guards were set by them.
     pub(super) first: Vec<PlatformState>,
 }
@@ -60,10 +62,17 @@ impl Follow {
         loop {
             life.beat();
             life.waiting_until(Instant::now() + LIMIT + EVERY);
+            let orders = self.switching.turn().await.orders;
             match self.look().await {
                 Ok(states) => {
-                    self.apply(&known, &states).await;
-                    known = states;
+                    let turn = self.switching.turn().await;
+                    // What was read before somebody switched here may be older than that: the next look tells.
+                    if turn.orders == orders {
+                        for step in steps(&known, &states, &turn) {
+                            self.take(step).await;
+                        }
+                        known = states;
+                    }
                 }
                 Err(error) => tracing::debug!(%error, "The platforms' switches cannot be read yet"),
             }
@@ -92,18 +101,10 @@ impl Follow {
         platform_state::list(&mut *self.db.conn().await?).await
     }
 
-    /// Does what has changed from `before` to `now`, and only that: a stop that is in force here and not in the tables yet
-    /// is not ended by tables that say nothing new.
-    async fn apply(&self, before: &[PlatformState], now: &[PlatformState]) {
-        for state in now {
-            let old = before.iter().find(|old| old.platform == state.platform);
-            let was_paused = old.is_some_and(|old| old.paused);
-            if state.paused != was_paused {
-                self.switch(state);
-            }
-            if state.resets > old.map_or(0, |old| old.resets) {
-                self.reset(state).await;
-            }
+    async fn take(&self, step: Step<'_>) {
+        match step {
+            Step::Switch(state) => self.switch(state),
+            Step::Reset(state) => self.reset(state).await,
         }
     }
 
@@ -158,6 +159,36 @@ impl Follow {
     }
 }
 
+/// What is to be done here because it was ordered elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step<'a> {
+    /// Its guard is to be as its row says.
+    Switch(&'a PlatformState),
+    /// Its breaker is to be opened again.
+    Reset(&'a PlatformState),
+}
+
+/// What was ordered from `before` to `now`, and only that: a stop that is in force here and not in the tables is not ended
+/// by tables that say nothing new. Orders are counted, for what was turned off and on again between two looks says the
+/// same as before, and here it may have been turned off only.
+fn steps<'a>(before: &[PlatformState], now: &'a [PlatformState], own: &Switched) -> Vec<Step<'a>> {
+    let mut steps = Vec::new();
+    for state in now {
+        let old = before.iter().find(|old| old.platform == state.platform);
+        if state.switches != old.map_or(0, |old| old.switches) {
+            steps.push(Step::Switch(state));
+        }
+        let done = state
+            .platform
+            .parse()
+            .is_ok_and(|at: Platform| own.resets.get(&at) == Some(&state.resets));
+        if !done && state.resets > old.map_or(0, |old| old.resets) {
+            steps.push(Step::Reset(state));
+        }
+    }
+    steps
+}
+
 /// This node's part of a service's rate.
 ///
 /// A source's rate is divided as its products are. A destination's is its keeper's, but for a tenth, which the others
@@ -177,5 +208,46 @@ pub(super) fn share_of(ownership: &Ownership, service: &str) -> f64 {
         (0, _) => 1.0,
         (_, true) => 1.0 - OTHERS_SHARE,
         (others, false) => OTHERS_SHARE / f64::from(others),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(platform: &str, paused: bool, switches: i64, resets: i64) -> PlatformState {
+        PlatformState {
+            platform: platform.to_owned(),
+            paused,
+            paused_by: None,
+            paused_at: None,
+            gate: None,
+            budget_day: None,
+            budget_used: 0,
+            switches,
+            resets,
+        }
+    }
+
+    #[test]
+    fn a_stop_that_was_ended_and_ordered_again_between_two_looks_is_followed() {
+        let (own, known) = (Switched::default(), [row("*", true, 1, 0)]);
+        let now = [row("*", true, 3, 0), row("ebay", false, 2, 0)];
+        assert_eq!(
+            steps(&known, &now, &own),
+            [Step::Switch(&now[0]), Step::Switch(&now[1])]
+        );
+        assert_eq!(steps(&now, &now, &own), [], "what is in force here only stays");
+    }
+
+    #[test]
+    fn a_reset_is_followed_where_it_was_not_ordered() {
+        let mut own = Switched::default();
+        let (known, now) = ([row("ebay", false, 0, 4)], [row("ebay", false, 0, 5)]);
+        assert_eq!(steps(&known, &now, &own), [Step::Reset(&now[0])]);
+        own.resets.insert(Platform::Ebay, 5);
+        assert_eq!(steps(&known, &now, &own), []);
+        let later = [row("ebay", false, 0, 6)];
+        assert_eq!(steps(&known, &later, &own), [Step::Reset(&later[0])]);
     }
 }

@@ -7,6 +7,32 @@ use crate::store::errors;
 use crate::store::platform_state::{self, Scope};
 use crate::sync::LookNow;
 use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Held while a platform or everything is paused, resumed or reset here, by a person or because another node was told to,
+/// so that tables and guards end up saying the same. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Switching(Arc<Mutex<Switched>>);
+
+/// What was switched on this node.
+#[derive(Debug, Default)]
+pub struct Switched {
+    /// How many orders were given here: what was read before the last one says nothing of it.
+    pub orders: u64,
+    /// Each platform's last reset that was done here, by the tables' count.
+    pub resets: HashMap<Platform, i64>,
+}
+
+// === impl Switching ===
+
+impl Switching {
+    /// A turn of one's own.
+    pub async fn turn(&self) -> MutexGuard<'_, Switched> {
+        self.0.lock().await
+    }
+}
 
 impl Ops {
     /// Every service: gate, rate, counts, last error.
@@ -46,7 +72,8 @@ impl Ops {
         if stop {
             self.stop_destinations(true)?;
         }
-        let _turn = self.0.switching.lock().await;
+        let mut turn = self.0.switching.turn().await;
+        turn.orders = turn.orders.wrapping_add(1);
         if stop {
             // Again: an end of the stop may have had its turn meanwhile.
             self.stop_destinations(true)?;
@@ -115,7 +142,8 @@ impl Ops {
         let platform: Platform = name.parse().map_err(|_not_ours| unknown())?;
         let parts = self.parts()?;
         let guard = parts.guards.get(name).ok_or_else(unknown)?;
-        let _turn = self.0.switching.lock().await;
+        let mut turn = self.0.switching.turn().await;
+        turn.orders = turn.orders.wrapping_add(1);
         match verb {
             "pause" | "resume" => {
                 // Kept first: a switch that a restart forgets would be worse than one that failed.
@@ -136,7 +164,8 @@ impl Ops {
                     (selling.sign_in_again)().await;
                 }
                 guard.reset();
-                platform_state::count_reset(&mut *self.conn().await?, platform).await?;
+                let count = platform_state::count_reset(&mut *self.conn().await?, platform).await?;
+                turn.resets.insert(platform, count);
                 // What is refused still comes again with the next call.
                 errors::end_sign_in(&mut *self.conn().await?, platform, by).await?;
             }

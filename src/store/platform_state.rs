@@ -54,6 +54,9 @@ pub struct PlatformState {
     /// Calls made on that day.
     #[diesel(sql_type = BigInt)]
     pub budget_used: i64,
+    /// How often a person has paused or resumed it.
+    #[diesel(sql_type = BigInt)]
+    pub switches: i64,
     /// How often a person has reset its breaker.
     #[diesel(sql_type = BigInt)]
     pub resets: i64,
@@ -73,15 +76,15 @@ impl PlatformState {
 /// When the database is away or refuses.
 pub async fn list(conn: &mut AsyncPgConnection) -> Result<Vec<PlatformState>, StoreError> {
     let rows = diesel::sql_query(
-        "SELECT platform, paused, paused_by, paused_at, gate, budget_day, budget_used, resets FROM platform_state \
-         ORDER BY platform",
+        "SELECT platform, paused, paused_by, paused_at, gate, budget_day, budget_used, switches, resets \
+         FROM platform_state ORDER BY platform",
     )
     .get_results(conn)
     .await?;
     Ok(rows)
 }
 
-/// Pauses or resumes; answers whether that changed anything.
+/// Pauses or resumes, and counts it; answers whether that changed anything.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -92,10 +95,10 @@ pub async fn set_paused(
     by: &str,
 ) -> Result<bool, StoreError> {
     let changed = diesel::sql_query(
-        "INSERT INTO platform_state (platform, paused, paused_by, paused_at) \
-         VALUES ($1, $2, $3, CASE WHEN $2 THEN now() END) \
+        "INSERT INTO platform_state (platform, paused, paused_by, paused_at, switches) \
+         VALUES ($1, $2, $3, CASE WHEN $2 THEN now() END, 1) \
          ON CONFLICT (platform) DO UPDATE SET paused = EXCLUDED.paused, paused_by = EXCLUDED.paused_by, \
-             paused_at = EXCLUDED.paused_at, updated_at = now() \
+             paused_at = EXCLUDED.paused_at, switches = platform_state.switches + 1, updated_at = now() \
          WHERE platform_state.paused <> EXCLUDED.paused",
     )
     .bind::<Text, _>(scope.key())
@@ -157,19 +160,25 @@ pub async fn gate(conn: &mut AsyncPgConnection, platform: Platform) -> Result<Op
         .and_then(|row| row.gate))
 }
 
-/// Counts a person's reset of a breaker: other nodes follow.
+/// Counts a person's reset of a breaker, which other nodes follow; answers which one it is.
 ///
 /// # Errors
 /// When the database is away or refuses.
-pub async fn count_reset(conn: &mut AsyncPgConnection, platform: Platform) -> Result<(), StoreError> {
-    diesel::sql_query(
+pub async fn count_reset(conn: &mut AsyncPgConnection, platform: Platform) -> Result<i64, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        resets: i64,
+    }
+    let row: Row = diesel::sql_query(
         "INSERT INTO platform_state (platform, resets) VALUES ($1, 1) \
-         ON CONFLICT (platform) DO UPDATE SET resets = platform_state.resets + 1, updated_at = now()",
+         ON CONFLICT (platform) DO UPDATE SET resets = platform_state.resets + 1, updated_at = now() \
+         RETURNING resets",
     )
     .bind::<Text, _>(platform.as_str())
-    .execute(conn)
+    .get_result(conn)
     .await?;
-    Ok(())
+    Ok(row.resets)
 }
 
 /// Counts `calls` against a platform's day unless more than `limit` would be used; answers whether they may be made.

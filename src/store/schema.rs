@@ -286,6 +286,7 @@ diesel::table! {
         budget_day -> Nullable<Date>,
         budget_used -> BigInt,
         updated_at -> Timestamptz,
+        switches -> BigInt,
         resets -> BigInt,
     }
 }
