@@ -3,11 +3,11 @@
 //! # Membership
 //! A node is one life of a daemon. It says every two seconds that it lives, on a connection of its own, so that an
 //! exhausted pool is no death. One that was not heard of for ten seconds, by the database's clock, is *declared dead* by
-//! whichever node sees it first: its row is marked, then its sessions are ended, then what it owned is free. Row locks
-//! decide between a heartbeat and a burial: one of them is too late. A node that finds itself declared dead (it was
-//! stopped, suspended, cut off) joins again and owns nothing. One that was silent itself, or whose last heartbeat is at an
-//! odd time by the database's clock, declares nobody dead for ten seconds: when the database was away, or its clock was
-//! set, all are silent, and each has the time to be heard of again.
+//! whichever node sees it first: its row is marked, then its sessions are ended, and once none is left what it owned is
+//! free. Row locks decide between a heartbeat and a burial: one of them is too late. A node that finds itself declared
+//! dead (it was stopped, suspended, cut off) joins again and owns nothing. One that was silent itself, or whose last
+//! heartbeat is at an odd time by the database's clock, declares nobody dead for ten seconds: when the database was
+//! away, or its clock was set, all are silent, and each has the time to be heard of again.
 //!
 //! # Ownership
 //! The work is divided into parts, each a row of `leases`: 256 shards of what is watched, a destination's syncer, and what

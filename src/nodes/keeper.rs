@@ -30,6 +30,10 @@ const LOOK_LIMIT: Duration = Duration::from_secs(4);
 const AGAIN: Duration = Duration::from_millis(250);
 /// How long a part that is to be another's may be worked on. What goes on beyond that is fenced.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(15);
+/// How often it is asked whether a dead node's sessions have ended, and how many times in one look: a second in all, so
+/// that the look's own heartbeat is not late.
+const ENDED_EVERY: Duration = Duration::from_millis(50);
+const ENDED_ASKS: usize = 20;
 /// How long nodes that are gone are remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// How often they are forgotten.
@@ -307,8 +311,12 @@ impl Inner {
             }
             heard
         };
+        let trusted_until = began + self.timing.ttl.saturating_sub(self.timing.margin);
         if heard == Heard::Dead {
             self.begin_anew(&mut session, draining).await?;
+        } else {
+            // At once: nobody has freed what is this node's, however long the rest of this look may take.
+            self.ownership.extend(trusted_until);
         }
         let since = heard_since.filter(|_| heard == Heard::InTime).unwrap_or(began);
         state.heard_since = Some(since);
@@ -317,7 +325,6 @@ impl Inner {
         let candidates: Vec<Candidate> = members.iter().filter(|m| m.lives).map(Candidate::from).collect();
         let plan = plan(self.me.boot, &candidates, &leases);
         let mut view = View::new(self.me.boot, &leases, &members, &plan.leave, draining);
-        let trusted_until = began + self.timing.ttl.saturating_sub(self.timing.margin);
         self.ownership.publish(view.clone(), trusted_until);
         let given = self.ownership.give_up(self.takes_too_long(state, &view));
         if !given.is_empty() {
@@ -370,13 +377,30 @@ impl Inner {
         let left_behind = |m: &&Member| m.dead_at.is_some() && all.iter().any(|l| l.owner == Some(m.boot));
         let dead: Vec<Uuid> = members.iter().filter(left_behind).map(|m| m.boot).collect();
         if !dead.is_empty() {
-            for boot in dead {
-                nodes::end_sessions(session, boot).await?;
+            for boot in self.undo(session, dead).await? {
                 leases::free(session, boot).await?;
             }
             all = leases::leases(session).await?;
         }
         Ok((members, all))
+    }
+
+    /// Undoes what these nodes had begun; answers those that have nothing under way any more. The others' turn comes with
+    /// the next look: what is theirs is nobody's before.
+    async fn undo(&self, session: &mut Connection, dead: Vec<Uuid>) -> Result<Vec<Uuid>, StoreError> {
+        let ending = nodes::end_sessions(session, &dead).await?;
+        let mut left = nodes::still_there(session, &ending).await?;
+        for _ in 0..ENDED_ASKS {
+            if left.is_empty() {
+                break;
+            }
+            tokio::time::sleep(ENDED_EVERY).await;
+            left = nodes::still_there(session, &ending).await?;
+        }
+        for boot in &left {
+            tracing::warn!(%boot, "Sessions of node {boot}, which counts as dead, have not ended yet: what it did waits for that");
+        }
+        Ok(dead.into_iter().filter(|boot| !left.contains(boot)).collect())
     }
 
     fn takes_too_long(&self, state: &mut State, view: &View) -> bool {

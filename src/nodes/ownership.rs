@@ -147,6 +147,15 @@ impl Ownership {
         }
     }
 
+    /// What is known stands until `until`: nobody can have freed it before that.
+    pub(super) fn extend(&self, until: Duration) {
+        let was_trusted = self.is_trusted();
+        self.inner.trust.extend(until);
+        if !was_trusted {
+            self.tell();
+        }
+    }
+
     /// Nothing is this node's any more.
     pub(super) fn lose(&self) {
         self.inner.trust.end();

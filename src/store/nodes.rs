@@ -205,7 +205,7 @@ pub async fn members(conn: &mut AsyncPgConnection) -> Result<Vec<Member>, StoreE
 /// Declares those dead that were not heard of in time, or were heard of at a time that has not come yet: by a clock of the
 /// database that was set back since. Answers whom.
 ///
-/// What they own is not free yet: first [`end_sessions`], then [`free`](super::leases::free).
+/// What they own is not free yet: first [`end_sessions`] until none is [`still_there`], then [`free`](super::leases::free).
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -244,22 +244,55 @@ pub async fn bury(conn: &mut AsyncPgConnection, surely: &[Uuid]) -> Result<(), S
     Ok(())
 }
 
-/// Ends every session of a node that was declared dead, and waits until they have ended: what it had begun and not
-/// committed is undone, and holds no lock any more.
+/// A session that was told to end.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Ending {
+    /// Whose it is.
+    #[diesel(sql_type = SqlUuid)]
+    boot: Uuid,
+    #[diesel(sql_type = Integer)]
+    pid: i32,
+    /// A process's number may be another's by now.
+    #[diesel(sql_type = Timestamptz)]
+    since: DateTime<Utc>,
+}
+
+/// Tells every session of those of `boots` to end that were declared dead, and waits for none of them: each takes its time,
+/// and all take theirs together. What they had begun and not committed is undone, and holds no lock any more, when
+/// [`still_there`] says so. Sessions that are made later find in the tables that their node was declared dead.
 ///
 /// # Errors
 /// When the database is away or refuses.
-pub async fn end_sessions(conn: &mut AsyncPgConnection, boot: Uuid) -> Result<(), StoreError> {
-    diesel::sql_query(
-        "SELECT pg_terminate_backend(a.pid, 1000) FROM pg_stat_activity a JOIN nodes n ON n.boot = $2 \
-         WHERE a.application_name = $1 AND a.datname = current_database() AND a.usename = current_user \
-         AND a.pid <> pg_backend_pid() AND n.dead_at IS NOT NULL",
+pub async fn end_sessions(conn: &mut AsyncPgConnection, boots: &[Uuid]) -> Result<Vec<Ending>, StoreError> {
+    let applications: Vec<String> = boots.iter().copied().map(application).collect();
+    let rows = diesel::sql_query(
+        "SELECT d.boot, a.pid, a.backend_start AS since, pg_terminate_backend(a.pid) AS told FROM pg_stat_activity a \
+         JOIN unnest($1::text[], $2::uuid[]) AS d (application, boot) ON d.application = a.application_name \
+         JOIN nodes n ON n.boot = d.boot AND n.dead_at IS NOT NULL \
+         WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> pg_backend_pid()",
     )
-    .bind::<Text, _>(application(boot))
-    .bind::<SqlUuid, _>(boot)
-    .execute(conn)
+    .bind::<Array<Text>, _>(applications)
+    .bind::<Array<SqlUuid>, _>(boots)
+    .load(conn)
     .await?;
-    Ok(())
+    Ok(rows)
+}
+
+/// Whose sessions have not ended yet.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn still_there(conn: &mut AsyncPgConnection, ending: &[Ending]) -> Result<Vec<Uuid>, StoreError> {
+    let rows: Vec<Boot> = diesel::sql_query(
+        "SELECT DISTINCT e.boot FROM unnest($1::uuid[], $2::int[], $3::timestamptz[]) AS e (boot, pid, since) \
+         JOIN pg_stat_activity a ON a.pid = e.pid AND a.backend_start = e.since",
+    )
+    .bind::<Array<SqlUuid>, _>(ending.iter().map(|e| e.boot).collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(ending.iter().map(|e| e.pid).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(ending.iter().map(|e| e.since).collect::<Vec<_>>())
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.boot).collect())
 }
 
 /// The node ends in order: all it has is free.

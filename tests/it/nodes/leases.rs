@@ -4,6 +4,8 @@ use crate::support::home::{Home, connect, text};
 use crate::support::pg::TestDb;
 use crate::support::wait::until;
 use diesel_async::SimpleAsyncConnection as _;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::sync::Arc;
@@ -31,6 +33,15 @@ fn who(name: &str) -> Identity {
 /// As long as nothing stops a process of a test for longer.
 fn patient() -> Timing {
     Timing::default()
+}
+
+/// Short enough to be waited for.
+fn brisk() -> Timing {
+    Timing {
+        ttl: Duration::from_secs(1),
+        margin: Duration::from_millis(100),
+        ..patient()
+    }
 }
 
 fn hasty() -> Timing {
@@ -163,11 +174,7 @@ async fn the_sessions_of_a_node_that_is_declared_dead_are_ended() {
 /// Nobody can reach the database while it restarts: they all fall silent, and nobody is dead.
 #[tokio::test]
 async fn who_was_cut_off_itself_declares_nobody_dead() {
-    let timing = Timing {
-        ttl: Duration::from_secs(1),
-        margin: Duration::from_millis(100),
-        ..patient()
-    };
+    let timing = brisk();
     let home = Home::new();
     let server = home.start().await;
     let db = connect(&server).await;
@@ -239,6 +246,60 @@ async fn a_clock_of_the_database_that_was_set_is_nobodys_death() {
         })
         .await;
     }
+}
+
+/// Its parts are free when nothing of it can be committed any more, and not before.
+#[tokio::test]
+async fn what_a_dead_node_had_is_nobodys_while_one_of_its_sessions_is_left() {
+    /// A server's process that stands still, and goes on whatever becomes of the test.
+    struct Frozen(Pid);
+    impl Drop for Frozen {
+        fn drop(&mut self) {
+            let _gone = kill(self.0, Signal::SIGCONT);
+        }
+    }
+    let t = TestDb::new().await;
+    let a = join(&t, "a", hasty()).await;
+    let mut settings = PoolSettings::new(t.url());
+    settings.accept_loss = true;
+    settings.application = application(a.ownership().boot());
+    let own = Db::connect(&settings).await.unwrap();
+    let stuck: i32 = text(&own, "SELECT pg_backend_pid()").await.parse().unwrap();
+    let frozen = Frozen(Pid::from_raw(stuck));
+    kill(frozen.0, Signal::SIGSTOP).unwrap();
+    let b = join(&t, "b", brisk()).await;
+    until("a to be declared dead", || async {
+        b.look().await.unwrap();
+        let dead = "SELECT count(*) FROM nodes WHERE dead_at IS NOT NULL";
+        (t.text(dead).await == "1").then_some(())
+    })
+    .await;
+    b.look().await.unwrap();
+    assert_eq!(held(&b), 0, "what it had begun may still be committed");
+    drop(frozen);
+    until("b to have everything", || async {
+        b.look().await.unwrap();
+        (held(&b) == 256 + ROLES.len()).then_some(())
+    })
+    .await;
+}
+
+/// What follows a heartbeat may take long, as a burial does; the node that does it is well.
+#[tokio::test]
+async fn a_heartbeat_that_came_through_is_trusted_before_the_rest_of_its_look() {
+    let t = TestDb::new().await;
+    let a = join(&t, "a", brisk()).await;
+    until("the trust to be over", || async {
+        (!a.ownership().is_trusted()).then_some(())
+    })
+    .await;
+    let mut other = t.db().conn().await.unwrap();
+    other.batch_execute("BEGIN; LOCK TABLE leases").await.unwrap();
+    tokio::select! {
+        looked = a.look() => panic!("the leases could not be read: {looked:?}"),
+        () = until("a to be trusted", || async { a.ownership().holds("alert").map(|_| ()) }) => {}
+    }
+    other.batch_execute("ROLLBACK").await.unwrap();
 }
 
 /// A restart after a crash waits for nobody: its predecessor's process is gone, and that can be seen here.
