@@ -97,6 +97,8 @@ struct State {
     looked: Option<Duration>,
     /// Since when the database has heard of this node without a pause.
     heard_since: Option<Duration>,
+    /// It is to join again, whatever a heartbeat would say: a look that could not, leaves it to the next one.
+    anew: bool,
     leaving_since: Option<Instant>,
     forgot: Option<Instant>,
     /// Whether it was said that ownership is not known.
@@ -294,12 +296,15 @@ impl Inner {
             None => nodes::session(&self.db).await?,
         };
         let draining = self.draining.load(Ordering::Acquire);
-        let heard = if gap > self.timing.long_gap {
+        if gap > self.timing.long_gap {
             tracing::warn!(
                 gap_s = gap.as_secs(),
                 "This process did not run for {} s: it begins anew",
                 gap.as_secs()
             );
+            state.anew = true;
+        }
+        let heard = if state.anew {
             Heard::Dead
         } else {
             let (boot, now) = (self.me.boot, self.clock.now());
@@ -313,7 +318,9 @@ impl Inner {
         };
         let trusted_until = began + self.timing.ttl.saturating_sub(self.timing.margin);
         if heard == Heard::Dead {
+            state.anew = true;
             self.begin_anew(&mut session, draining).await?;
+            state.anew = false;
         } else {
             // At once: nobody has freed what is this node's, however long the rest of this look may take.
             self.ownership.extend(trusted_until);
@@ -351,6 +358,13 @@ impl Inner {
 
     async fn begin_anew(&self, session: &mut Connection, draining: bool) -> Result<(), StoreError> {
         self.ownership.lose();
+        // Joining frees what was its own. A transaction of before may have compared its epochs already: it must not be
+        // committed after that, and whoever declared this node dead ends no sessions of one that is there again.
+        if self.undo(session, vec![self.me.boot]).await?.is_empty() {
+            return Err(StoreError::conflict(
+                "sessions of this node's time before have not ended yet".to_owned(),
+            ));
+        }
         nodes::join(session, &self.me, draining, self.timing.ttl).await
     }
 
@@ -388,7 +402,7 @@ impl Inner {
     /// Undoes what these nodes had begun; answers those that have nothing under way any more. The others' turn comes with
     /// the next look: what is theirs is nobody's before.
     async fn undo(&self, session: &mut Connection, dead: Vec<Uuid>) -> Result<Vec<Uuid>, StoreError> {
-        let ending = nodes::end_sessions(session, &dead).await?;
+        let ending = nodes::end_sessions(session, self.me.boot, &dead).await?;
         let mut left = nodes::still_there(session, &ending).await?;
         for _ in 0..ENDED_ASKS {
             if left.is_empty() {

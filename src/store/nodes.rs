@@ -257,22 +257,28 @@ pub struct Ending {
     since: DateTime<Utc>,
 }
 
-/// Tells every session of those of `boots` to end that were declared dead, and waits for none of them: each takes its time,
-/// and all take theirs together. What they had begun and not committed is undone, and holds no lock any more, when
+/// Tells every session of those of `boots` to end that were declared dead, and of `me` but this one.
+///
+/// It waits for none of them: each takes its time, and all take theirs together. What they had begun and not committed is undone, and holds no lock any more, when
 /// [`still_there`] says so. Sessions that are made later find in the tables that their node was declared dead.
 ///
 /// # Errors
 /// When the database is away or refuses.
-pub async fn end_sessions(conn: &mut AsyncPgConnection, boots: &[Uuid]) -> Result<Vec<Ending>, StoreError> {
+pub async fn end_sessions(
+    conn: &mut AsyncPgConnection,
+    me: Uuid,
+    boots: &[Uuid],
+) -> Result<Vec<Ending>, StoreError> {
     let applications: Vec<String> = boots.iter().copied().map(application).collect();
     let rows = diesel::sql_query(
         "SELECT d.boot, a.pid, a.backend_start AS since, pg_terminate_backend(a.pid) AS told FROM pg_stat_activity a \
          JOIN unnest($1::text[], $2::uuid[]) AS d (application, boot) ON d.application = a.application_name \
-         JOIN nodes n ON n.boot = d.boot AND n.dead_at IS NOT NULL \
-         WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> pg_backend_pid()",
+         WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> pg_backend_pid() \
+         AND (d.boot = $3 OR EXISTS (SELECT 1 FROM nodes n WHERE n.boot = d.boot AND n.dead_at IS NOT NULL))",
     )
     .bind::<Array<Text>, _>(applications)
     .bind::<Array<SqlUuid>, _>(boots)
+    .bind::<SqlUuid, _>(me)
     .load(conn)
     .await?;
     Ok(rows)

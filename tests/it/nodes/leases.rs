@@ -322,9 +322,21 @@ async fn a_node_that_did_not_run_for_long_begins_anew() {
         ..patient()
     };
     let a = join(&t, "a", timing).await;
+    let mut settings = PoolSettings::new(t.url());
+    settings.accept_loss = true;
+    settings.application = application(a.ownership().boot());
+    let own = Db::connect(&settings).await.unwrap();
+    let mut conn = own.conn().await.unwrap();
+    conn.batch_execute("BEGIN; INSERT INTO platform_state (platform) VALUES ('x')")
+        .await
+        .unwrap();
     let before = a.ownership().holds("alert").unwrap();
     sleep(Duration::from_millis(80)).await;
     a.look().await.unwrap();
+    assert!(
+        conn.batch_execute("COMMIT").await.is_err(),
+        "what it had compared before is undone"
+    );
     let after = a.ownership().holds("alert").unwrap();
     assert!(
         after > before,
