@@ -346,7 +346,7 @@ impl Inner {
             let taken = leases::take(&mut session, self.me.boot, &plan.take).await?;
             if !taken.is_empty() {
                 tracing::info!(parts = taken.len(), "Took {} parts of the work", taken.len());
-                given.iter().for_each(|name| view.remove(name));
+                given.iter().for_each(|(name, _)| view.remove(name));
                 taken.iter().for_each(|(name, epoch)| view.add(name, *epoch));
                 self.ownership.publish(view, trusted_until);
             }

@@ -167,15 +167,16 @@ impl Ownership {
 
     /// Those of the parts that are to be another's on which nobody works any more, or all of them when `anyway`. From now
     /// on they are not this node's.
-    pub(super) fn give_up(&self, anyway: bool) -> Vec<String> {
+    pub(super) fn give_up(&self, anyway: bool) -> Vec<(String, Epoch)> {
         let holds = self.inner.holds.lock();
         let mut view = (**self.inner.view.load()).clone();
         let idle = |name: &String| anyway || holds.get(name).is_none_or(|n| *n == 0);
-        let given: Vec<String> = view.leaving.iter().filter(|name| idle(name)).cloned().collect();
+        let held = |name: &String| Some((name.clone(), *view.held.get(name)?));
+        let given: Vec<(String, Epoch)> = view.leaving.iter().filter(|n| idle(n)).filter_map(held).collect();
         if given.is_empty() {
             return given;
         }
-        for name in &given {
+        for (name, _) in &given {
             view.remove(name);
         }
         self.inner.view.store(Arc::new(view));
@@ -291,12 +292,12 @@ mod tests {
             holds[0].is_leaving() && holds[0].stands(),
             "what was begun is finished"
         );
-        assert_eq!(ownership.give_up(false), ["rescue"]);
+        assert_eq!(ownership.give_up(false), [("rescue".to_owned(), Epoch(3))]);
         let [one, other] = holds;
         drop(one);
         assert!(ownership.give_up(false).is_empty());
         drop(other);
-        assert_eq!(ownership.give_up(false), ["alert"]);
+        assert_eq!(ownership.give_up(false), [("alert".to_owned(), Epoch(3))]);
         assert_eq!(ownership.holds("alert"), None);
     }
 

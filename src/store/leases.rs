@@ -111,18 +111,25 @@ pub async fn take(
     Ok(rows.into_iter().map(|r| (r.name, Epoch(r.epoch))).collect())
 }
 
-/// Gives `names` away, as far as they are this node's, and says so.
+/// Gives parts away, as far as they are this node's under these very epochs, and says so: an order that arrives late, when
+/// the node has them again, does nothing.
 ///
 /// # Errors
 /// When the database is away or refuses.
-pub async fn release(conn: &mut AsyncPgConnection, boot: Uuid, names: &[String]) -> Result<(), StoreError> {
+pub async fn release(
+    conn: &mut AsyncPgConnection,
+    boot: Uuid,
+    parts: &[(String, Epoch)],
+) -> Result<(), StoreError> {
     diesel::sql_query(
-        "WITH given AS (UPDATE leases SET owner = NULL, epoch = epoch + 1, since = NULL \
-             WHERE name = ANY($2) AND owner = $1 RETURNING 1) \
-         SELECT pg_notify($3, $4) FROM (SELECT DISTINCT 1 FROM given) AS any_of_them",
+        "WITH given AS (UPDATE leases l SET owner = NULL, epoch = l.epoch + 1, since = NULL \
+             FROM unnest($2::text[], $3::bigint[]) AS g (name, epoch) \
+             WHERE l.name = g.name AND l.epoch = g.epoch AND l.owner = $1 RETURNING 1) \
+         SELECT pg_notify($4, $5) FROM (SELECT DISTINCT 1 FROM given) AS any_of_them",
     )
     .bind::<SqlUuid, _>(boot)
-    .bind::<Array<Text>, _>(names)
+    .bind::<Array<Text>, _>(parts.iter().map(|(name, _)| name).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(parts.iter().map(|(_, epoch)| epoch.0).collect::<Vec<_>>())
     .bind::<Text, _>(CHANNEL)
     .bind::<Text, _>(MEMBERS)
     .execute(conn)

@@ -17,6 +17,7 @@ use zaikoban::clock::Clock;
 use zaikoban::domain::Epoch;
 use zaikoban::nodes::plan::shards;
 use zaikoban::nodes::{ALERT, Hold, Identity, Keeper, RESCUE, Timing, WATCH};
+use zaikoban::store::leases::release;
 use zaikoban::store::nodes::application;
 use zaikoban::store::{Db, PoolSettings, migrate};
 
@@ -104,6 +105,22 @@ async fn a_node_that_comes_gets_its_share_when_the_others_have_let_it_go() {
     b.leave().await;
     a.look().await.unwrap();
     assert_eq!(held(&a), 256 + ROLES.len());
+}
+
+/// A release that was on its way when its node was given the part again.
+#[tokio::test]
+async fn a_release_that_arrives_late_frees_nothing() {
+    let t = TestDb::new().await;
+    let a = join(&t, "a", patient()).await;
+    let now = a.ownership().holds(ALERT).unwrap();
+    let (mut conn, boot) = (t.db().conn().await.unwrap(), a.ownership().boot());
+    let owned = "SELECT count(*) FROM leases WHERE name = 'alert' AND owner IS NOT NULL";
+    for (epoch, left) in [(Epoch(now.0 - 1), "1"), (now, "0")] {
+        release(&mut conn, boot, &[(ALERT.to_owned(), epoch)])
+            .await
+            .unwrap();
+        assert_eq!(t.text(owned).await, left, "{epoch:?}");
+    }
 }
 
 #[tokio::test]
