@@ -140,7 +140,8 @@ pub async fn moved(conn: &mut AsyncPgConnection, within: Option<Duration>) -> Re
         watched: bool,
     }
     let query = diesel::sql_query(
-        "SELECT id, product_id, monitoring_enabled AND source_product_id IS NOT NULL AS watched FROM inventory_management \
+        "SELECT id, product_id, monitoring_enabled AND source_product_id IS NOT NULL \
+             AND held_reason IS DISTINCT FROM 'quarantined' AS watched FROM inventory_management \
          WHERE updated_at > COALESCE(now() - make_interval(secs => $1), '-infinity')",
     )
     .bind::<Nullable<Double>, _>(within.map(|span| span.as_secs_f64()));

@@ -514,13 +514,18 @@ impl Crew {
                 }
                 self.tell(key.source, Order::Remove(key.watch_id));
                 trouble::quarantined(&self.env.db, key.watch_id, key.source, &exit, crashes).await;
+                // A person may end it through another node, whose word may be lost: then its row and this differ.
+                self.shards.lock().remove(key.watch_id);
             }
             RosterEvent::Lost { key } => {
                 if let Some(arbiter) = self.arbiter(key.watch_id) {
                     self.children.spawn(key, &arbiter);
                 }
             }
-            RosterEvent::Left { key } => self.tell(key.source, Order::Remove(key.watch_id)),
+            RosterEvent::Left { key } => {
+                self.tell(key.source, Order::Remove(key.watch_id));
+                self.shards.lock().remove(key.watch_id);
+            }
         }
     }
 

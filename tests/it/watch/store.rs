@@ -119,6 +119,20 @@ async fn pausing_resuming_and_removing_answer_what_moved() {
             .unwrap(),
         []
     );
+    // What every node compares with what it watches: a quarantine and its end are seen by who heard of neither.
+    let watched = async |shop: &Shop| {
+        let mut conn = shop.t.db().conn().await.unwrap();
+        let moved = watches::moved(&mut conn, None).await.unwrap();
+        moved.iter().any(|m| m.watch_id == WatchId(3) && m.watched)
+    };
+    assert!(watched(&shop).await);
+    watches::quarantine(&mut conn, WatchId(3)).await.unwrap();
+    assert!(!watched(&shop).await);
+    assert_eq!(
+        set_enabled(&mut conn, &[WatchId(3)], true).await.unwrap().len(),
+        1
+    );
+    assert!(watched(&shop).await);
     watches::quarantine(&mut conn, two).await.unwrap();
     assert_eq!(set_enabled(&mut conn, &[two], true).await.unwrap(), [two]);
     assert_eq!(shop.row(2).await.held_reason, None, "resuming ends a quarantine");
