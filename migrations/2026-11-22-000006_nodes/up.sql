@@ -17,7 +17,14 @@ CREATE TABLE nodes (
     clock_ahead_ms BIGINT NOT NULL DEFAULT 0, -- its clock less the database's
     draining     BOOLEAN NOT NULL DEFAULT FALSE,
     left_at      TIMESTAMPTZ,               -- it has ended in order
-    dead_at      TIMESTAMPTZ                -- it was not heard of in time
+    dead_at      TIMESTAMPTZ,               -- it was not heard of in time
+    -- Every node reads every row at every look: one that cannot be read, or reckoned with, would stop them all.
+    CHECK (array_position(can, NULL) IS NULL AND COALESCE(array_ndims(can), 1) = 1),
+    CHECK (started_at BETWEEN '2000-01-01 00:00Z' AND '9999-01-01 00:00Z'),
+    CHECK (heartbeat_at BETWEEN '2000-01-01 00:00Z' AND '9999-01-01 00:00Z'),
+    CHECK (until BETWEEN '2000-01-01 00:00Z' AND '9999-01-01 00:00Z'),
+    CHECK (left_at BETWEEN '2000-01-01 00:00Z' AND '9999-01-01 00:00Z'),
+    CHECK (dead_at BETWEEN '2000-01-01 00:00Z' AND '9999-01-01 00:00Z')
 ) WITH (fillfactor = 50);
 CREATE INDEX nodes_name ON nodes (name, started_at DESC);
 
@@ -26,7 +33,7 @@ CREATE TABLE leases (
     name  TEXT PRIMARY KEY,
     shard SMALLINT UNIQUE CHECK (shard BETWEEN 0 AND 255),
     owner UUID,
-    epoch BIGINT NOT NULL DEFAULT 0,
+    epoch BIGINT NOT NULL DEFAULT 0 CHECK (epoch BETWEEN 0 AND 4611686018427387904), -- there is always a next one
     since TIMESTAMPTZ
 ) WITH (fillfactor = 50);
 INSERT INTO leases (name, shard) SELECT 'watch/' || lpad(n::text, 3, '0'), n FROM generate_series(0, 255) AS n;

@@ -5,6 +5,9 @@ use crate::support::wait::until;
 use crate::sync::stage::{Stage, usd};
 use crate::watch::kit::{Market, Page, Shop, page};
 use std::time::Duration;
+use uuid::Uuid;
+use zaikoban::clock::Clock;
+use zaikoban::nodes::{Identity, Keeper, Timing, WATCH};
 
 /// What may be tried on a column of this type.
 fn garbage(kind: &str, nullable: bool) -> Vec<&'static str> {
@@ -156,4 +159,31 @@ async fn b14_no_value_that_the_schema_lets_in_keeps_a_sound_product_unwatched() 
         (shop.number(seen).await == 5).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn b14_no_value_that_the_schema_lets_in_stops_the_nodes() {
+    let t = TestDb::new().await;
+    t.run(
+        "INSERT INTO nodes (boot, name, version, host, place, pid, can, until) SELECT gen_random_uuid(), 'n' || n, \
+         '1', 'h', 'p', n, '{}', clock_timestamp() + interval '10 s' FROM generate_series(6, 120) AS n",
+    )
+    .await;
+    let nodes = spoil(&t, "nodes", "pid", &["boot", "pid"], 6).await;
+    let parts = spoil(&t, "leases", "shard", &["name", "shard"], 6).await;
+    println!("b14: {} nodes and {} parts of the work", nodes.len(), parts.len());
+    assert!(nodes.last().unwrap().0 <= 120 && parts.last().unwrap().0 < 200);
+    let who = Identity {
+        boot: Uuid::now_v7(),
+        name: "a".to_owned(),
+        can: vec![WATCH.to_owned()],
+    };
+    let a = Keeper::join(t.db(), who, &Clock::system(), Timing::default())
+        .await
+        .unwrap();
+    a.look().await.unwrap();
+    // Whatever stands beside it: what is free and sound is taken.
+    for part in ["watch/000", "watch/200", "watch/255"] {
+        assert!(a.ownership().holds(part).is_some(), "{part}");
+    }
 }
