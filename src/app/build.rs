@@ -216,6 +216,7 @@ pub(super) async fn build(
     let fast = fast_lanes(settings, database, &clock);
     if let Some(fast) = &fast {
         let ownership = common.ownership.clone();
+        common.live.turns_are_redis();
         platforms.extend(ports::peers::children(
             fast,
             &common.live.guards,
@@ -690,10 +691,7 @@ fn store(
         first: database.states.clone(),
     };
     children.push(follow.switches());
-    // With a Redis, the guards ask there for turns of the whole rate, and go by their shares while it is away.
-    if fast.is_none() {
-        children.push(follow.shares());
-    }
+    children.push(follow.shares());
     children.push(status::child(
         "watch",
         database.db.clone(),

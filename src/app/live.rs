@@ -21,6 +21,7 @@ use chrono::TimeDelta;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -50,6 +51,8 @@ pub(super) struct Live {
     pub(super) guards: Registry,
     /// Each service's pace as the settings have it, and this node's share of it.
     paces: Arc<Mutex<HashMap<Platform, Paced>>>,
+    /// Guards ask Redis for turns of the whole rate, and go by their shares by themselves while it is away.
+    by_redis: Arc<AtomicBool>,
 }
 
 /// A pace that several nodes share.
@@ -57,6 +60,25 @@ pub(super) struct Live {
 struct Paced {
     whole: PaceSettings,
     share: f64,
+}
+
+/// What follows from a share of a service's requests per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Rates {
+    /// What the guard lets through.
+    guard: f64,
+    /// What this node's products are planned with: its share wherever the turns come from. With the whole rate each node
+    /// would believe that it can look at all it has in time, and under too much work forget what a look is worth.
+    planned: f64,
+}
+
+impl Rates {
+    fn of(whole: f64, share: f64, by_redis: bool) -> Self {
+        Self {
+            guard: if by_redis { whole } else { whole * share },
+            planned: whole * share,
+        }
+    }
 }
 
 // === impl Live ===
@@ -74,6 +96,7 @@ impl Live {
             keep: Arc::new(ArcSwap::from_pointee(settings.schedules.keep)),
             guards: Registry::new(),
             paces: Arc::default(),
+            by_redis: Arc::default(),
         }
     }
 
@@ -88,6 +111,11 @@ impl Live {
             self.pace(Platform::YahooAuction, YAHOO_PACE, |s| s.yahoo.pace),
             self.pace(Platform::Ebay, EBAY_PACE, |s| s.ebay.pace),
         ]
+    }
+
+    /// Leaves the guards the whole rate: Redis gives out its turns.
+    pub(super) fn turns_are_redis(&self) {
+        self.by_redis.store(true, Ordering::Release);
     }
 
     /// What the settings say of a service's pace; the share stays as it is.
@@ -119,9 +147,13 @@ impl Live {
         let Some(Paced { whole, share }) = self.paces.lock().get(&platform).copied() else {
             return;
         };
-        let requests_per_second = whole.requests_per_second * share;
+        let rates = Rates::of(
+            whole.requests_per_second,
+            share,
+            self.by_redis.load(Ordering::Acquire),
+        );
         let own = PaceSettings {
-            requests_per_second,
+            requests_per_second: rates.guard,
             ..whole
         };
         match policy(own) {
@@ -136,7 +168,7 @@ impl Live {
         }
         if platform == Platform::YahooAuction {
             let mut patrol = (**self.patrol.load()).clone();
-            patrol.planner.requests_per_hour = requests_per_second * 3_600.0;
+            patrol.planner.requests_per_hour = rates.planned * 3_600.0;
             self.patrol.store(Arc::new(patrol));
         }
     }
@@ -351,4 +383,17 @@ fn basis_points(factor: f64) -> BasisPoints {
     )]
     let points = scaled as u32;
     BasisPoints(points)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_plans_with_its_share_also_where_redis_gives_the_turns() {
+        let rates = |guard, planned| Rates { guard, planned };
+        assert_eq!(Rates::of(8.0, 1.0, true), rates(8.0, 8.0));
+        assert_eq!(Rates::of(8.0, 0.25, true), rates(8.0, 2.0));
+        assert_eq!(Rates::of(8.0, 0.25, false), rates(2.0, 2.0));
+    }
 }
