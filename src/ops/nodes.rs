@@ -13,7 +13,8 @@ use std::time::Duration;
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 
 impl Ops {
-    /// Every node that is remembered: what it is, since when, when it was heard of, and what it has.
+    /// Every node that is remembered: what it is, since when, when it was heard of, and what it has. A last row says what
+    /// is nobody's, if anything is.
     ///
     /// # Errors
     /// See [`OpsError`].
@@ -41,10 +42,18 @@ impl Ops {
                 "left_at": member.left_at, "dead_at": member.dead_at,
             })
         });
-        Ok(Rows {
-            items: items.collect(),
-            next: None,
-        })
+        let mut items: Vec<Value> = items.collect();
+        let free: Vec<&str> = leases
+            .iter()
+            .filter(|lease| lease.owner.is_none())
+            .map(|lease| lease.name.as_str())
+            .collect();
+        if !free.is_empty() {
+            let (shards, roles): (Vec<&str>, Vec<&str>) =
+                free.into_iter().partition(|part| part.starts_with("watch/"));
+            items.push(json!({ "name": "nobody", "state": "free", "shards": shards.len(), "roles": roles }));
+        }
+        Ok(Rows { items, next: None })
     }
 
     /// Hands everything that this node has to the others, or makes it take part again. Without others it only stops.

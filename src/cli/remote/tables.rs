@@ -122,8 +122,8 @@ fn here(value: &Value) -> String {
 
 /// How long ago a node was heard of.
 fn heard(value: &Value) -> String {
-    let ms = value.as_u64().unwrap_or(0);
-    format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
+    let shown = |ms: u64| format!("{}.{} s", ms / 1_000, ms % 1_000 / 100);
+    value.as_u64().map(shown).unwrap_or_default()
 }
 
 pub(super) const ERRORS: &[Column] = &[
