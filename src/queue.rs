@@ -175,6 +175,7 @@ pub fn executors(parts: &QueueParts) -> Vec<ChildSpec> {
             notices: parts.notices.clone(),
             entry: entry.clone(),
             supply,
+            ownership: parts.ownership.clone(),
             orders: parts.orders.subscribe(),
             tally: parts.tallies.of(lane),
             grace: parts.grace,

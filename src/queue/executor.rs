@@ -20,6 +20,7 @@ use super::runner::{Ended, Held, Runner};
 use super::settler::{Desk, Settler};
 use super::supply::{Ask, Supply, Taken};
 use super::tally::Tally;
+use crate::nodes::Ownership;
 use crate::store::jobs::{self, WorkerId};
 use crate::store::{Db, StoreError, looping};
 use crate::supervision::{ChildSpec, Life, OwnedTask, Shutdown, TaskError, spawn_owned};
@@ -57,6 +58,8 @@ pub struct ExecutorParts {
     pub entry: Entry,
     /// Where its jobs come from.
     pub supply: Arc<dyn Supply>,
+    /// Whether this node is to have nothing.
+    pub ownership: Ownership,
     /// What persons have ordered.
     pub orders: OrdersNow,
     /// What it has done.
@@ -227,8 +230,10 @@ impl Executor {
         }
     }
 
+    /// Whether nothing new is to be taken: by order, or because this node is drained and others are to do its work.
     fn is_paused(&self) -> bool {
         self.parts.orders.borrow().of(self.parts.entry.lane.queue).paused
+            || self.parts.ownership.view().draining
     }
 
     /// Workers without a batch.

@@ -9,6 +9,9 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use uuid::Uuid;
+use zaikoban::clock::Clock;
+use zaikoban::nodes::{Identity, Keeper, Ownership, Timing};
 use zaikoban::queue::crew::Crew;
 use zaikoban::queue::{
     ClaimedJob, JobError, Notices, Order, Orders, OrdersBoard, Outcome, Policy, QueueParts, Registry,
@@ -64,6 +67,10 @@ impl Default for Setup {
 
 impl Running {
     pub async fn start(t: &TestDb, work: impl Work, setup: Setup) -> Self {
+        Self::owning(t, alone(t).await, work, setup).await
+    }
+
+    async fn owning(t: &TestDb, ownership: Ownership, work: impl Work, setup: Setup) -> Self {
         let mut registry = Registry::default();
         registry.register(checks(), work, setup.policy);
         let mut orders = Orders::default();
@@ -74,7 +81,7 @@ impl Running {
         let parts = QueueParts {
             fast: None,
             db: t.db().clone(),
-            ownership: alone(t).await,
+            ownership,
             notices: Notices::default(),
             worker: WorkerId::new("node"),
             policy: setup.policy,
@@ -327,6 +334,35 @@ fn a_paused_queue_takes_nothing_until_it_goes_on() {
         tokio::time::sleep(Duration::from_millis(1_200)).await;
         assert_eq!(states(&t).await, "pending 3");
         assert!(order(false).await);
+        until_states(&t, "completed 3").await;
+        running.stop().await;
+    });
+}
+
+#[test]
+fn a_drained_node_takes_no_job_until_it_takes_part_again() {
+    system(async {
+        let t = TestDb::new().await;
+        let who = Identity {
+            boot: Uuid::now_v7(),
+            name: "a".to_owned(),
+            can: Vec::new(),
+        };
+        let keeper = Keeper::join(t.db(), who, &Clock::system(), Timing::default())
+            .await
+            .unwrap();
+        keeper.drain(Duration::ZERO).await;
+        keeper.look().await.unwrap();
+        put(&t, &numbered(3)).await;
+        let work = each(|_, _| async { Outcome::Done(json!(null)) });
+        let running = Running::owning(&t, keeper.ownership().clone(), work, Setup::default()).await;
+        until("the pause", || async {
+            running.tallies.of(checks()).figures().paused.then_some(())
+        })
+        .await;
+        assert_eq!(states(&t).await, "pending 3");
+        keeper.undrain();
+        keeper.look().await.unwrap();
         until_states(&t, "completed 3").await;
         running.stop().await;
     });
