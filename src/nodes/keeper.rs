@@ -15,6 +15,7 @@ use crate::store::nodes::{self, Heard, Member, NewMember};
 use crate::store::{Connection, Db, StoreError};
 use crate::supervision::{ChildSpec, Life, Placement};
 use crate::telemetry::ErrorChain;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -99,7 +100,8 @@ struct State {
     heard_since: Option<Duration>,
     /// It is to join again, whatever a heartbeat would say: a look that could not, leaves it to the next one.
     anew: bool,
-    leaving_since: Option<Instant>,
+    /// Since when each part is to be another's.
+    leaving_since: HashMap<String, Instant>,
     forgot: Option<Instant>,
     /// Whether it was said that ownership is not known.
     told: bool,
@@ -333,7 +335,9 @@ impl Inner {
         let plan = plan(self.me.boot, &candidates, &leases);
         let mut view = View::new(self.me.boot, &leases, &members, &plan.leave, draining);
         self.ownership.publish(view.clone(), trusted_until);
-        let given = self.ownership.give_up(self.takes_too_long(state, &view));
+        let given = self
+            .ownership
+            .give_up(&overdue(&mut state.leaving_since, &view.leaving, Instant::now()));
         if !given.is_empty() {
             tracing::info!(
                 parts = given.len(),
@@ -417,15 +421,6 @@ impl Inner {
         Ok(dead.into_iter().filter(|boot| !left.contains(boot)).collect())
     }
 
-    fn takes_too_long(&self, state: &mut State, view: &View) -> bool {
-        if view.leaving.is_empty() {
-            state.leaving_since = None;
-            return false;
-        }
-        let since = *state.leaving_since.get_or_insert_with(Instant::now);
-        since.elapsed() > HAND_OVER_WITHIN
-    }
-
     async fn forget(&self, state: &mut State, session: &mut Connection) -> Result<(), StoreError> {
         if state.forgot.is_none_or(|at| at.elapsed() > FORGET_EVERY) {
             nodes::prune(session, REMEMBERED).await?;
@@ -433,6 +428,22 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// Those of the parts that are to be another's which are worked on for too long, each counted from when that was decided.
+fn overdue(
+    since: &mut HashMap<String, Instant>,
+    leaving: &BTreeSet<String>,
+    now: Instant,
+) -> HashSet<String> {
+    since.retain(|name, _| leaving.contains(name));
+    for name in leaving {
+        since.entry(name.clone()).or_insert(now);
+    }
+    let late = since
+        .iter()
+        .filter(|(_, since)| now.duration_since(**since) > HAND_OVER_WITHIN);
+    late.map(|(name, _)| name.clone()).collect()
 }
 
 impl From<&Member> for Candidate {
@@ -475,4 +486,23 @@ pub async fn alone(db: &Db, roles: &[String]) -> Result<Ownership, StoreError> {
     let mut view = View::default();
     taken.iter().for_each(|(name, epoch)| view.add(name, *epoch));
     Ok(Ownership::for_ever(me.boot, view))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_has_its_own_time_to_be_handed_over() {
+        let mut since = HashMap::new();
+        let parts = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<BTreeSet<_>>();
+        let (start, s) = (Instant::now(), Duration::from_secs);
+        assert!(overdue(&mut since, &parts(&["alert"]), start).is_empty());
+        assert!(overdue(&mut since, &parts(&["alert", "rescue"]), start + s(14)).is_empty());
+        let late = overdue(&mut since, &parts(&["alert", "rescue"]), start + s(16));
+        assert_eq!(late, HashSet::from(["alert".to_owned()]));
+        assert!(overdue(&mut since, &parts(&["rescue"]), start + s(17)).is_empty());
+        // It stayed after all, and is to go again later.
+        assert!(overdue(&mut since, &parts(&["alert"]), start + s(18)).is_empty());
+    }
 }

@@ -5,7 +5,7 @@ use super::view::View;
 use crate::domain::{Epoch, Shard};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -165,12 +165,12 @@ impl Ownership {
         self.tell();
     }
 
-    /// Those of the parts that are to be another's on which nobody works any more, or all of them when `anyway`. From now
+    /// Those of the parts that are to be another's on which nobody works any more, and those that are `overdue`. From now
     /// on they are not this node's.
-    pub(super) fn give_up(&self, anyway: bool) -> Vec<(String, Epoch)> {
+    pub(super) fn give_up(&self, overdue: &HashSet<String>) -> Vec<(String, Epoch)> {
         let holds = self.inner.holds.lock();
         let mut view = (**self.inner.view.load()).clone();
-        let idle = |name: &String| anyway || holds.get(name).is_none_or(|n| *n == 0);
+        let idle = |name: &String| overdue.contains(name) || holds.get(name).is_none_or(|n| *n == 0);
         let held = |name: &String| Some((name.clone(), *view.held.get(name)?));
         let given: Vec<(String, Epoch)> = view.leaving.iter().filter(|n| idle(n)).filter_map(held).collect();
         if given.is_empty() {
@@ -292,12 +292,16 @@ mod tests {
             holds[0].is_leaving() && holds[0].stands(),
             "what was begun is finished"
         );
-        assert_eq!(ownership.give_up(false), [("rescue".to_owned(), Epoch(3))]);
+        let nothing_late = HashSet::new();
+        assert_eq!(
+            ownership.give_up(&nothing_late),
+            [("rescue".to_owned(), Epoch(3))]
+        );
         let [one, other] = holds;
         drop(one);
-        assert!(ownership.give_up(false).is_empty());
+        assert!(ownership.give_up(&nothing_late).is_empty());
         drop(other);
-        assert_eq!(ownership.give_up(false), [("alert".to_owned(), Epoch(3))]);
+        assert_eq!(ownership.give_up(&nothing_late), [("alert".to_owned(), Epoch(3))]);
         assert_eq!(ownership.holds("alert"), None);
     }
 
