@@ -27,6 +27,6 @@ pub use judge::{
 pub use ledger::{Ledger, LedgerEnv, LedgerRules, News, Record, Recorded};
 pub use patrol::{Patrol, PatrolEnv, PatrolSettings};
 pub use radius::{Radius, RadiusRules};
-pub use roster::{CheckNow, Count, Enrol, Enrolled, Order, Reconsider, Refresh, Roster, RosterEnv};
+pub use roster::{CheckNow, Count, Enrol, Enrolled, LookSoon, Order, Reconsider, Refresh, Roster, RosterEnv};
 pub use sweep::StockCheck;
 pub use watcher::{Done, Known, Looked, See, Seed, Sight, Watcher, WatcherEnv};

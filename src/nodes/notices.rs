@@ -33,6 +33,8 @@ pub enum Concern {
     Refresh,
     /// They are to be looked at now.
     Check,
+    /// A sweep wants them looked at.
+    Sweep,
     /// Something was decided about them.
     Reconsider,
 }
@@ -137,6 +139,7 @@ pub fn watches(from: Uuid, concern: Concern, watches: &[WatchId]) -> Vec<String>
     let word = match concern {
         Concern::Refresh => "refresh",
         Concern::Check => "check",
+        Concern::Sweep => "sweep",
         Concern::Reconsider => "reconsider",
     };
     let chunk = |ids: &[WatchId]| {
@@ -157,6 +160,7 @@ fn read(payload: &str, me: Uuid) -> Option<News> {
         "platforms" => return Some(News::Platforms),
         "refresh" => Concern::Refresh,
         "check" => Concern::Check,
+        "sweep" => Concern::Sweep,
         "reconsider" => Concern::Reconsider,
         _ => return None,
     };
@@ -184,6 +188,11 @@ mod tests {
             heard.extend(ids);
         }
         assert_eq!(heard, ids);
+        let swept = News::Watches(Concern::Sweep, vec![WatchId(7)]);
+        assert_eq!(
+            read(&watches(me, Concern::Sweep, &[WatchId(7)])[0], other),
+            Some(swept)
+        );
         assert_eq!(read(&platforms(me), other), Some(News::Platforms));
         for strange in [
             "",

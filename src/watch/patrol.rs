@@ -276,6 +276,11 @@ impl Round {
                     self.planner.check_now(id, now);
                 }
             }
+            Order::LookSoon(ids) => {
+                for id in ids.into_iter().filter(|id| self.slots.contains_key(id)) {
+                    self.planner.look_soon(id);
+                }
+            }
             Order::Confirm(ids) => {
                 let now = self.env.clock.now();
                 for id in ids {

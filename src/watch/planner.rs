@@ -4,9 +4,11 @@
 //! 1. an **event** that is due: a person's "check now", then appointments (an auction's end, a confirmation), then products
 //!    never seen; among those of a kind the dearest first, so that 5,000 auctions ending at 22:00 are followed in the order
 //!    of what is lost by being late. An event is never taken early. One that fails is taken again when its back-off ends.
-//! 2. the **floor**: a product not looked at for `max_interval`, however quiet it is. The floor is left out while the
+//! 2. a **sweep's** wish: what a sweep wants seen, in the order of its asking. A class of its own, because it is never empty
+//!    while a sweep goes on, which may take hours: in the events' line it would keep them all waiting.
+//! 3. the **floor**: a product not looked at for `max_interval`, however quiet it is. The floor is left out while the
 //!    budget could not even keep it, because then it would eat everything.
-//! 3. the **index** ([`estimator::index`](super::estimator::index)): what a look is worth, from yen lost per hour, the
+//! 4. the **index** ([`estimator::index`](super::estimator::index)): what a look is worth, from yen lost per hour, the
 //!    learnt rate of change and the age of the last look.
 //!
 //! *Class FIFO.* Products are put into cells by the logarithms of weight and rate, a factor of 1.5 each; within a cell the
@@ -30,7 +32,7 @@ use chrono::{DateTime, Utc};
 use lists::{Call, Cells, NEVER, NO_EVENT, Slots, State};
 use serde::Serialize;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 /// The longest back-off: 6 hours.
@@ -95,6 +97,8 @@ pub enum Why {
     Index,
     /// A person asked, or it had never been seen.
     Requested,
+    /// A sweep wanted it seen.
+    Sweep,
 }
 
 /// How the plan stands.
@@ -108,8 +112,8 @@ pub struct PlannerStats {
     pub parked: usize,
     /// Cells that hold a product.
     pub cells: usize,
-    /// Picks by reason: event, floor, index, requested.
-    pub picked: [u64; 4],
+    /// Picks by reason: event, floor, index, requested, sweep.
+    pub picked: [u64; 5],
     /// What the last looks were worth, in yen: what one more request would bring.
     pub yen_per_request: f64,
     /// The longest time since a good look, in milliseconds.
@@ -129,6 +133,9 @@ pub struct Planner {
     future: BinaryHeap<Timed>,
     /// Appointments that are due: the most pressing kind, of those the dearest, of those the earliest.
     due: BinaryHeap<(Call, u32, Reverse<i64>, u32, u32)>,
+    /// What a sweep wants seen. First come, first served: whoever sweeps tops the line up, and what is cheap must not
+    /// wait for ever. An entry whose slot does not say so any more is dropped.
+    swept: VecDeque<(u32, u32)>,
     /// Ends of back-offs.
     parked: BinaryHeap<Timed>,
     stats: PlannerStats,
@@ -148,6 +155,7 @@ impl Planner {
             cells: Cells::default(),
             future: BinaryHeap::new(),
             due: BinaryHeap::new(),
+            swept: VecDeque::new(),
             parked: BinaryHeap::new(),
             stats: PlannerStats::default(),
             latest: i64::MIN,
@@ -192,6 +200,13 @@ impl Planner {
         let now = self.tell(now);
         if let Some(at) = self.slots.find(id) {
             self.set_event(at, now, Call::Person);
+        }
+    }
+
+    /// Looks at a product soon, behind every event that is due; its appointments stay as they are.
+    pub fn look_soon(&mut self, id: WatchId) {
+        if let Some(at) = self.slots.find(id) {
+            self.want(at);
         }
     }
 
@@ -246,6 +261,7 @@ impl Planner {
             slot.rate = slot.rate.learnt(hours_between(slot.last_ok, seen_at), changed);
         }
         slot.failures = 0;
+        slot.swept = false;
         slot.last_ok = seen_at;
         slot.stamp = slot.stamp.wrapping_add(1);
         slot.park_written = false;
@@ -306,6 +322,9 @@ impl Planner {
         } else {
             self.cells.link(&mut self.slots, at);
         }
+        if why == Why::Sweep {
+            self.want(at);
+        }
         if matches!(why, Why::Event | Why::Requested) {
             let call = self.slots.get(at).call;
             self.set_event(at, now, call);
@@ -319,7 +338,7 @@ impl Planner {
     /// An idle patrol asks nothing else, so it is here that a clock which was set back is noticed.
     pub fn next_due(&mut self, now: DateTime<Utc>) -> Option<Duration> {
         let now = self.tell(now);
-        if !self.due.is_empty() {
+        if !self.due.is_empty() || !self.swept.is_empty() {
             return Some(Duration::ZERO);
         }
         let min = millis(self.settings.min_interval);
@@ -357,6 +376,9 @@ impl Planner {
     fn next(&mut self, now: i64) -> Option<(u32, Why)> {
         if let Some(found) = self.next_event(now) {
             return Some(found);
+        }
+        if let Some(at) = self.next_swept() {
+            return Some((at, Why::Sweep));
         }
         let oldest = self.cells.heads().min_by_key(|at| self.slots.get(*at).last_ok);
         if let Some(at) = oldest
@@ -396,6 +418,28 @@ impl Planner {
             }
         }
         None
+    }
+
+    fn next_swept(&mut self) -> Option<u32> {
+        while let Some((at, generation)) = self.swept.pop_front() {
+            let slot = self.slots.get_mut(at);
+            if slot.generation != generation || !std::mem::take(&mut slot.swept) {
+                continue;
+            }
+            // One in flight is being looked at; whoever sweeps asks again for what was not.
+            if !matches!(slot.state, State::InFlight(_)) {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    fn want(&mut self, at: u32) {
+        let slot = self.slots.get_mut(at);
+        if !slot.swept {
+            slot.swept = true;
+            self.swept.push_back((at, slot.generation));
+        }
     }
 
     fn has_floor(&self) -> bool {
@@ -449,6 +493,7 @@ impl Planner {
             Why::Floor => 1,
             Why::Index => 2,
             Why::Requested => 3,
+            Why::Sweep => 4,
         };
         if let Some(count) = self.stats.picked.get_mut::<usize>(place) {
             *count = count.saturating_add(1);
@@ -564,7 +609,7 @@ impl Planner {
 fn slot_call(why: Why) -> Call {
     match why {
         Why::Requested => Call::First,
-        Why::Event | Why::Floor | Why::Index => Call::Appointment,
+        Why::Event | Why::Floor | Why::Index | Why::Sweep => Call::Appointment,
     }
 }
 

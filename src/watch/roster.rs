@@ -83,6 +83,8 @@ pub enum Order {
     HandOver(Vec<WatchId>, oneshot::Sender<()>),
     /// These are to be looked at now; those that are another patrol's are not its business.
     CheckNow(Vec<WatchId>),
+    /// A sweep wants these looked at: behind whatever is due.
+    LookSoon(Vec<WatchId>),
     /// What waits of these is overdue, and the next reading decides: they are looked at like any other appointment.
     Confirm(Vec<WatchId>),
 }
@@ -126,6 +128,14 @@ pub struct Refresh {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct CheckNow {
+    /// Which.
+    pub watches: Vec<WatchId>,
+}
+
+/// Looks at these soon, for a sweep: behind every appointment and every person's wish.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LookSoon {
     /// Which.
     pub watches: Vec<WatchId>,
 }
@@ -259,6 +269,14 @@ impl Handler<CheckNow> for Roster {
 
     fn handle(&mut self, CheckNow { watches }: CheckNow, _: &mut Self::Context) {
         self.crew.check_now(&watches);
+    }
+}
+
+impl Handler<LookSoon> for Roster {
+    type Result = ();
+
+    fn handle(&mut self, LookSoon { watches }: LookSoon, _: &mut Self::Context) {
+        self.crew.look_soon(&watches);
     }
 }
 
@@ -487,6 +505,10 @@ impl Crew {
 
     fn check_now(&self, ids: &[WatchId]) {
         self.tell_all(|| Order::CheckNow(ids.to_vec()));
+    }
+
+    fn look_soon(&self, ids: &[WatchId]) {
+        self.tell_all(|| Order::LookSoon(ids.to_vec()));
     }
 
     fn tell_all(&self, order: impl Fn() -> Order) {

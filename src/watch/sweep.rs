@@ -2,10 +2,10 @@
 //!
 //! A job is done when every watch of its product was verified since the sweep began, whoever asked for that: the patrol
 //! looks all the time, and most of a sweep is done by it. What is left is moved to the front of the patrol's line, a few
-//! at a time and more only as fast as they come back, so that a sweep over everything never makes an appointment or a
-//! person's order wait for it.
+//! at a time and more only as fast as they come back, but behind everything that is due: the planner has a class for it,
+//! so that a sweep over everything never makes an appointment or a person's order wait for it.
 
-use super::roster::{CheckNow, Roster};
+use super::roster::{LookSoon, Roster};
 use crate::domain::{ProductId, WatchId};
 use crate::nodes::{self, Concern, Ownership};
 use crate::queue::{ClaimedJob, JobError, Outcome, Turn, Work};
@@ -95,13 +95,13 @@ async fn front(db: &Db, roster: &Handle<Roster>, ownership: &Ownership, watches:
         return;
     }
     if ownership.has_company() {
-        let words = nodes::watches(ownership.boot(), Concern::Check, &watches);
+        let words = nodes::watches(ownership.boot(), Concern::Sweep, &watches);
         let told = async { rows::tell(&mut *db.conn().await?, &words).await };
         if let Err(error) = told.await {
             tracing::debug!(%error, "The other nodes were not asked; they are again");
         }
     }
-    if let Err(error) = roster.send(CheckNow { watches }).await {
+    if let Err(error) = roster.send(LookSoon { watches }).await {
         tracing::debug!(%error, "The roster was not asked; it is again");
     }
 }

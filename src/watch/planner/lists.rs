@@ -53,6 +53,8 @@ pub(super) struct Slot {
     pub(super) call: Call,
     /// Whether the heaps hold an entry for the appointment. One that comes due in flight is dropped.
     pub(super) event_written: bool,
+    /// Whether a sweep wants it seen.
+    pub(super) swept: bool,
     /// Whether the heap of the parked holds an entry with the present stamp.
     pub(super) park_written: bool,
     pub(super) state: State,
@@ -125,6 +127,7 @@ impl Slots {
             event_at: NO_EVENT,
             call: Call::Appointment,
             event_written: false,
+            swept: false,
             park_written: false,
             state: State::Queued,
             failures: 0,

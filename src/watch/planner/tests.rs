@@ -220,6 +220,64 @@ fn a_person_goes_before_appointments_and_these_before_products_never_seen() {
 }
 
 #[test]
+fn a_sweep_over_everything_lets_every_appointment_and_person_pass() {
+    let mut plan = plan();
+    for id in 1..=100 {
+        plan.insert(WatchId(id), item(1e6, Some(0)), at(0));
+        plan.look_soon(WatchId(id));
+    }
+    plan.insert(WatchId(101), item(1.0, Some(0)), at(0));
+    plan.appoint(WatchId(101), at(10));
+    plan.insert(WatchId(102), item(1.0, Some(0)), at(0));
+    assert_eq!(plan.next_due(at(1)), Some(Duration::ZERO));
+    assert_eq!(plan.pick(at(1), 1)[0].1, Why::Sweep, "nothing else is due");
+    assert_eq!(plan.pick(at(10), 1), [(WatchId(101), Why::Event)]);
+    plan.insert(WatchId(103), item(1.0, None), at(10));
+    plan.check_now(WatchId(102), at(10));
+    let expected = [(102, Why::Requested), (103, Why::Requested)];
+    assert_eq!(plan.pick(at(10), 2), expected.map(|(id, why)| (WatchId(id), why)));
+    let rest = plan.pick(at(10), 200);
+    assert_eq!(rest.len(), 99);
+    assert!(rest.iter().all(|(_, why)| *why == Why::Sweep));
+}
+
+#[test]
+fn a_sweep_takes_no_appointment_away() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1.0, Some(0)), at(0));
+    plan.appoint(WatchId(1), at(100));
+    plan.look_soon(WatchId(1));
+    assert_eq!(plan.pick(at(1), 2), [(WatchId(1), Why::Sweep)]);
+    plan.on_err(WatchId(1), at(2));
+    assert_eq!(
+        plan.pick(at(99), 1),
+        [(WatchId(1), Why::Index)],
+        "no sooner called for"
+    );
+    plan.give_back(WatchId(1), at(99));
+    assert_eq!(plan.pick(at(100), 1), [(WatchId(1), Why::Event)]);
+}
+
+#[test]
+fn what_was_seen_meanwhile_is_not_looked_at_again_for_a_sweep() {
+    let mut plan = plan();
+    plan.insert(WatchId(1), item(1.0, Some(0)), at(0));
+    plan.look_soon(WatchId(1));
+    plan.check_now(WatchId(1), at(1));
+    assert_eq!(plan.pick(at(1), 1), [(WatchId(1), Why::Requested)]);
+    plan.on_ok(WatchId(1), at(2), at(2), false, None);
+    assert!(plan.pick(at(3), 1).is_empty());
+    plan.look_soon(WatchId(1));
+    assert_eq!(plan.pick(at(4), 1), [(WatchId(1), Why::Sweep)]);
+    plan.give_back(WatchId(1), at(4));
+    assert_eq!(
+        plan.pick(at(5), 1),
+        [(WatchId(1), Why::Sweep)],
+        "as if never picked"
+    );
+}
+
+#[test]
 fn a_look_that_says_ended_takes_the_appointment_away() {
     let mut plan = plan();
     let ending = PlannedItem {
@@ -415,6 +473,7 @@ enum Act {
     Err(i64),
     GiveBack(i64),
     CheckNow(i64),
+    LookSoon(i64),
     Wait(i64),
 }
 
@@ -427,7 +486,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         (id.clone(), any::<bool>()).prop_map(|(i, c)| Act::Ok(i, c)),
         id.clone().prop_map(Act::Err),
         id.clone().prop_map(Act::GiveBack),
-        id.prop_map(Act::CheckNow),
+        id.clone().prop_map(Act::CheckNow),
+        id.prop_map(Act::LookSoon),
         (0..20_000_i64).prop_map(Act::Wait),
     ];
     prop::collection::vec(act, 0..200)
@@ -455,6 +515,7 @@ proptest! {
                 Act::Err(id) => { plan.on_err(WatchId(id), at(now)); flying.remove(&id); }
                 Act::GiveBack(id) => { plan.give_back(WatchId(id), at(now)); flying.remove(&id); }
                 Act::CheckNow(id) => plan.check_now(WatchId(id), at(now)),
+                Act::LookSoon(id) => plan.look_soon(WatchId(id)),
                 Act::Wait(seconds) => now += seconds,
             }
             prop_assert_eq!(plan.stats(at(now)).in_flight, flying.len());

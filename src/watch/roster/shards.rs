@@ -221,6 +221,7 @@ impl Crew {
         match said {
             Ok(News::Watches(concern, ids)) => match concern {
                 Concern::Check => self.check_now(&ids),
+                Concern::Sweep => self.look_soon(&ids),
                 Concern::Reconsider => self.reconsider(&ids).await,
                 Concern::Refresh => {
                     if let Err(error) = self.refresh(&ids).await {
