@@ -17,12 +17,28 @@ pub const UNMEASURED: usize = 50;
 const USABLE: f64 = 0.8;
 
 /// What has been measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchSize {
+    budget: Duration,
     per_job_s: Option<f64>,
 }
 
+impl Default for BatchSize {
+    fn default() -> Self {
+        Self::within(BUDGET)
+    }
+}
+
 impl BatchSize {
+    /// Batches that are done within `budget`: the queue's, or the whole batch's own limit where that is shorter.
+    #[must_use]
+    pub fn within(budget: Duration) -> Self {
+        Self {
+            budget: budget.min(BUDGET),
+            per_job_s: None,
+        }
+    }
+
     /// A batch of `jobs` took `took`.
     pub fn measured(&mut self, jobs: usize, took: Duration) {
         let Ok(jobs) = u32::try_from(jobs) else { return };
@@ -49,7 +65,7 @@ impl BatchSize {
         let Some(per_job) = self.per_job() else {
             return UNMEASURED;
         };
-        let usable_ns = BUDGET.mul_f64(USABLE).as_nanos();
+        let usable_ns = self.budget.mul_f64(USABLE).as_nanos();
         let fit = usable_ns
             .checked_div(per_job.as_nanos())
             .map_or(MOST, |n| usize::try_from(n).unwrap_or(MOST));
@@ -75,6 +91,13 @@ mod tests {
         assert_eq!(after(10, 24.0), 100, "2.4 s each: 240 s / 2.4 s");
         assert_eq!(after(10, 600.0), 10, "a minute each: the least");
         assert_eq!(after(0, 600.0), 50, "an empty batch says nothing");
+    }
+
+    #[test]
+    fn a_batch_with_a_limit_of_its_own_is_made_for_that() {
+        let mut size = BatchSize::within(Duration::from_secs(120));
+        size.measured(50, Duration::from_secs(60));
+        assert_eq!(size.size(), 80, "96 s / 1.2 s");
     }
 
     #[test]

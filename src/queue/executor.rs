@@ -135,6 +135,12 @@ impl Executor {
             policy: parts.entry.policy,
             stop: life.stopping(),
         };
+        let batch = if runner.work.limits_each() {
+            BatchSize::default()
+        } else {
+            // all of them have the limit of one
+            BatchSize::within(runner.policy.time_limit)
+        };
         let muster = Muster::new(parts.orders.borrow().of(parts.entry.lane.queue).crew);
         Self {
             runner,
@@ -149,7 +155,7 @@ impl Executor {
             unsure: Vec::new(),
             muster,
             mustered_at: Instant::now(),
-            batch: BatchSize::default(),
+            batch,
             look_at: Instant::now(),
             told: true,
             parts,
