@@ -133,10 +133,8 @@ pub(super) async fn build(
         orders: OrdersBoard::new(settings.queue.clone()),
         tallies: Tallies::default(),
     };
-    let counters = Arc::new(HashMap::from([(
-        SourcePlatform::Yahoo,
-        Arc::new(Counters::default()),
-    )]));
+    let seen = Arc::new(Counters::default());
+    let counters = Arc::new(HashMap::from([(SourcePlatform::Yahoo, Arc::clone(&seen))]));
     let holds = HoldsEnv {
         db: db.clone(),
         book: Arc::clone(&common.live.book),
@@ -278,6 +276,7 @@ pub(super) async fn build(
                     db,
                     &clock,
                     (&roster_handle, &common.ownership),
+                    &seen,
                 ),
                 orders: queues.orders.clone(),
                 tallies: queues.tallies.clone(),

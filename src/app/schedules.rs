@@ -13,7 +13,7 @@ use crate::store::Db;
 use crate::store::jobs::{Lane, QueueName, WorkerId};
 use crate::supervision::Handle;
 use crate::sync::PriceSync;
-use crate::watch::{Roster, StockCheck};
+use crate::watch::{Counters, Roster, StockCheck};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,7 @@ pub(super) fn registry(
     db: &Db,
     clock: &Clock,
     (roster, ownership): (&Handle<Roster>, &Ownership),
+    counters: &Arc<Counters>,
 ) -> Registry {
     let mut registry = Registry::default();
     let lane = |queue| Lane {
@@ -42,7 +43,8 @@ pub(super) fn registry(
             roster: roster.clone(),
             ownership: ownership.clone(),
             guards: live.guards.clone(),
-            sources: vec![crate::domain::Platform::YahooAuction.to_string()],
+            source: crate::domain::Platform::YahooAuction.to_string(),
+            counters: Arc::clone(counters),
         };
         registry.register(lane(QueueName::StockCheck), work, Policy::default());
     }

@@ -38,6 +38,19 @@ const PRIORITY: i32 = 8;
 const SKEW_S: i32 = 10;
 /// Failed jobs that a run names.
 const NAMED: i64 = 20;
+/// Watches that a patrol has; the others are nobody's to look at. As `watches::enabled_after` reads them, of the sources
+/// there are.
+macro_rules! watched {
+    () => {
+        "monitoring_enabled AND source_product_id IS NOT NULL AND source_platform = 'yahoo'"
+    };
+}
+/// A job that is not done as it should be: dead, or done by its last try without a look.
+macro_rules! in_vain {
+    () => {
+        "(status = 'dead' OR (status = 'completed' AND result->>'looked' = 'false'))"
+    };
+}
 
 impl SweepKind {
     fn queue(self) -> QueueName {
@@ -49,7 +62,10 @@ impl SweepKind {
 
     fn products(self) -> &'static str {
         match self {
-            Self::Stock => "SELECT DISTINCT product_id FROM inventory_management WHERE monitoring_enabled",
+            Self::Stock => concat!(
+                "SELECT DISTINCT product_id FROM inventory_management WHERE ",
+                watched!()
+            ),
             Self::Price => {
                 "SELECT DISTINCT product_id FROM listing_platforms \
                  WHERE auto_sync_enabled AND listing_status <> 'ended'"
@@ -102,7 +118,7 @@ pub async fn progress(
         #[diesel(sql_type = BigInt)]
         done: i64,
         #[diesel(sql_type = BigInt)]
-        dead: i64,
+        in_vain: i64,
         #[diesel(sql_type = BigInt)]
         left: i64,
         #[diesel(sql_type = BigInt)]
@@ -115,10 +131,11 @@ pub async fn progress(
         }
     };
     let row: Row = diesel::sql_query(format!(
-        "SELECT count(*) FILTER (WHERE status = 'completed') AS done, \
-           count(*) FILTER (WHERE status = 'dead') AS dead, \
+        "SELECT count(*) FILTER (WHERE status IN ('completed', 'dead')) AS done, \
+           count(*) FILTER (WHERE {in_vain}) AS in_vain, \
            count(*) FILTER (WHERE status NOT IN ('completed', 'dead')) AS left, {updated} AS updated \
-         FROM processing_queue WHERE execution_id = $1"
+         FROM processing_queue WHERE execution_id = $1",
+        in_vain = in_vain!()
     ))
     .bind::<SqlUuid, _>(execution)
     .bind::<Timestamptz, _>(began)
@@ -128,15 +145,15 @@ pub async fn progress(
     Ok(Found {
         counts: Counts {
             total,
-            processed: int(row.done.saturating_add(row.dead)),
+            processed: int(row.done),
             updated: int(row.updated),
-            errors: int(row.dead),
+            errors: int(row.in_vain),
         },
         left: row.left,
     })
 }
 
-/// The first of a run's jobs that failed for good: product and reason.
+/// The first of a run's jobs that were in vain: product and reason.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -146,10 +163,13 @@ pub async fn failed(conn: &mut AsyncPgConnection, execution: Uuid) -> Result<Vec
         #[diesel(sql_type = Jsonb)]
         view: Value,
     }
-    let rows: Vec<Row> = diesel::sql_query(
-        "SELECT jsonb_build_object('job', id, 'product_id', product_id, 'error', left(error_message, 300)) AS view \
-         FROM processing_queue WHERE execution_id = $1 AND status = 'dead' ORDER BY id LIMIT $2",
-    )
+    let rows: Vec<Row> = diesel::sql_query(concat!(
+        "SELECT jsonb_build_object('job', id, 'product_id', product_id, \
+           'error', left(CASE WHEN status = 'dead' THEN error_message ELSE result->>'why' END, 300)) AS view \
+         FROM processing_queue WHERE execution_id = $1 AND ",
+        in_vain!(),
+        " ORDER BY id LIMIT $2"
+    ))
     .bind::<SqlUuid, _>(execution)
     .bind::<BigInt, _>(NAMED)
     .load(conn)
@@ -182,14 +202,15 @@ pub async fn unseen(
         unseen: Vec<i64>,
     }
     let (ids, since): (Vec<i64>, Vec<DateTime<Utc>>) = products.iter().map(|(id, at)| (id.0, *at)).unzip();
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = diesel::sql_query(concat!(
         "SELECT a.product_id, COALESCE(array_agg(w.id) FILTER (WHERE w.id IS NOT NULL), '{}') AS unseen \
          FROM unnest($1, $2) AS a(product_id, since) \
-         LEFT JOIN inventory_management w ON w.product_id = a.product_id AND w.monitoring_enabled \
-           AND w.held_reason IS DISTINCT FROM 'quarantined' \
+         LEFT JOIN (SELECT id, product_id, last_verified_at FROM inventory_management WHERE ",
+        watched!(),
+        " AND held_reason IS DISTINCT FROM 'quarantined') w ON w.product_id = a.product_id \
            AND (w.last_verified_at IS NULL OR w.last_verified_at < a.since) \
-         GROUP BY a.product_id",
-    )
+         GROUP BY a.product_id"
+    ))
     .bind::<Array<BigInt>, _>(ids)
     .bind::<Array<Timestamptz>, _>(since)
     .load(conn)

@@ -27,6 +27,8 @@ pub struct Counters {
     pub(super) quarantined: AtomicU64,
     pub(super) in_flight: AtomicU64,
     pub(super) oldest_age_s: AtomicU64,
+    /// Events that are due and wait for the source's pace: a sweep's wishes wait behind them.
+    pub(super) events_due: AtomicU64,
     errors: [AtomicU64; CLASSES.len()],
     commit_delay: Histogram,
 }
@@ -135,6 +137,11 @@ impl Counters {
 
     pub(super) fn committed_after(&self, delay: Duration) {
         self.commit_delay.record(delay);
+    }
+
+    /// Whether events wait for the source's pace: nothing is looked at for a sweep meanwhile.
+    pub(super) fn has_events_waiting(&self) -> bool {
+        get(&self.events_due) > 0
     }
 
     /// The numbers now.

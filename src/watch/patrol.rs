@@ -476,6 +476,10 @@ impl Round {
         }
         let counters = &self.env.counters;
         set(&counters.in_flight, u64::try_from(self.open.len()).unwrap_or(0));
+        set(
+            &counters.events_due,
+            u64::try_from(self.planner.events_waiting()).unwrap_or(0),
+        );
         let oldest_ms = self.planner.stats(self.env.clock.now()).oldest_ms;
         set(
             &counters.oldest_age_s,

@@ -356,6 +356,12 @@ impl Planner {
         ))
     }
 
+    /// Events that are due and were not picked, at the last pick.
+    #[must_use]
+    pub fn events_waiting(&self) -> usize {
+        self.due.len()
+    }
+
     /// How the plan stands.
     #[must_use]
     pub fn stats(&self, now: DateTime<Utc>) -> PlannerStats {
