@@ -45,6 +45,15 @@ macro_rules! watched {
         "monitoring_enabled AND source_product_id IS NOT NULL AND source_platform = 'yahoo'"
     };
 }
+/// How far the daemons' clocks are ahead of the database's, the slowest of them: `since` is told by the database, and when
+/// a page was read by the daemon. What one of several with another clock has read may count that is as much older. (A wild
+/// number that a hand wrote is cut off at a hundred years: an interval has bounds.)
+macro_rules! clocks {
+    () => {
+        "SELECT make_interval(secs => LEAST(GREATEST(COALESCE(min(clock_ahead_ms), 0), -3e12), 3e12) / 1000) AS ahead \
+         FROM nodes WHERE left_at IS NULL AND dead_at IS NULL"
+    };
+}
 /// A job that is not done as it should be: dead, or done by its last try without a look.
 macro_rules! in_vain {
     () => {
@@ -204,11 +213,13 @@ pub async fn unseen(
     let (ids, since): (Vec<i64>, Vec<DateTime<Utc>>) = products.iter().map(|(id, at)| (id.0, *at)).unzip();
     let rows: Vec<Row> = diesel::sql_query(concat!(
         "SELECT a.product_id, COALESCE(array_agg(w.id) FILTER (WHERE w.id IS NOT NULL), '{}') AS unseen \
-         FROM unnest($1, $2) AS a(product_id, since) \
+         FROM unnest($1, $2) AS a(product_id, since) CROSS JOIN (",
+        clocks!(),
+        ") AS c \
          LEFT JOIN (SELECT id, product_id, last_verified_at FROM inventory_management WHERE ",
         watched!(),
         " AND held_reason IS DISTINCT FROM 'quarantined') w ON w.product_id = a.product_id \
-           AND (w.last_verified_at IS NULL OR w.last_verified_at < a.since) \
+           AND (w.last_verified_at IS NULL OR w.last_verified_at < a.since + c.ahead) \
          GROUP BY a.product_id"
     ))
     .bind::<Array<BigInt>, _>(ids)

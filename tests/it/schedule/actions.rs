@@ -131,6 +131,19 @@ async fn products_count_as_looked_at_when_all_their_watches_were() {
         [0, 1, 0, 0],
         "the third is in quarantine, the fourth is gone"
     );
+    // by a daemon's clock that is two hours behind, and by one that is two minutes ahead
+    for (ahead_ms, expected) in [
+        (-7_200_000_i64, [0, 0, 0, 0]),
+        (120_000, [1, 1, 0, 0]),
+        (i64::MIN, [0; 4]),
+    ] {
+        t.run(&format!(
+            "DELETE FROM nodes; INSERT INTO nodes (boot, name, version, host, place, pid, can, until, clock_ahead_ms)
+                 VALUES (gen_random_uuid(), 'a', '0', 'h', 'p', 1, '{{}}', now(), {ahead_ms})"
+        ))
+        .await;
+        assert_eq!(unseen().await, expected, "{ahead_ms}");
+    }
 }
 
 #[tokio::test]
