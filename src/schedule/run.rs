@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 /// How often a run gives a sign of life.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -151,35 +152,40 @@ fn tell(run: &Run, ending: &Ending, took: Duration) {
     }
 }
 
-/// A run that failed is a trouble for a person, until one succeeds: the alerts are made of those.
+/// The trouble that is told of `process` until a run of it succeeds; the alerts are made of those. A code of its own for
+/// each, because alerts go by it: one that a person knows of must not hide another.
+pub(super) fn trouble(process: &str, what: &str, execution: Option<Uuid>) -> ErrorRecord {
+    let severity = match process.parse() {
+        // the next comes soon, and says the same
+        Ok(ScheduleName::StockSweep | ScheduleName::PriceSweep | ScheduleName::Health) => Severity::Medium,
+        _ => Severity::High,
+    };
+    ErrorRecord {
+        error_type: ErrorType::ApiError,
+        code: Some(format!("run_failed_{process}")),
+        message: format!("`{process}` {what}"),
+        product_id: None,
+        platform: None,
+        severity,
+        fingerprint: fingerprint(process),
+        details: Some(serde_json::json!({ "execution_id": execution, "process": process })),
+    }
+}
+
+fn fingerprint(process: &str) -> String {
+    format!("run_failed:{process}")
+}
+
 async fn note(db: &Db, run: &Run, ending: &Ending) -> Result<(), StoreError> {
-    let fingerprint = format!("run_failed:{}", run.name);
     let mut conn = db.conn().await?;
     let Some(error) = ending
         .error
         .as_deref()
         .filter(|_| ending.status == ExecutionStatus::Failed)
     else {
-        return errors::end_recovered(&mut conn, &fingerprint).await;
+        return errors::end_recovered(&mut conn, &fingerprint(run.name.as_str())).await;
     };
-    let severity = match run.name {
-        // the next comes soon, and says the same
-        ScheduleName::StockSweep | ScheduleName::PriceSweep | ScheduleName::Health => Severity::Medium,
-        ScheduleName::Validation
-        | ScheduleName::CleanUp
-        | ScheduleName::DailySummary
-        | ScheduleName::Backup => Severity::High,
-    };
-    let record = ErrorRecord {
-        error_type: ErrorType::ApiError,
-        code: Some("run_failed".to_owned()),
-        message: format!("`{}` failed: {error}", run.name),
-        product_id: None,
-        platform: None,
-        severity,
-        fingerprint,
-        details: Some(serde_json::json!({ "execution_id": run.id, "process": run.name })),
-    };
+    let record = trouble(run.name.as_str(), &format!("failed: {error}"), Some(run.id));
     errors::record(&mut conn, &record).await?;
     Ok(())
 }

@@ -2,8 +2,9 @@
 
 use super::action::{Action, Progress, Run};
 use super::decide::{Decision, decide};
-use super::run::{SILENCE, attend};
+use super::run::{SILENCE, attend, trouble};
 use super::timetable::{Entry, ScheduleName, Timetable};
+use crate::store::errors;
 use crate::store::executions::{self, Broken, NewExecution};
 use crate::store::jobs::WorkerId;
 use crate::store::schedules::{self, MISSED, STILL_RUNNING, ScheduleRow};
@@ -26,8 +27,8 @@ use uuid::Uuid;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The shortest wait for a moment that is nearly there.
 const LEAST: Duration = Duration::from_millis(20);
-/// How long one look may take before it counts as stuck.
-const LOOK_LIMIT: Duration = Duration::from_secs(120);
+/// How long one look may take before it counts as stuck: it enqueues a sweep's jobs, of a million products in minutes.
+const LOOK_LIMIT: Duration = Duration::from_secs(600);
 /// How long runs that are broken off have for their last word.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// How long a person waits for a run to begin.
@@ -203,8 +204,12 @@ impl Scheduler {
         let mut soonest: Option<DateTime<Utc>> = None;
         for (name, entry) in &table.entries {
             let row = rows.iter().find(|row| row.name == name.as_str());
-            let next = self.serve(*name, entry, row, &table, now, runs).await?;
-            soonest = [soonest, next].into_iter().flatten().min();
+            match self.serve(*name, entry, row, &table, now, runs).await {
+                Ok(next) => soonest = [soonest, next].into_iter().flatten().min(),
+                Err(error) if error.is_outage() => return Err(error),
+                // Its own trouble: those behind it are served all the same.
+                Err(error) => self.tell_unserved(*name, &error).await,
+            }
         }
         let wait = soonest.and_then(|at| at.signed_duration_since(now).to_std().ok());
         Ok(wait.unwrap_or(LOOK_EVERY).clamp(LEAST, LOOK_EVERY))
@@ -260,6 +265,15 @@ impl Scheduler {
                 }
                 Ok(next)
             }
+        }
+    }
+
+    async fn tell_unserved(&self, name: ScheduleName, error: &StoreError) {
+        tracing::error!(%error, "`{name}` cannot be begun; tried again in {} s", LOOK_EVERY.as_secs());
+        let record = trouble(name.as_str(), &format!("cannot be begun: {error}"), None);
+        let told = async { errors::record(&mut *self.0.parts.db.conn().await?, &record).await };
+        if let Err(error) = told.await {
+            tracing::debug!(%error, "That `{name}` cannot be begun is not among the errors");
         }
     }
 

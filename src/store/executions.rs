@@ -218,7 +218,8 @@ struct View {
 
 const SHOWN: &str = "e.id, e.execution_id, e.process_type AS process, e.status, e.started_by, e.due_at, \
     e.execution_start AS started_at, e.execution_end AS ended_at, e.heartbeat_at, e.worker_id AS worker, \
-    (extract(epoch FROM COALESCE(e.execution_end, clock_timestamp()) - e.execution_start) * 1000)::bigint AS took_ms, \
+    CASE WHEN isfinite(e.execution_start) AND isfinite(COALESCE(e.execution_end, clock_timestamp())) THEN (extract( \
+      epoch FROM COALESCE(e.execution_end, clock_timestamp()) - e.execution_start) * 1000)::bigint END AS took_ms, \
     e.total_products AS total, e.processed_products AS processed, e.updated_products AS updated, \
     e.error_products AS errors, e.error_message AS error";
 

@@ -49,6 +49,20 @@ pub struct ScheduleRow {
     pub paused_at: Option<DateTime<Utc>>,
 }
 
+/// A moment as far as there is a calendar for it. A hand may write `infinity` or the year 200000 into any of the columns,
+/// and one value that cannot be read would cost all rows, at every look. What is none is planned anew.
+macro_rules! moment {
+    ($column:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $column,
+            " BETWEEN '0001-01-01 UTC' AND '9999-12-31 UTC' THEN ",
+            $column,
+            " END"
+        )
+    };
+}
+
 /// Why a firing does not take place, beside another scheduler having it.
 pub const MISSED: &str = "missed";
 /// See [`MISSED`].
@@ -76,10 +90,19 @@ pub async fn now(conn: &mut AsyncPgConnection) -> Result<DateTime<Utc>, StoreErr
 /// # Errors
 /// When the database is away or refuses.
 pub async fn list(conn: &mut AsyncPgConnection) -> Result<Vec<ScheduleRow>, StoreError> {
-    let rows = diesel::sql_query(
-        "SELECT name, expression, next_fire_at, last_due_at, last_fired_at, last_execution_id, last_skipped_at, \
-         last_skipped_why, paused, paused_by, paused_at FROM schedules ORDER BY name",
-    )
+    let rows = diesel::sql_query(concat!(
+        "SELECT name, expression, last_execution_id, last_skipped_why, paused, paused_by, ",
+        moment!("next_fire_at"),
+        " AS next_fire_at, ",
+        moment!("last_due_at"),
+        " AS last_due_at, ",
+        moment!("last_fired_at"),
+        " AS last_fired_at, ",
+        moment!("last_skipped_at"),
+        " AS last_skipped_at, ",
+        moment!("paused_at"),
+        " AS paused_at FROM schedules ORDER BY name"
+    ))
     .load(conn)
     .await?;
     Ok(rows)
@@ -105,10 +128,12 @@ pub async fn plan(
         .bind::<Nullable<Timestamptz>, _>(next)
         .execute(conn)
         .await?,
-        Some(row) => diesel::sql_query(
+        Some(row) => diesel::sql_query(concat!(
             "UPDATE schedules SET expression = $2, next_fire_at = $3, updated_at = now() \
-             WHERE name = $1 AND next_fire_at IS NOT DISTINCT FROM $4 AND expression = $5",
-        )
+             WHERE name = $1 AND ",
+            moment!("next_fire_at"),
+            " IS NOT DISTINCT FROM $4 AND expression = $5"
+        ))
         .bind::<Text, _>(name)
         .bind::<Text, _>(expression)
         .bind::<Nullable<Timestamptz>, _>(next)
@@ -120,8 +145,9 @@ pub async fn plan(
     Ok(planned > 0)
 }
 
-/// Takes the firing for `due`, inside the transaction that begins its run; false when somebody else has it, it is
-/// paused, or the database's clock has not come so far.
+/// Takes the firing for `due`, inside the transaction that begins its run; false when somebody else has it or is about
+/// to (who waited for that would be ended by the lock's limit while a great sweep is enqueued), it is paused, or the
+/// database's clock has not come so far.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -133,7 +159,8 @@ pub async fn take(
 ) -> Result<bool, StoreError> {
     let taken = diesel::sql_query(
         "UPDATE schedules SET next_fire_at = $3, last_due_at = $2, updated_at = now() \
-         WHERE name = $1 AND next_fire_at = $2 AND NOT paused AND next_fire_at <= clock_timestamp()",
+         WHERE name = (SELECT name FROM schedules WHERE name = $1 AND next_fire_at = $2 AND NOT paused \
+           AND next_fire_at <= clock_timestamp() FOR NO KEY UPDATE SKIP LOCKED)",
     )
     .bind::<Text, _>(name)
     .bind::<Timestamptz, _>(due)

@@ -36,6 +36,8 @@ pub struct Found {
 const PRIORITY: i32 = 8;
 /// A look counts that was taken so shortly before the sweep: by a clock that is a little behind, it was after it.
 const SKEW_S: i32 = 10;
+/// Products whose jobs are enqueued by one statement: each has the pool's limit for itself, however many there are.
+const PIECE: usize = 5_000;
 /// Failed jobs that a run names.
 const NAMED: i64 = 20;
 /// Watches that a patrol has; the others are nobody's to look at. As `watches::enabled_after` reads them, of the sources
@@ -92,23 +94,48 @@ pub async fn enqueue(
     kind: SweepKind,
     execution: Uuid,
 ) -> Result<i32, StoreError> {
+    #[derive(QueryableByName)]
+    struct Of {
+        #[diesel(sql_type = BigInt)]
+        product_id: i64,
+    }
     let queue = kind.queue();
     // In the order of the key, as `jobs::enqueue`: two callers with the same keys in another order would deadlock.
+    let all: Vec<Of> = diesel::sql_query(format!(
+        "SELECT product_id FROM ({}) AS p ORDER BY product_id::text COLLATE \"C\"",
+        kind.products()
+    ))
+    .load(conn)
+    .await?;
+    let mut enqueued = 0_usize;
+    for some in all.chunks(PIECE) {
+        let ids: Vec<i64> = some.iter().map(|of| of.product_id).collect();
+        enqueued = enqueued.saturating_add(enqueue_some(conn, queue, execution, ids).await?);
+    }
+    Ok(i32::try_from(enqueued).unwrap_or(i32::MAX))
+}
+
+async fn enqueue_some(
+    conn: &mut AsyncPgConnection,
+    queue: QueueName,
+    execution: Uuid,
+    products: Vec<i64>,
+) -> Result<usize, StoreError> {
     let enqueued = diesel::sql_query(format!(
         "INSERT INTO processing_queue AS q (queue_name, product_id, priority, unique_key, execution_id, payload) \
          SELECT '{queue}', product_id, {PRIORITY}, '{queue}:' || product_id, $1, \
-           jsonb_build_object('since', clock_timestamp() - interval '{SKEW_S} s') FROM ({}) AS p \
-         ORDER BY '{queue}:' || product_id \
+           jsonb_build_object('since', transaction_timestamp() - interval '{SKEW_S} s') \
+         FROM unnest($2) AS p(product_id) \
          ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND status IN ('pending', 'processing', 'failed') \
          DO UPDATE SET priority = LEAST(q.priority, excluded.priority), \
            scheduled_at = LEAST(q.scheduled_at, excluded.scheduled_at), execution_id = excluded.execution_id, \
-           payload = excluded.payload",
-        kind.products()
+           payload = excluded.payload"
     ))
     .bind::<SqlUuid, _>(execution)
+    .bind::<Array<BigInt>, _>(products)
     .execute(conn)
     .await?;
-    Ok(i32::try_from(enqueued).unwrap_or(i32::MAX))
+    Ok(enqueued)
 }
 
 /// How far a sweep that began at `began` with `total` products is.

@@ -107,6 +107,18 @@ async fn a_sweep_is_a_job_for_each_product_and_ends_when_none_is_left() {
 }
 
 #[tokio::test]
+async fn a_great_sweep_is_enqueued_in_pieces_and_whole() {
+    let t = TestDb::new().await;
+    shop(&t, 5_001).await;
+    let enqueued = t.db().transaction(|conn| {
+        async move { sweeps::enqueue(conn, SweepKind::Stock, Uuid::now_v7()).await }.boxed()
+    });
+    assert_eq!(enqueued.await.unwrap(), 5_001);
+    let jobs = "SELECT count(DISTINCT product_id) FROM processing_queue WHERE queue_name = 'stock_check'";
+    assert_eq!(t.text(jobs).await, "5001");
+}
+
+#[tokio::test]
 async fn products_count_as_looked_at_when_all_their_watches_were() {
     let t = TestDb::new().await;
     shop(&t, 3).await;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use uuid::Uuid;
-use zaikoban::schedule::{Missed, ScheduleName};
+use zaikoban::schedule::{Missed, ScheduleName, Sweep, SweepKind};
 use zaikoban::store::executions::{self, NewExecution};
 use zaikoban::store::jobs::WorkerId;
 use zaikoban::store::{Db, schedules};
@@ -211,4 +211,83 @@ async fn another_expression_is_planned_anew_and_fires_nothing() {
     let expression = "SELECT expression FROM schedules WHERE name = 'backup'";
     reads(&t, expression, "0 0 1 1 * Asia/Tokyo").await;
     assert_eq!(t.text("SELECT count(*) FROM inventory_execution_logs").await, "0");
+}
+
+#[tokio::test]
+async fn what_cannot_be_begun_keeps_nothing_else_waiting_and_is_told() {
+    let t = TestDb::new().await;
+    t.run(
+        "INSERT INTO yahoo_scraped_products (id, title) VALUES (1, 'x');
+         INSERT INTO inventory_management (product_id, source_platform, source_url, source_product_id)
+             VALUES (1, 'yahoo', 'https://example/1', 'x1');
+         ALTER TABLE processing_queue ADD CONSTRAINT none_of_these CHECK (queue_name <> 'stock_check')",
+    )
+    .await;
+    let mut actions = all(|_| done());
+    let sweep = Sweep {
+        kind: SweepKind::Stock,
+        db: t.db().clone(),
+    };
+    actions.insert(ScheduleName::StockSweep, Arc::new(sweep));
+    let node = Node::start(t.db(), WorkerId::new("a"), usual(), actions);
+    planned(&t, ALL).await;
+    t.run("UPDATE schedules SET next_fire_at = clock_timestamp()")
+        .await;
+    node.scheduler.look_now();
+    let ended = "SELECT count(*) FROM inventory_execution_logs WHERE status = 'completed'";
+    reads(&t, ended, &(ALL - 1).to_string()).await;
+    let open = "SELECT string_agg(error_code, ',') FROM inventory_errors WHERE NOT resolved";
+    reads(&t, open, "run_failed_stock_sweep").await;
+    t.run("ALTER TABLE processing_queue DROP CONSTRAINT none_of_these")
+        .await;
+    node.scheduler.look_now();
+    let begun = "SELECT status FROM inventory_execution_logs WHERE process_type = 'stock_sweep'";
+    reads(&t, begun, "running").await;
+    t.run("UPDATE processing_queue SET status = 'completed', completed_at = now()")
+        .await;
+    reads(&t, begun, "completed").await;
+    reads(&t, open, "").await;
+}
+
+#[tokio::test]
+async fn b14_a_row_that_no_calendar_holds_costs_nobody_else() {
+    let t = TestDb::new().await;
+    let node = Node::start(t.db(), WorkerId::new("a"), usual(), all(|_| done()));
+    planned(&t, ALL).await;
+    t.run(
+        "UPDATE schedules SET next_fire_at = 'infinity', last_due_at = '-infinity', last_fired_at = '200000-01-01',
+             last_skipped_at = 'infinity', last_skipped_why = 'x' WHERE name = 'health';
+         UPDATE schedules SET paused = true, paused_at = '-infinity' WHERE name = 'validation';
+         INSERT INTO inventory_execution_logs (execution_id, process_type, status, execution_start, execution_end)
+             VALUES (gen_random_uuid(), 'health', 'completed', '-infinity', now());
+         UPDATE schedules SET next_fire_at = now() WHERE name = 'backup'",
+    )
+    .await;
+    node.scheduler.look_now();
+    let ended = "SELECT status FROM inventory_execution_logs WHERE process_type = 'backup'";
+    reads(&t, ended, "completed").await;
+    let planned = "SELECT isfinite(next_fire_at) FROM schedules WHERE name = 'health'";
+    reads(&t, planned, "true").await;
+    let mut conn = t.db().conn().await.unwrap();
+    let shown = executions::list(&mut conn, 0, 10, None, None).await.unwrap();
+    assert_eq!(shown.len(), 2);
+}
+
+#[tokio::test]
+async fn who_comes_second_does_not_wait_for_the_first() {
+    let t = TestDb::new().await;
+    t.run("INSERT INTO schedules (name, expression, next_fire_at) VALUES ('backup', 'x', to_timestamp(1000000))")
+        .await;
+    let other = t.db().clone();
+    let took = t.db().transaction(move |conn| {
+        async move {
+            let due = DateTime::from_timestamp(1_000_000, 0).unwrap();
+            let first = schedules::take(conn, "backup", due, None).await?;
+            // an end by the lock's limit would be an error
+            let second = schedules::take(&mut *other.conn().await?, "backup", due, None).await?;
+            Ok((first, second))
+        }
+        .boxed()
+    });
+    assert_eq!(took.await.unwrap(), (true, false));
 }
