@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 /// What an entry does. Dropped at its time limit, when the daemon stops, and when the run was given up, so each step of
 /// it must be one that may be the last.
+///
+/// A run may come twice for the same moment: it is begun again when its owner died, and when the database was away.
 pub trait Action: Send + Sync + 'static {
     /// What belongs into the transaction of the firing: jobs. Answers how many things there are to work on.
     fn prepare<'c>(
@@ -79,6 +81,8 @@ pub struct Failure {
     pub message: String,
     /// What it found all the same.
     pub details: Option<Value>,
+    /// The database was away: it is begun anew within the same run.
+    pub outage: bool,
 }
 
 impl Failure {
@@ -87,13 +91,17 @@ impl Failure {
         Self {
             message: message.into(),
             details: None,
+            outage: false,
         }
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::new(error.to_string())
+        Self {
+            outage: error.is_outage(),
+            ..Self::new(error.to_string())
+        }
     }
 }
 

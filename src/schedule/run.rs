@@ -4,8 +4,9 @@ use super::action::{Action, Done, Failure, Run};
 use super::timetable::ScheduleName;
 use crate::store::errors::{self, ErrorRecord, ErrorType, Severity};
 use crate::store::executions::{self, Counts, Ending, ExecutionStatus};
-use crate::store::{Db, StoreError};
+use crate::store::{Db, StoreError, schedules};
 use crate::supervision::{TaskError, spawn_owned};
+use futures_util::FutureExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
@@ -25,24 +26,27 @@ const LAST_WORD: Duration = Duration::from_secs(3);
 /// How a run came to its end.
 enum Ended {
     Of(Result<Done, Failure>),
+    /// It was asked to end.
+    Stopped,
     /// Another scheduler took us for dead; the row is no longer ours.
     GivenUp,
 }
 
-/// Does `action` under the run's row; ends when the row says what came of it.
+/// Does `action` under the run's row; ends when the row says what came of it. One that a stop breaks off fires `again`.
 pub(super) async fn attend(
     db: Db,
     action: Arc<dyn Action>,
     run: Run,
-    limit: Duration,
+    (limit, again): (Duration, bool),
     stop: CancellationToken,
 ) {
     let span = tracing::info_span!("execution", execution = %run.id, process = %run.name);
     async move {
         tracing::info!("`{}` begins", run.name);
         let began = Instant::now();
-        let result = match work(&db, &*action, &run, limit, &stop).await {
-            Ended::Of(result) => result,
+        let (result, again) = match work(&db, &*action, &run, limit, &stop).await {
+            Ended::Of(result) => (result, false),
+            Ended::Stopped => (Err(Failure::new("the daemon was stopped while it ran")), again),
             Ended::GivenUp => {
                 tracing::warn!(
                     "`{}` was given up by another scheduler: it is broken off here",
@@ -53,7 +57,7 @@ pub(super) async fn attend(
         };
         let ending = ending(result, run.progress.counts());
         tell(&run, &ending, began.elapsed());
-        write(&db, &run, &ending, &stop).await;
+        write(&db, &run, &ending, again, &stop).await;
         if !stop.is_cancelled()
             && let Err(error) = note(&db, &run, &ending).await
         {
@@ -65,10 +69,15 @@ pub(super) async fn attend(
 }
 
 async fn work(db: &Db, action: &dyn Action, run: &Run, limit: Duration, stop: &CancellationToken) -> Ended {
-    let mut task = spawn_owned(
-        "execution",
-        action.run(run.clone()).instrument(tracing::Span::current()),
-    );
+    let begin = |wait: Duration| {
+        let begun = action.run(run.clone());
+        let later = async move {
+            sleep(wait).await;
+            begun.await
+        };
+        spawn_owned("execution", later.instrument(tracing::Span::current()))
+    };
+    let mut task = begin(Duration::ZERO);
     let deadline = Instant::now() + limit;
     let mut beat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -76,13 +85,18 @@ async fn work(db: &Db, action: &dyn Action, run: &Run, limit: Duration, stop: &C
         tokio::select! {
             biased;
             ended = &mut task => break match ended {
+                Ok(Err(failure)) if failure.outage => {
+                    tracing::debug!("`{}` waits for the database: {failure}", run.name);
+                    task = begin(AGAIN);
+                    continue;
+                }
                 Ok(result) => result,
                 Err(error @ TaskError::Panicked { .. }) => Err(Failure::new(format!(
                     "a fault of zaikoban: {error}; keep the daemon's log and report it"
                 ))),
                 Err(error) => Err(Failure::new(error.to_string())),
             },
-            () = stop.cancelled() => break Err(Failure::new("the daemon was stopped while it ran")),
+            () = stop.cancelled() => return Ended::Stopped,
             () = sleep_until(deadline) => break Err(Failure::new(format!(
                 "not done within its time limit of {} s (`schedules.{}.limit_s`)", limit.as_secs(), run.name
             ))),
@@ -191,10 +205,10 @@ async fn note(db: &Db, run: &Run, ending: &Ending) -> Result<(), StoreError> {
 }
 
 /// Writes the ending, however long the database is away; a daemon that stops does not wait long.
-async fn write(db: &Db, run: &Run, ending: &Ending, stop: &CancellationToken) {
+async fn write(db: &Db, run: &Run, ending: &Ending, again: bool, stop: &CancellationToken) {
     let written = async {
         loop {
-            match once(db, run, ending).await {
+            match once(db, run, ending, again).await {
                 Ok(true) => return,
                 Ok(false) => {
                     tracing::warn!("`{}` was given up before its end was written", run.name);
@@ -218,8 +232,22 @@ async fn write(db: &Db, run: &Run, ending: &Ending, stop: &CancellationToken) {
     }
 }
 
-async fn once(db: &Db, run: &Run, ending: &Ending) -> Result<bool, StoreError> {
-    executions::finish(&mut *db.conn().await?, run.id, ending).await
+async fn once(db: &Db, run: &Run, ending: &Ending, again: bool) -> Result<bool, StoreError> {
+    if !again {
+        return executions::finish(&mut *db.conn().await?, run.id, ending).await;
+    }
+    let (id, name, ending) = (run.id, run.name, ending.clone());
+    let finished = db.transaction(move |conn| {
+        async move {
+            let finished = executions::finish(conn, id, &ending).await?;
+            if finished {
+                schedules::put_back(conn, &[id], &[name.as_str()]).await?;
+            }
+            Ok(finished)
+        }
+        .boxed()
+    });
+    finished.await
 }
 
 #[cfg(test)]

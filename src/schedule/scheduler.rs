@@ -3,7 +3,7 @@
 use super::action::{Action, Progress, Run};
 use super::decide::{Decision, decide};
 use super::run::{SILENCE, attend, trouble};
-use super::timetable::{Entry, ScheduleName, Timetable};
+use super::timetable::{Entry, Missed, ScheduleName, Timetable};
 use crate::store::errors;
 use crate::store::executions::{self, Broken, NewExecution};
 use crate::store::jobs::WorkerId;
@@ -189,18 +189,16 @@ impl Scheduler {
     /// One look at everything; how long until the next.
     async fn look(&self, runs: &mut Runs) -> Result<Duration, StoreError> {
         let Inner { parts, .. } = &*self.0;
+        let table = self.table();
+        let alive = runs.tasks.keys().copied().collect();
+        give_up(&parts.db, &parts.worker, alive, &table).await?;
         let (rows, now) = {
             let mut conn = parts.db.conn().await?;
-            let mut broken = executions::give_up_dead(&mut conn, &parts.worker, SILENCE).await?;
-            let alive: Vec<Uuid> = runs.tasks.keys().copied().collect();
-            broken.extend(executions::give_up_orphans(&mut conn, &parts.worker, &alive).await?);
-            broken.iter().for_each(tell_broken);
             (
                 schedules::list(&mut conn).await?,
                 schedules::now(&mut conn).await?,
             )
         };
-        let table = self.table();
         let mut soonest: Option<DateTime<Utc>> = None;
         for (name, entry) in &table.entries {
             let row = rows.iter().find(|row| row.name == name.as_str());
@@ -258,7 +256,7 @@ impl Scheduler {
                         if late {
                             tracing::warn!(%due, "`{name}` was missed and is made up for now");
                         }
-                        runs.begin(parts, action, run, entry.limit);
+                        runs.begin(parts, action, run, entry);
                     }
                     Begun::Running => tracing::warn!(%due, "`{name}` is left out: {STILL_RUNNING}"),
                     Begun::Lost => tracing::debug!(%due, "`{name}` fires elsewhere"),
@@ -295,7 +293,7 @@ impl Scheduler {
             Begun::Yes(run) => {
                 let id = run.id;
                 tracing::info!(by, execution = %id, "A person has `{name}` run now");
-                runs.begin(parts, action, run, entry.limit);
+                runs.begin(parts, action, run, entry);
                 Ok(id)
             }
             Begun::Running | Begun::Lost => Err(Refused::Running(name)),
@@ -303,11 +301,53 @@ impl Scheduler {
     }
 }
 
-fn tell_broken(broken: &Broken) {
-    tracing::error!(
-        execution = %broken.execution_id,
-        "`{}` did not come to its end: {}", broken.process_type, broken.error_message
-    );
+/// Gives up runs that nobody works on any more: each is told, and its moment fires again where the table makes up for
+/// what was missed. One transaction, so that none is given up and then forgotten.
+async fn give_up(
+    db: &Db,
+    worker: &WorkerId,
+    alive: Vec<Uuid>,
+    table: &Arc<Timetable>,
+) -> Result<(), StoreError> {
+    let (worker, table) = (worker.clone(), Arc::clone(table));
+    let given_up = db.transaction_retried(3, move |conn| {
+        let (worker, alive, table) = (worker.clone(), alive.clone(), Arc::clone(&table));
+        async move {
+            let mut broken = executions::give_up_dead(conn, &worker, SILENCE).await?;
+            broken.extend(executions::give_up_orphans(conn, &worker, &alive).await?);
+            if broken.is_empty() {
+                return Ok(Vec::new());
+            }
+            let ids: Vec<Uuid> = broken.iter().map(|one| one.execution_id).collect();
+            let once = table
+                .entries
+                .iter()
+                .filter(|(_, entry)| entry.missed == Missed::Once);
+            let once: Vec<&str> = once.map(|(name, _)| name.as_str()).collect();
+            let again = schedules::put_back(conn, &ids, &once).await?;
+            let mut told = Vec::with_capacity(broken.len());
+            for one in broken {
+                let what = what_broke(&one, again.contains(&one.execution_id));
+                errors::record(conn, &trouble(&one.process_type, &what, Some(one.execution_id))).await?;
+                told.push((one, what));
+            }
+            Ok(told)
+        }
+        .boxed()
+    });
+    for (one, what) in given_up.await? {
+        tracing::error!(execution = %one.execution_id, "`{}` {what}", one.process_type);
+    }
+    Ok(())
+}
+
+fn what_broke(broken: &Broken, again: bool) -> String {
+    let then = if again {
+        "it is begun again"
+    } else {
+        "it is not made up for"
+    };
+    format!("did not come to its end: {}; {then}", broken.error_message)
 }
 
 /// Why a run is to begin.
@@ -401,13 +441,13 @@ async fn begin(
 // === impl Runs ===
 
 impl Runs {
-    fn begin(&mut self, parts: &SchedulerParts, action: &Arc<dyn Action>, run: Run, limit: Duration) {
+    fn begin(&mut self, parts: &SchedulerParts, action: &Arc<dyn Action>, run: Run, entry: &Entry) {
         let (id, ended) = (run.id, self.ended.clone());
         let attended = attend(
             parts.db.clone(),
             Arc::clone(action),
             run,
-            limit,
+            (entry.limit, entry.missed == Missed::Once),
             self.stop.clone(),
         );
         let task = spawn_owned("schedule", async move {

@@ -175,7 +175,7 @@ pub async fn give_up_dead(
          error_message = CASE WHEN starts_with(worker_id, $2) AND worker_id <> $1 \
            THEN 'its owner ' || worker_id || ' ended before it was done' \
            ELSE 'its owner ' || COALESCE(worker_id, '?') || ' gave no sign of life since ' || \
-             to_char(heartbeat_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC' END \
+             COALESCE(to_char(heartbeat_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), '?') || ' UTC' END \
          WHERE status = 'running' AND worker_id IS DISTINCT FROM $1 \
            AND (starts_with(worker_id, $2) OR heartbeat_at < clock_timestamp() - make_interval(secs => $3)) \
          RETURNING execution_id, process_type, error_message",

@@ -6,7 +6,7 @@
 use super::StoreError;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use serde::Serialize;
 use uuid::Uuid;
@@ -183,6 +183,40 @@ pub async fn note_skip(conn: &mut AsyncPgConnection, name: &str, why: &str) -> R
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// So often one moment is begun: what ends each of its runs is likely the run itself.
+const BEGUN_AT_MOST: i64 = 3;
+
+/// Has the moments of these runs, which were broken off, fire again, where they are of `names` and the entry has not
+/// fired since; answers those that will.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn put_back(
+    conn: &mut AsyncPgConnection,
+    runs: &[Uuid],
+    names: &[&str],
+) -> Result<Vec<Uuid>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        execution_id: Uuid,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "UPDATE schedules s SET next_fire_at = e.due_at, updated_at = now() FROM inventory_execution_logs e \
+         WHERE e.execution_id = ANY($1) AND s.name = e.process_type AND s.name = ANY($2) \
+           AND s.last_execution_id = e.execution_id AND e.due_at IS NOT NULL \
+           AND (SELECT count(*) FROM inventory_execution_logs x \
+                WHERE x.process_type = e.process_type AND x.due_at = e.due_at) < $3 \
+         RETURNING e.execution_id",
+    )
+    .bind::<Array<SqlUuid>, _>(runs.to_vec())
+    .bind::<Array<Text>, _>(names.to_vec())
+    .bind::<BigInt, _>(BEGUN_AT_MOST)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.execution_id).collect())
 }
 
 /// This run is the entry's last one.

@@ -6,7 +6,7 @@ use crate::support::wait::until;
 use futures_util::FutureExt as _;
 use serde_json::json;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use zaikoban::schedule::{Done, Failure, Missed, ScheduleName, Timetable};
 use zaikoban::store::executions::Counts;
@@ -177,8 +177,85 @@ async fn limits_panics_and_failures_are_written_with_their_reason_and_told() {
     let open =
         "SELECT string_agg(fingerprint, ',' ORDER BY fingerprint) FROM inventory_errors WHERE NOT resolved";
     reads(&t, open, "run_failed:backup,run_failed:validation").await;
+    let codes = "SELECT count(DISTINCT error_code) FROM inventory_errors";
+    assert_eq!(t.text(codes).await, "2", "alerts go by the code");
     drop(node);
     let well = Node::start(t.db(), WorkerId::new("b"), usual(), all(|_| done()));
     well.scheduler.run_now(ScheduleName::Backup, "me").await.unwrap();
     reads(&t, open, "run_failed:validation").await;
+}
+
+const BACKUPS: &str = "SELECT string_agg(status, ',' ORDER BY id) || '|' || count(DISTINCT due_at) \
+                       FROM inventory_execution_logs WHERE process_type = 'backup'";
+const TROUBLE: &str = "SELECT string_agg(error_code || ' ' || resolved, ',') FROM inventory_errors";
+
+/// A node that dies while the backup that is due runs for the `n`th time.
+async fn dies_in_its_backup(t: &TestDb, n: usize) {
+    let dies = Node::start(
+        t.db(),
+        WorkerId::new("a"),
+        usual(),
+        all(|_| std::future::pending().boxed()),
+    );
+    planned(t, ALL).await;
+    if n == 1 {
+        t.run("UPDATE schedules SET next_fire_at = clock_timestamp() WHERE name = 'backup'")
+            .await;
+        dies.scheduler.look_now();
+    }
+    let running = format!("{}running|1", "failed,".repeat(n - 1));
+    reads(t, BACKUPS, &running).await;
+    dies.kill().await;
+}
+
+#[tokio::test]
+async fn a_run_that_was_broken_off_is_told_and_its_moment_fires_again() {
+    let t = TestDb::new().await;
+    dies_in_its_backup(&t, 1).await;
+    let _next = Node::start(t.db(), WorkerId::new("a"), usual(), all(|_| done()));
+    reads(&t, BACKUPS, "failed,completed|1").await;
+    reads(&t, TROUBLE, "run_failed_backup true").await;
+}
+
+#[tokio::test]
+async fn a_moment_whose_runs_all_die_is_given_up_after_three() {
+    let t = TestDb::new().await;
+    for n in 1..=3 {
+        dies_in_its_backup(&t, n).await;
+    }
+    let next = Node::start(t.db(), WorkerId::new("a"), usual(), all(|_| done()));
+    reads(&t, BACKUPS, "failed,failed,failed|1").await;
+    reads(&t, TROUBLE, "run_failed_backup false").await;
+    // a run by hand shows that the look is over
+    next.scheduler.run_now(ScheduleName::Health, "me").await.unwrap();
+    let planned = "SELECT next_fire_at > now() FROM schedules WHERE name = 'backup'";
+    assert_eq!(t.text(planned).await, "true");
+}
+
+#[tokio::test]
+async fn a_run_waits_an_outage_of_the_database_out() {
+    let t = TestDb::new().await;
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&tries);
+    let what = move |_| {
+        let n = counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            if n < 2 {
+                return Err(Failure {
+                    outage: true,
+                    ..Failure::new("away")
+                });
+            }
+            Ok(Done::default())
+        }
+        .boxed()
+    };
+    let node = Node::start(t.db(), WorkerId::new("a"), usual(), all(what));
+    planned(&t, ALL).await;
+    node.scheduler
+        .run_now(ScheduleName::Validation, "me")
+        .await
+        .unwrap();
+    reads(&t, STATUS, "completed").await;
+    assert_eq!(tries.load(Ordering::SeqCst), 3);
 }
