@@ -75,9 +75,9 @@ impl Telling {
                 sender(desk.clone(), db.clone(), ownership.clone(), channel, life)
             }));
         }
-        let (desk, letters) = (self.desk.clone(), db.clone());
+        let (desk, letters, part) = (self.desk.clone(), db.clone(), ownership.clone());
         children.push(child("summary", move |life| {
-            mailer(desk.clone(), letters.clone(), life)
+            mailer(desk.clone(), letters.clone(), part.clone(), life)
         }));
         let (desk, board, ownership) = (self.desk.clone(), board.clone(), ownership.clone());
         children.push(child("heartbeat", move |life| {

@@ -145,9 +145,10 @@ pub async fn plan(
     Ok(planned > 0)
 }
 
-/// Takes the firing for `due`, inside the transaction that begins its run; false when somebody else has it or is about
-/// to (who waited for that would be ended by the lock's limit while a great sweep is enqueued), it is paused, or the
-/// database's clock has not come so far.
+/// Takes the firing for `due`, inside the transaction that begins its run; false when somebody else has it or is taking
+/// it, it is paused, or the database's clock has not come so far.
+///
+/// Nobody waits for another's: while a great sweep is enqueued that would be ended by the lock's limit.
 ///
 /// # Errors
 /// When the database is away or refuses.

@@ -5,6 +5,7 @@ use super::super::desk::Desk;
 use super::super::sender::rest;
 use super::{letter, told};
 use crate::domain::AlertChannel;
+use crate::nodes::{ALERT, Ownership};
 use crate::store::looping::pause;
 use crate::store::summaries::{self, Unsent};
 use crate::store::{Db, StoreError};
@@ -19,15 +20,24 @@ const LEASE: Duration = Duration::from_secs(300);
 /// How soon a day is tried again for which there is no mail channel: it may be set up.
 const NO_CHANNEL: Duration = Duration::from_secs(600);
 
-/// Mails what waits until it is asked to stop.
-pub async fn mailer(desk: Desk, db: Db, life: Life) {
+/// How soon it is asked again whether this node is the one that tells.
+const NOT_OURS: Duration = Duration::from_secs(1);
+
+/// Mails what waits until it is asked to stop, while this node is the one that tells: a mail channel has one sender.
+pub async fn mailer(desk: Desk, db: Db, ownership: Ownership, life: Life) {
     loop {
         life.beat();
         life.waiting_until(Instant::now() + LEASE);
-        if let Err(error) = turn(&desk, &db).await {
-            tracing::debug!(%error, "The daily summary waits for the database");
-        }
-        if !pause(&life, LOOK_EVERY).await {
+        let wait = match ownership.enter(ALERT) {
+            None => NOT_OURS,
+            Some(_part) => {
+                if let Err(error) = turn(&desk, &db).await {
+                    tracing::debug!(%error, "The daily summary waits for the database");
+                }
+                LOOK_EVERY
+            }
+        };
+        if !pause(&life, wait).await {
             return;
         }
     }

@@ -1,7 +1,7 @@
 //! What the entries do, on real tables.
 
 use super::kit::{Node, run, usual};
-use crate::support::pg::TestDb;
+use crate::support::pg::{TestDb, alone};
 use crate::support::wait::until;
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use uuid::Uuid;
 use zaikoban::alert::{Desk, summary};
 use zaikoban::clock::Clock;
+use zaikoban::nodes::{self, Ownership};
 use zaikoban::ops::check_health;
 use zaikoban::ops::doctor::{Check, Found, Probe, Probes};
 use zaikoban::pricing::Settings;
@@ -358,12 +359,21 @@ async fn a_days_summary_is_kept_and_mailed_once_however_often_the_server_refuses
         "the five commonest"
     );
     assert_eq!(figures["critical"], json!({ "new": 7, "open": 7 }));
-    #[expect(clippy::disallowed_methods, reason = "a test that ends it by hand")]
-    let mailer = tokio::spawn(summary::mailer(
-        desk,
-        t.db().clone(),
-        Life::detached("alert/summary"),
-    ));
+    let mailer = |desk: &Desk, ownership: Ownership| {
+        let life = Life::detached("alert/summary");
+        #[expect(clippy::disallowed_methods, reason = "a test that ends it by hand")]
+        tokio::spawn(summary::mailer(desk.clone(), t.db().clone(), ownership, life))
+    };
+    // not the node that tells, and first
+    let elsewhere = nodes::alone(t.db(), &["prune".to_owned()]).await.unwrap();
+    let other = mailer(&desk, elsewhere);
+    for _ in 0..50 {
+        assert_eq!(t.text("SELECT attempt FROM daily_summaries").await, "0");
+    }
+    other.abort();
+    t.run("DELETE FROM leases WHERE shard IS NULL; UPDATE leases SET owner = NULL")
+        .await;
+    let mailer = mailer(&desk, alone(&t).await);
     super::kit::reads(
         &t,
         "SELECT mail = 'pending' AND attempt = 1 AND error IS NOT NULL FROM daily_summaries",
