@@ -161,7 +161,14 @@ pub async fn finish(conn: &mut AsyncPgConnection, id: Uuid, ending: &Ending) -> 
     Ok(finished > 0)
 }
 
-/// Gives up the runs whose owner is an earlier life of this node, or has given no sign of life for `silence`.
+/// An owner that the nodes know to live may be silent for so long, in seconds: the database was away, or its clock was
+/// set forward.
+const SILENT_ALIVE_S: i32 = 300;
+
+/// Gives up the runs whose owner is an earlier life of this node, is dead or gone to the nodes, or has given no sign of
+/// life: for `silence`, or for longer where the nodes know it to live.
+///
+/// A sign of life from the future is none of an owner that nobody knows: the clock was set back since.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -170,16 +177,23 @@ pub async fn give_up_dead(
     worker: &WorkerId,
     silence: Duration,
 ) -> Result<Vec<Broken>, StoreError> {
-    let broken = diesel::sql_query(
-        "UPDATE inventory_execution_logs SET status = 'failed', execution_end = clock_timestamp(), \
+    let broken = diesel::sql_query(format!(
+        "WITH gone AS (SELECT boot FROM nodes WHERE dead_at IS NOT NULL OR left_at IS NOT NULL), \
+           here AS (SELECT boot FROM nodes WHERE dead_at IS NULL AND left_at IS NULL) \
+         UPDATE inventory_execution_logs SET status = 'failed', execution_end = clock_timestamp(), \
          error_message = CASE WHEN starts_with(worker_id, $2) AND worker_id <> $1 \
+             OR split_part(worker_id, '/', 2) IN (SELECT boot::text FROM gone) \
            THEN 'its owner ' || worker_id || ' ended before it was done' \
            ELSE 'its owner ' || COALESCE(worker_id, '?') || ' gave no sign of life since ' || \
              COALESCE(to_char(heartbeat_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), '?') || ' UTC' END \
          WHERE status = 'running' AND worker_id IS DISTINCT FROM $1 \
-           AND (starts_with(worker_id, $2) OR heartbeat_at < clock_timestamp() - make_interval(secs => $3)) \
-         RETURNING execution_id, process_type, error_message",
-    )
+           AND (starts_with(worker_id, $2) OR split_part(worker_id, '/', 2) IN (SELECT boot::text FROM gone) \
+             OR heartbeat_at < clock_timestamp() - CASE WHEN split_part(worker_id, '/', 2) IN (SELECT boot::text FROM here) \
+                  THEN make_interval(secs => {SILENT_ALIVE_S}) ELSE make_interval(secs => $3) END \
+             OR heartbeat_at > clock_timestamp() + interval '1 min' \
+                AND split_part(worker_id, '/', 2) NOT IN (SELECT boot::text FROM here)) \
+         RETURNING execution_id, process_type, error_message"
+    ))
     .bind::<Text, _>(worker.to_string())
     .bind::<Text, _>(worker.node_prefix())
     .bind::<Double, _>(silence.as_secs_f64())

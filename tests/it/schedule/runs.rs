@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use zaikoban::schedule::{Done, Failure, Missed, ScheduleName, Timetable};
-use zaikoban::store::executions::Counts;
+use zaikoban::store::executions::{self, Counts};
 use zaikoban::store::jobs::WorkerId;
 
 const ALL: usize = ScheduleName::ALL.len();
@@ -258,4 +258,47 @@ async fn a_run_waits_an_outage_of_the_database_out() {
         .unwrap();
     reads(&t, STATUS, "completed").await;
     assert_eq!(tries.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn an_owner_that_the_nodes_know_is_judged_by_them() {
+    let t = TestDb::new().await;
+    let node = |n: i64, state: &str| {
+        format!(
+            "INSERT INTO nodes (boot, name, version, host, place, pid, can, until, {state}) VALUES
+                 ('00000000-0000-0000-0000-00000000000{n}', 'n{n}', '0', 'h', 'p', 1, '{{}}', now(), now());"
+        )
+    };
+    let run = |n: i64, age: &str| {
+        format!(
+            "INSERT INTO inventory_execution_logs (execution_id, process_type, status, worker_id, heartbeat_at) VALUES
+                 (gen_random_uuid(), 'kind {n}', 'running', 'n{n}/00000000-0000-0000-0000-00000000000{n}',
+                  now() - interval '{age}');"
+        )
+    };
+    t.run(
+        &[
+            // lives: an outage of two minutes, six minutes, a clock that was set back
+            (node(1, "heartbeat_at") + &run(1, "2 min")),
+            (node(2, "heartbeat_at") + &run(2, "6 min")),
+            (node(3, "heartbeat_at") + &run(3, "-1 h")),
+            // dead, and gone in order, a moment ago
+            (node(4, "dead_at") + &run(4, "1 s")),
+            (node(5, "left_at") + &run(5, "1 s")),
+            // nobody knows it: silent, not silent, and from the future
+            run(6, "2 min"),
+            run(7, "30 s"),
+            run(8, "-1 h"),
+        ]
+        .concat(),
+    )
+    .await;
+    let mut conn = t.db().conn().await.unwrap();
+    let silence = Duration::from_secs(60);
+    let broken = executions::give_up_dead(&mut conn, &WorkerId::new("a"), silence)
+        .await
+        .unwrap();
+    let mut kinds: Vec<&str> = broken.iter().map(|one| &*one.process_type).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["kind 2", "kind 4", "kind 5", "kind 6", "kind 8"]);
 }
