@@ -40,7 +40,7 @@ SELECT jsonb_build_object(
                'back', count(*) FILTER (WHERE previous_stock = 0 AND new_stock > 0))
         FROM stock_history WHERE created_at >= $1 AND created_at < $2),
     'errors', COALESCE((SELECT jsonb_agg(to_jsonb(e)) FROM (
-        SELECT COALESCE(error_code, error_type) AS code, platform, sum(count)::bigint AS count,
+        SELECT COALESCE(error_code, error_type) AS code, platform, LEAST(sum(count), 9e18)::bigint AS count,
                (array_agg(left(error_message, 300) ORDER BY last_seen_at DESC))[1] AS message
         FROM inventory_errors WHERE last_seen_at >= $1 AND last_seen_at < $2
         GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT 5) e), '[]'),
@@ -155,7 +155,7 @@ pub async fn claim(conn: &mut AsyncPgConnection, lease: Duration) -> Result<Opti
     .execute(conn)
     .await?;
     let rows = diesel::sql_query(
-        "UPDATE daily_summaries s SET mail = 'sending', attempt = attempt + 1, lease_token = $1, \
+        "UPDATE daily_summaries s SET mail = 'sending', attempt = LEAST(attempt, 1000000) + 1, lease_token = $1, \
            lease_until = clock_timestamp() + make_interval(secs => $2) \
          FROM (SELECT day FROM daily_summaries WHERE mail = 'pending' AND next_at <= clock_timestamp() \
                  OR mail = 'sending' AND lease_until <= clock_timestamp() \

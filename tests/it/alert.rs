@@ -44,6 +44,19 @@ async fn a_trouble_reaches_mail_slack_and_webhook_once() {
 }
 
 #[actix::test]
+async fn b14_what_no_number_and_no_calendar_holds_keeps_no_trouble_from_being_told() {
+    let s = Stage::start().await;
+    s.t.run(
+        "INSERT INTO inventory_errors (error_type, error_code, error_message, severity, fingerprint, count, created_at,
+             last_seen_at) SELECT 'api_error', 'wild', 'refused', 'high', 'x' || i, 5000000000000000000, 'infinity',
+             '-infinity' FROM generate_series(1, 2) i",
+    )
+    .await;
+    s.error("contract", "high", "yahoo_auction", 1).await;
+    s.slacked(2).await;
+}
+
+#[actix::test]
 async fn ten_thousand_products_that_fail_at_once_are_one_message() {
     let s = Stage::start().await;
     s.t.run(

@@ -12,6 +12,20 @@ use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use serde_json::Value;
 
+/// A moment that was; what no calendar holds, or is days ahead, is long ago. A hand may write `infinity` into any of these
+/// columns: a result of which one value cannot be read is none, and what is yet to come is not told.
+macro_rules! moment {
+    ($column:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $column,
+            " BETWEEN '1970-01-01 UTC' AND clock_timestamp() + interval '1 day' THEN ",
+            $column,
+            " ELSE '1970-01-01 UTC' END"
+        )
+    };
+}
+
 /// Things of one cause.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
@@ -96,8 +110,11 @@ fn named() -> i64 {
 /// # Errors
 /// When the database is away or refuses.
 pub async fn holds(conn: &mut AsyncPgConnection) -> Result<Vec<Group>, StoreError> {
-    let records: Vec<Record> = diesel::sql_query(
-        "WITH open AS (SELECT h.id, h.product_id, h.reason, h.deadline, h.default_action, h.created_at, \
+    let records: Vec<Record> = diesel::sql_query(concat!(
+        "WITH open AS (SELECT h.id, h.product_id, h.reason, h.default_action, ",
+        "LEAST(GREATEST(h.deadline, '1970-01-01 UTC'), '9999-12-31 UTC') AS deadline, ",
+        moment!("h.created_at"),
+        " AS created_at, \
              COALESCE(CASE m.source_platform WHEN 'yahoo' THEN 'yahoo_auction' ELSE m.source_platform END, l.platform) \
                AS platform \
            FROM holds h LEFT JOIN inventory_management m ON m.id = h.watch_id \
@@ -111,8 +128,8 @@ pub async fn holds(conn: &mut AsyncPgConnection) -> Result<Vec<Group>, StoreErro
                AS products \
              FROM (SELECT o.id, o.product_id FROM open o WHERE o.reason = g.code \
                    AND o.platform IS NOT DISTINCT FROM g.platform ORDER BY o.id LIMIT $1) f \
-             LEFT JOIN yahoo_scraped_products p ON p.id = f.product_id) s ORDER BY g.code, g.platform",
-    )
+             LEFT JOIN yahoo_scraped_products p ON p.id = f.product_id) s ORDER BY g.code, g.platform"
+    ))
     .bind::<BigInt, _>(named())
     .load(conn)
     .await?;
@@ -124,10 +141,13 @@ pub async fn holds(conn: &mut AsyncPgConnection) -> Result<Vec<Group>, StoreErro
 /// # Errors
 /// When the database is away or refuses.
 pub async fn errors(conn: &mut AsyncPgConnection) -> Result<Vec<Group>, StoreError> {
-    let records: Vec<Record> = diesel::sql_query(
-        "WITH open AS (SELECT id, COALESCE(error_code, error_type) AS code, platform, severity, count, created_at, \
-             last_seen_at, error_message, product_id, product_title FROM inventory_errors WHERE NOT resolved), \
-         groups AS (SELECT code, platform, count(*) AS count, sum(count)::bigint AS times, min(created_at) AS since, \
+    let records: Vec<Record> = diesel::sql_query(concat!(
+        "WITH open AS (SELECT id, COALESCE(error_code, error_type) AS code, platform, severity, count, ",
+        moment!("created_at"),
+        " AS created_at, ",
+        moment!("last_seen_at"),
+        " AS last_seen_at, error_message, product_id, product_title FROM inventory_errors WHERE NOT resolved), \
+         groups AS (SELECT code, platform, count(*) AS count, LEAST(sum(count), 9e18)::bigint AS times, min(created_at) AS since, \
              max(last_seen_at) AS newest, \
              (ARRAY['low', 'medium', 'high', 'critical'])[max(array_position( \
                ARRAY['low', 'medium', 'high', 'critical'], severity))] AS severity FROM open \
@@ -140,8 +160,8 @@ pub async fn errors(conn: &mut AsyncPgConnection) -> Result<Vec<Group>, StoreErr
                ORDER BY f.id) AS products \
              FROM (SELECT o.id, o.product_id, o.product_title FROM open o WHERE o.code = g.code \
                    AND o.platform IS NOT DISTINCT FROM g.platform AND o.product_id IS NOT NULL \
-                   ORDER BY o.id LIMIT $1) f) s ORDER BY g.code, g.platform",
-    )
+                   ORDER BY o.id LIMIT $1) f) s ORDER BY g.code, g.platform"
+    ))
     .bind::<BigInt, _>(named())
     .load(conn)
     .await?;
@@ -153,8 +173,10 @@ pub async fn errors(conn: &mut AsyncPgConnection) -> Result<Vec<Group>, StoreErr
 /// # Errors
 /// When the database is away or refuses.
 pub async fn dead_letters(conn: &mut AsyncPgConnection) -> Result<Vec<Group>, StoreError> {
-    let records: Vec<Record> = diesel::sql_query(
-        "WITH dead AS (SELECT id, queue_name, destination, product_id, completed_at, error_message \
+    let records: Vec<Record> = diesel::sql_query(concat!(
+        "WITH dead AS (SELECT id, queue_name, destination, product_id, error_message, ",
+        moment!("completed_at"),
+        " AS completed_at \
              FROM processing_queue WHERE status = 'dead'), \
          groups AS (SELECT queue_name AS code, destination AS platform, count(*) AS count, \
              min(completed_at) AS since, max(completed_at) AS newest FROM dead GROUP BY queue_name, destination) \
@@ -167,8 +189,8 @@ pub async fn dead_letters(conn: &mut AsyncPgConnection) -> Result<Vec<Group>, St
              FROM (SELECT d.id, d.product_id FROM dead d WHERE d.queue_name = g.code \
                    AND d.destination IS NOT DISTINCT FROM g.platform AND d.product_id IS NOT NULL \
                    ORDER BY d.id LIMIT $1) f \
-             LEFT JOIN yahoo_scraped_products p ON p.id = f.product_id) s ORDER BY g.code, g.platform",
-    )
+             LEFT JOIN yahoo_scraped_products p ON p.id = f.product_id) s ORDER BY g.code, g.platform"
+    ))
     .bind::<BigInt, _>(named())
     .load(conn)
     .await?;
