@@ -6,6 +6,7 @@
 //!   stood in 2038) is worked out anew.
 //! - **Not twice for a small step back.** A moment that was served is not served again because a clock was set back by
 //!   minutes, or, where the entry's moments lie far apart, by up to two hours.
+//! - **Not lost for a change of the table.** A moment that has come is served, whatever the entry says by now.
 
 use super::timetable::{Entry, Missed, Timetable};
 use crate::store::schedules::ScheduleRow;
@@ -47,14 +48,15 @@ pub enum Decision {
 #[must_use]
 pub fn decide(row: Option<&ScheduleRow>, entry: &Entry, table: &Timetable, now: DateTime<Utc>) -> Decision {
     let next = entry.cron.next_after(now, table.zone);
-    let Some(row) = row.filter(|row| row.expression == table.expression(entry)) else {
+    let Some(row) = row else {
         return Decision::Plan(next);
     };
-    if row.paused || !entry.enabled {
-        return Decision::Wait;
-    }
+    let fires = !row.paused && entry.enabled;
     match row.next_fire_at {
-        Some(due) if due <= now => due_at(due, entry, next, now),
+        // Also by another expression: what was planned and has come is served before anything is planned anew.
+        Some(due) if fires && due <= now => due_at(due, entry, next, now),
+        _ if row.expression != table.expression(entry) => Decision::Plan(next),
+        _ if !fires => Decision::Wait,
         planned if planned == next => Decision::Wait,
         Some(planned) if next.is_none_or(|next| planned < next) => Decision::Wait,
         // Further ahead than the table says.
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_entry_or_another_expression_is_planned_and_fires_nothing() {
+    fn a_new_entry_or_another_expression_is_planned_unless_its_moment_has_come() {
         let table = table();
         let entry = &table.entries[&ScheduleName::Backup];
         let now = at("2026-11-22T00:00:00Z");
@@ -160,9 +162,18 @@ mod tests {
         assert_eq!(decide(None, entry, &table, now), plan);
         let other = ScheduleRow {
             expression: "0 1 * * 0 UTC".to_owned(),
-            ..row(ScheduleName::Backup, Some("2026-11-21T16:00:00Z"))
+            ..row(ScheduleName::Backup, Some("2026-11-22T01:00:00Z"))
         };
         assert_eq!(decide(Some(&other), entry, &table, now), plan);
+        let fire = Decision::Fire {
+            due: at("2026-11-22T01:00:00Z"),
+            next: Some(at("2026-11-28T16:00:00Z")),
+            late: false,
+        };
+        assert_eq!(
+            decide(Some(&other), entry, &table, at("2026-11-22T01:00:01Z")),
+            fire
+        );
     }
 
     #[test]

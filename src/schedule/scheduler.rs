@@ -87,6 +87,8 @@ struct Runs {
     tasks: HashMap<Uuid, OwnedTask<()>>,
     stop: CancellationToken,
     ended: mpsc::UnboundedSender<Uuid>,
+    /// What this life planned each entry from, and whether another's plan in its place was told.
+    planned: HashMap<ScheduleName, (String, bool)>,
 }
 
 /// What became of the wish to begin a run.
@@ -160,6 +162,7 @@ impl Scheduler {
             tasks: HashMap::new(),
             stop: CancellationToken::new(),
             ended,
+            planned: HashMap::new(),
         };
         let stopping = life.stopping();
         loop {
@@ -233,7 +236,9 @@ impl Scheduler {
                 .and_then(|r| r.next_fire_at)),
             Decision::Plan(next) => {
                 let mut conn = parts.db.conn().await?;
-                schedules::plan(&mut conn, name.as_str(), row, &table.expression(entry), next).await?;
+                let expression = table.expression(entry);
+                schedules::plan(&mut conn, name.as_str(), row, &expression, next).await?;
+                runs.planned(name, row.map(|row| &*row.expression), expression);
                 Ok(next)
             }
             Decision::Skip { due, next } => {
@@ -455,6 +460,22 @@ impl Runs {
             let _ = ended.send(id);
         });
         self.tasks.insert(id, task);
+    }
+
+    /// This life planned an entry by `ours`. Where `before` stood in the row although it had done so already, another node
+    /// has another table, and whoever looks last takes the other's moments away.
+    fn planned(&mut self, name: ScheduleName, before: Option<&str>, ours: String) {
+        let known = self.planned.get(&name).filter(|(planned, _)| *planned == ours);
+        let other = before.filter(|before| known.is_some() && **before != ours);
+        let mut told = known.is_some_and(|(_, told)| *told);
+        if let Some(other) = other.filter(|_| !told) {
+            tracing::warn!(
+                "Another node plans `{name}` by `{other}`, this one by `{ours}`, and they lose each other's firings: give \
+                 both the same `[schedules]`"
+            );
+            told = true;
+        }
+        self.planned.insert(name, (ours, told));
     }
 
     /// Asks all to end; each writes that it was broken off.
