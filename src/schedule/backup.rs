@@ -135,10 +135,11 @@ fn finish(from: &Path, to: &Path, folder: &Path, keep: usize) -> Result<(u64, Ve
         let bytes = file.metadata()?.len();
         fs::rename(from, to)?;
         File::open(folder)?.sync_all()?;
-        // Their names are in the order of their age.
+        // Their names are in the order of their age, unless a clock was wrong: what was made just now is never removed.
         let mut all = named(folder, SUFFIX)?;
+        all.retain(|file| file != to);
         all.sort();
-        let many = all.len().saturating_sub(keep.max(1));
+        let many = all.len().saturating_sub(keep.max(1) - 1);
         let old: Vec<PathBuf> = all.into_iter().take(many).collect();
         for file in &old {
             fs::remove_file(file)?;
@@ -186,6 +187,24 @@ impl From<DumpError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_from_the_future_do_not_take_the_place_of_what_was_made_just_now() {
+        let folder = tempfile::tempdir().unwrap();
+        for day in 1..=4 {
+            fs::write(
+                folder.path().join(format!("zaikoban-2038010{day}T160000Z.dump")),
+                "x",
+            )
+            .unwrap();
+        }
+        let from = folder.path().join("zaikoban-20261122T160000Z.dump.tmp");
+        fs::write(&from, "x").unwrap();
+        let to = folder.path().join("zaikoban-20261122T160000Z.dump");
+        let (_, removed) = finish(&from, &to, folder.path(), 4).unwrap();
+        assert_eq!(removed, [folder.path().join("zaikoban-20380101T160000Z.dump")]);
+        assert!(to.exists());
+    }
 
     #[test]
     fn the_newest_are_kept_and_nothing_else_in_the_folder_is_touched() {

@@ -154,6 +154,12 @@ pub async fn verify(programs: &Programs, file: &Path, expected: &[&str]) -> Resu
     if !said.status.success() {
         return Err(failed("pg_restore", &said));
     }
+    // The list is at the file's head; reading it all to nowhere finds a file that was cut off, or bits that were not kept.
+    let mut whole = command(&programs.restore);
+    let read = output("pg_restore", whole.arg("--file=/dev/null").arg(file)).await?;
+    if !read.status.success() {
+        return Err(failed("pg_restore", &read));
+    }
     let listed = String::from_utf8_lossy(&said.stdout);
     let entries: Vec<&str> = listed
         .lines()

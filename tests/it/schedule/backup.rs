@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use tokio::process::Command;
 use zaikoban::schedule::{BackupPlace, ScheduleName, back_up};
+use zaikoban::store::dump;
 
 fn place(folder: &Path) -> BackupPlace {
     BackupPlace {
@@ -41,6 +42,14 @@ async fn a_backup_is_whole_private_and_can_be_restored_from() {
         1,
         "nothing half-written is left"
     );
+    // one that lost its end
+    let major = u32::try_from(details["pg_dump"].as_u64().unwrap()).unwrap();
+    let programs = dump::programs(None, place.search.as_deref(), major).unwrap();
+    let bytes = std::fs::read(file).unwrap();
+    let cut = folder.path().join("cut.dump");
+    std::fs::write(&cut, &bytes[..bytes.len() - 1_000]).unwrap();
+    assert!(dump::verify(&programs, file, &[]).await.is_ok());
+    assert!(dump::verify(&programs, &cut, &[]).await.is_err());
     // into an empty database, by the tool that a person would take
     let empty = TestDb::empty().await;
     let program = format!("/usr/lib/postgresql/{}/bin/pg_restore", details["pg_dump"]);
@@ -80,9 +89,7 @@ async fn without_a_program_the_run_says_what_to_install_and_leaves_nothing() {
         std::fs::write(&program, "#!/bin/sh\necho \"$0 (PostgreSQL) 9.6.1\"\n").unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let error = zaikoban::store::dump::programs(Some(&programs), None, 99)
-        .unwrap_err()
-        .to_string();
+    let error = dump::programs(Some(&programs), None, 99).unwrap_err().to_string();
     assert!(
         error.contains("apt-get install postgresql-client-99") && error.contains("there is 9"),
         "{error}"
@@ -97,7 +104,7 @@ async fn without_a_program_the_run_says_what_to_install_and_leaves_nothing() {
     broken.binaries = Some(programs.clone());
     let path = std::env::join_paths([programs]).unwrap();
     broken.search = Some(path);
-    let found = zaikoban::store::dump::programs(broken.binaries.as_deref(), None, 50).unwrap();
+    let found = dump::programs(broken.binaries.as_deref(), None, 50).unwrap();
     assert_eq!(found.major, 98);
     let failed = zaikoban::store::dump::dump(t.db().settings(), &found, &folder.path().join("x"))
         .await
