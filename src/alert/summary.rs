@@ -182,7 +182,11 @@ fn sections(f: &Figures, w: &Words) -> Vec<Section> {
         Section {
             heading: w.listings,
             lines: {
-                let sent = f.pushes.accepted + f.pushes.rejected + f.pushes.failed;
+                let sent = f
+                    .pushes
+                    .accepted
+                    .saturating_add(f.pushes.rejected)
+                    .saturating_add(f.pushes.failed);
                 let mut lines = vec![
                     number(w.synced, f.listings.synced),
                     number(w.behind, f.listings.behind),
@@ -212,7 +216,7 @@ fn sections(f: &Figures, w: &Words) -> Vec<Section> {
             lines: {
                 let mut lines = vec![line(
                     w.jobs,
-                    with_share(f.jobs.completed, f.jobs.completed + f.jobs.dead),
+                    with_share(f.jobs.completed, f.jobs.completed.saturating_add(f.jobs.dead)),
                 )];
                 lines.push(number(w.dead, f.jobs.dead));
                 lines.extend(f.executions.iter().map(|e| {

@@ -282,6 +282,10 @@ impl Scheduler {
 
     async fn carry_out(&self, order: Order, runs: &mut Runs) {
         let Order { name, by, answer } = order;
+        if answer.is_closed() {
+            // It was told that nobody answers: nothing is to begin behind its back.
+            return;
+        }
         let outcome = self.begin_now(name, &by, runs).await;
         // Whoever asked may be gone; the run goes on.
         let _ = answer.send(outcome);

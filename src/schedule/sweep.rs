@@ -8,10 +8,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 
-/// How often a run counts its jobs.
+/// How often a run counts its jobs, at most …
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// … and so many times as long as a count takes: that of a million jobs must not keep the database busy for hours.
+const REST: u32 = 20;
 
 /// See the module.
 pub struct Sweep {
@@ -35,6 +38,7 @@ impl Action for Sweep {
         let (kind, db) = (self.kind, self.db.clone());
         async move {
             loop {
+                let began = Instant::now();
                 match count(&db, kind, &run).await {
                     Ok(true) => break,
                     Ok(false) => {}
@@ -43,7 +47,7 @@ impl Action for Sweep {
                     }
                     Err(error) => return Err(error.into()),
                 }
-                tokio::time::sleep(COUNT_EVERY).await;
+                tokio::time::sleep(COUNT_EVERY.max(began.elapsed() * REST)).await;
             }
             let failed = sweeps::failed(&mut *db.conn().await?, run.id).await?;
             let details = (!failed.is_empty()).then(|| json!({ "failed": failed }));

@@ -44,7 +44,7 @@ impl Words {
     pub(super) fn subject(&self, day: NaiveDate, host: &str, f: &Figures) -> String {
         let (products, changes, critical) = (
             f.products.monitored,
-            f.changes.stock + f.changes.price,
+            f.changes.stock.saturating_add(f.changes.price),
             f.critical.open,
         );
         match self.language {

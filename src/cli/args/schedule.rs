@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Schedule {
-    /// List what is done at which time: next and last firing in Japan's time, and what came of the last run
+    /// List what is done at which time: next and last firing in the time-table's zone, and what came of the last run
     #[command(
         after_help = "STATE is `off` when the settings say so, `paused` when a person does. The expressions are those of `[schedules]` in the settings.\n\nExample:\n  zaikoban schedule list"
     )]
