@@ -236,7 +236,13 @@ pub(super) async fn build(
     }));
     common.probes.lock().push(Arc::new(NodesProbe { db: db.clone() }));
     let probes = std::mem::take(&mut *common.probes.lock());
-    let scheduler = schedules::scheduler(settings, &common.live, db, &common.worker, &probes);
+    let scheduler = schedules::scheduler(
+        settings,
+        &common.live,
+        db,
+        (&common.worker, &common.ownership),
+        &probes,
+    );
     let groups = vec![
         group(
             "control",

@@ -66,7 +66,7 @@ pub(super) fn scheduler(
     settings: &Settings,
     live: &Live,
     db: &Db,
-    worker: &WorkerId,
+    (worker, ownership): (&WorkerId, &Ownership),
     probes: &Probes,
 ) -> Scheduler {
     let mut actions: BTreeMap<ScheduleName, Arc<dyn Action>> = BTreeMap::new();
@@ -125,7 +125,12 @@ pub(super) fn scheduler(
             async move { schedule::back_up(&db, &place, keep, &run).await }
         }),
     );
+    let ownership = ownership.clone();
     Scheduler::new(SchedulerParts {
+        yields: Arc::new(move || {
+            let view = ownership.view();
+            view.draining && view.others > 0
+        }),
         db: db.clone(),
         worker: worker.clone(),
         table: Arc::clone(&live.table),

@@ -42,6 +42,8 @@ pub struct SchedulerParts {
     pub worker: WorkerId,
     /// When what is done; changes with the settings.
     pub table: Arc<ArcSwap<Timetable>>,
+    /// Whether others are to do what is due: this node is drained, and not the only one.
+    pub yields: Arc<dyn Fn() -> bool + Send + Sync>,
     /// What each entry does; one without an action never fires here.
     pub actions: BTreeMap<ScheduleName, Arc<dyn Action>>,
 }
@@ -247,6 +249,8 @@ impl Scheduler {
                 }
                 Ok(next)
             }
+            // It comes again with the next look, for when the others have gone.
+            Decision::Fire { .. } if (parts.yields)() => Ok(None),
             Decision::Fire { due, next, late } => {
                 let began = begin(
                     &parts.db,

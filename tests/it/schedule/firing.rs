@@ -7,7 +7,7 @@ use chrono::DateTime;
 use futures_util::FutureExt as _;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use uuid::Uuid;
 use zaikoban::schedule::{Missed, ScheduleName, Sweep, SweepKind};
@@ -291,4 +291,24 @@ async fn who_comes_second_does_not_wait_for_the_first() {
         .boxed()
     });
     assert_eq!(took.await.unwrap(), (true, false));
+}
+
+#[tokio::test]
+async fn a_drained_node_leaves_what_is_due_to_others() {
+    let t = TestDb::new().await;
+    let drained = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&drained);
+    let yields = move || asked.load(Ordering::SeqCst);
+    let node = Node::yielding(t.db(), WorkerId::new("a"), usual(), all(|_| done()), yields);
+    planned(&t, ALL).await;
+    t.run("UPDATE schedules SET next_fire_at = clock_timestamp() WHERE name = 'backup'")
+        .await;
+    node.scheduler.look_now();
+    // a run by hand shows that the look is over, and is a person's wish
+    node.scheduler.run_now(ScheduleName::Health, "me").await.unwrap();
+    let runs = "SELECT string_agg(process_type, ',' ORDER BY id) FROM inventory_execution_logs";
+    assert_eq!(t.text(runs).await, "health");
+    drained.store(false, Ordering::SeqCst);
+    node.scheduler.look_now();
+    reads(&t, runs, "health,backup").await;
 }

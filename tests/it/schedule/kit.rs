@@ -58,10 +58,21 @@ impl Node {
         table: Timetable,
         actions: BTreeMap<ScheduleName, Arc<dyn Action>>,
     ) -> Self {
+        Self::yielding(db, worker, table, actions, || false)
+    }
+
+    pub fn yielding(
+        db: &Db,
+        worker: WorkerId,
+        table: Timetable,
+        actions: BTreeMap<ScheduleName, Arc<dyn Action>>,
+        yields: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
         let scheduler = Scheduler::new(SchedulerParts {
             db: db.clone(),
             worker,
             table: Arc::new(ArcSwap::from_pointee(table)),
+            yields: Arc::new(yields),
             actions,
         });
         let keeping = scheduler.clone();
