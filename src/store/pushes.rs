@@ -125,6 +125,9 @@ struct DueRecord {
     /// A worker has died with this job.
     #[diesel(sql_type = Bool)]
     suspect: bool,
+    /// Another such job is in somebody's hands.
+    #[diesel(sql_type = Bool)]
+    suspect_under_way: bool,
     /// It has waited for long.
     #[diesel(sql_type = Bool)]
     late: bool,
@@ -178,7 +181,10 @@ pub async fn claim(
 ) -> Result<Claim, StoreError> {
     let due: Vec<DueRecord> = hot(diesel::sql_query(format!(
         "SELECT {COLUMNS}, j.id AS job_id, j.priority AS job_priority, clock_timestamp() AS now, \
-             cardinality(j.crashed_at) > 0 AS suspect, j.scheduled_at < clock_timestamp() - interval '10 seconds' AS late \
+             cardinality(j.crashed_at) > 0 AS suspect, \
+             EXISTS (SELECT 1 FROM processing_queue p WHERE p.queue_name = 'platform_sync' AND p.status = 'processing' \
+                     AND COALESCE(p.destination, '') = $1 AND cardinality(p.crashed_at) > 0) AS suspect_under_way, \
+             j.scheduled_at < clock_timestamp() - interval '10 seconds' AS late \
          FROM processing_queue j JOIN listing_platforms l ON l.id = j.listing_id \
          WHERE j.queue_name = 'platform_sync' AND COALESCE(j.destination, '') = $1 \
            AND j.status IN ('pending', 'failed') AND j.scheduled_at <= clock_timestamp() AND j.priority <= $2 \
@@ -258,12 +264,14 @@ pub async fn claim(
 }
 
 /// Keeps jobs that a worker has died with away from the others: should one of them be what kills, it must not take those
-/// beside it along, whose deaths would be counted too. One goes alone when no other is due, or when it has waited for long.
+/// beside it along, whose deaths would be counted too. One goes alone when no other is due, or when it has waited for long;
+/// the next one when that is done.
 fn apart(mut due: Vec<DueRecord>) -> Vec<DueRecord> {
     let alone = due.iter().position(|record| record.suspect && record.late);
     let alone = alone.or_else(|| due.iter().all(|record| record.suspect).then_some(0));
+    let under_way = due.iter().any(|record| record.suspect_under_way);
     match alone {
-        Some(at) if at < due.len() => vec![due.swap_remove(at)],
+        Some(at) if at < due.len() && !under_way => vec![due.swap_remove(at)],
         _ => {
             due.retain(|record| !record.suspect);
             due
