@@ -14,6 +14,7 @@ mod doctor;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod hostile;
+mod house;
 mod kills;
 mod lies;
 mod nodes;
@@ -26,6 +27,7 @@ mod server;
 mod service;
 mod starts;
 mod stop;
+mod storm;
 #[cfg(feature = "failpoints")]
 mod stuck;
 mod surroundings;

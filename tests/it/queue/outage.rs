@@ -1,7 +1,7 @@
 //! The database goes away while jobs are in hand.
 
 use super::executor::{Running, Setup, checks, numbered, states, system, until_states};
-use crate::support::pg::TestDb;
+use crate::support::pg::{TestDb, alone};
 use crate::support::wait::until;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -116,6 +116,7 @@ fn jobs_that_were_taken_without_an_answer_are_done_long_before_their_leases_end(
             db: t.db().clone(),
             worker,
             notices: Notices::default(),
+            ownership: alone(&t).await,
             entry: registry.entries()[0].clone(),
             supply: Arc::new(supply),
             orders: OrdersBoard::new(Orders::default()).subscribe(),

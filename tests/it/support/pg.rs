@@ -25,6 +25,7 @@ pub struct TestDb {
     db: Db,
     url: String,
     name: String,
+    owned: OnceCell<Ownership>,
 }
 
 impl TestDb {
@@ -58,7 +59,12 @@ impl TestDb {
         settings.connections = 6;
         change(&mut settings);
         let db = Db::connect(&settings).await.unwrap();
-        Self { db, url, name }
+        Self {
+            db,
+            url,
+            name,
+            owned: OnceCell::new(),
+        }
     }
 
     /// The pool.
@@ -124,10 +130,13 @@ impl Drop for TestDb {
     }
 }
 
-/// Every part of the work, for a test that has its database to itself.
+/// Every part of the work, for a test that has its database to itself; the same for each of its parts that asks.
 pub async fn alone(t: &TestDb) -> Ownership {
     let roles = ["alert", "rescue", "prune", "rules", "sync/ebay"].map(str::to_owned);
-    nodes::alone(t.db(), &roles).await.unwrap()
+    let taken = t
+        .owned
+        .get_or_init(async || nodes::alone(t.db(), &roles).await.unwrap());
+    taken.await.clone()
 }
 
 /// The socket folder of the tests' cluster.
