@@ -368,8 +368,14 @@ async fn stop(settings: &Settings, ops: &Ops, orderly: bool, end: &mut Signals) 
             tree.stop(Duration::ZERO).await
         }
     };
-    for left in &report.leftovers {
-        tracing::warn!(child = left.path, "`{}` did not stop within its limit", left.path);
+    // In one line: of many the log would keep back the last.
+    let left: Vec<&str> = report.leftovers.iter().map(|left| &*left.path).collect();
+    if !left.is_empty() {
+        tracing::warn!(
+            children = left.len(),
+            "Not stopped within their limit: {}",
+            left.join(", ")
+        );
     }
     tracing::info!(took_ms = report.took_ms, "Drained");
 }
