@@ -297,7 +297,13 @@ impl Executor {
                 self.unsure.retain(|(_, since)| since.elapsed() < UNSURE_FOR);
                 self.unsure
                     .extend(taken.unsure.map(|token| (token, Instant::now())));
-                self.look_at = Instant::now() + taken.again.unwrap_or(POLL).min(POLL);
+                // What was told during the look may have come behind its eyes.
+                let again = if self.told {
+                    Duration::ZERO
+                } else {
+                    taken.again.unwrap_or(POLL).min(POLL)
+                };
+                self.look_at = Instant::now() + again;
                 if let Some(oldest_wait) = taken.oldest_wait {
                     self.waited(oldest_wait);
                 }
