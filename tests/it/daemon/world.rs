@@ -31,7 +31,7 @@ pub const LOOK: Duration = Duration::from_millis(20);
 /// These tests wait for how soon something happens; too many of them at once would wait for each other.
 static TURN: Semaphore = Semaphore::const_new(2);
 /// A world with so many products has the machine to itself.
-const LARGE: u32 = 1_500;
+const LARGE: u32 = 1_000;
 
 /// See the module.
 pub struct World {
