@@ -122,9 +122,9 @@ struct DueRecord {
     job_priority: i16,
     #[diesel(sql_type = Timestamptz)]
     now: DateTime<Utc>,
-    /// A worker has died with this job.
-    #[diesel(sql_type = Bool)]
-    suspect: bool,
+    /// So many workers have died with this job.
+    #[diesel(sql_type = Integer)]
+    deaths: i32,
     /// Another such job is in somebody's hands.
     #[diesel(sql_type = Bool)]
     suspect_under_way: bool,
@@ -181,7 +181,7 @@ pub async fn claim(
 ) -> Result<Claim, StoreError> {
     let due: Vec<DueRecord> = hot(diesel::sql_query(format!(
         "SELECT {COLUMNS}, j.id AS job_id, j.priority AS job_priority, clock_timestamp() AS now, \
-             cardinality(j.crashed_at) > 0 AS suspect, \
+             cardinality(j.crashed_at) AS deaths, \
              EXISTS (SELECT 1 FROM processing_queue p WHERE p.queue_name = 'platform_sync' AND p.status = 'processing' \
                      AND COALESCE(p.destination, '') = $1 AND cardinality(p.crashed_at) > 0) AS suspect_under_way, \
              j.scheduled_at < clock_timestamp() - interval '10 seconds' AS late \
@@ -264,19 +264,24 @@ pub async fn claim(
 }
 
 /// Keeps jobs that a worker has died with away from the others: should one of them be what kills, it must not take those
-/// beside it along, whose deaths would be counted too. One goes alone when no other is due, or when it has waited for long;
-/// the next one when that is done.
+/// beside it along, whose deaths would be counted too.
+///
+/// Those of one death go together, in their turn: all that was in hand when a process ended must not wait for each other,
+/// or whoever pulls the plug makes a shop late. Should one of them kill again, each goes alone, when no other is due or
+/// when it has waited for long, and only the guilty one is there at the third. While any are in hand, the others wait.
 fn apart(mut due: Vec<DueRecord>) -> Vec<DueRecord> {
-    let alone = due.iter().position(|record| record.suspect && record.late);
-    let alone = alone.or_else(|| due.iter().all(|record| record.suspect).then_some(0));
-    let under_way = due.iter().any(|record| record.suspect_under_way);
-    match alone {
-        Some(at) if at < due.len() && !under_way => vec![due.swap_remove(at)],
-        _ => {
-            due.retain(|record| !record.suspect);
-            due
-        }
+    if due.iter().any(|record| record.suspect_under_way) {
+        due.retain(|record| record.deaths == 0);
+        return due;
     }
+    let alone = due.iter().position(|record| record.deaths > 1 && record.late);
+    let alone = alone.or_else(|| due.iter().all(|record| record.deaths > 1).then_some(0));
+    if let Some(at) = alone.filter(|at| *at < due.len()) {
+        return vec![due.swap_remove(at)];
+    }
+    let first = due.iter().map(|record| record.deaths).find(|deaths| *deaths < 2);
+    due.retain(|record| Some(record.deaths) == first);
+    due
 }
 
 /// Makes dead letters of jobs whose listings cannot be read. No other job is made for them until a person has mended the

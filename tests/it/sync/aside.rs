@@ -2,8 +2,10 @@
 
 use super::fake::Does;
 use super::stage::{Stage, shows, usd};
+use std::time::Duration;
 use zaikoban::domain::{DestinationPlatform, ListingId};
 use zaikoban::store::listings::{self, Switched};
+use zaikoban::store::pushes::{self, ClaimRequest};
 use zaikoban::store::{StoreError, wanted};
 
 const ONE: ListingId = ListingId(1);
@@ -122,4 +124,48 @@ async fn a_listing_whose_jobs_kill_again_and_again_is_taken_up_ever_less_often()
         assert_eq!(forgotten().await, [1, 2], "{wait} are over");
         s.t.run(next).await;
     }
+}
+
+/// What was in hand when a worker died once goes on together; what killed twice goes alone; and never both at once.
+#[actix::test]
+async fn what_was_in_hand_at_a_death_goes_together_and_after_a_second_one_alone() {
+    let s = Stage::new(6).await;
+    for id in 1..=6 {
+        s.want(id, 1, usd(25)).await;
+    }
+    let died = async |ids: &str, times: usize| {
+        let deaths = vec!["now()"; times].join(", ");
+        let sql = format!(
+            "UPDATE processing_queue SET crashed_at = ARRAY[{deaths}], crash_count = {times} WHERE listing_id IN ({ids})"
+        );
+        s.t.run(&sql).await;
+    };
+    let claim = async || {
+        let claimed = s.t.db().transaction(|conn| {
+            Box::pin(async move {
+                let request = ClaimRequest {
+                    destination: DestinationPlatform::Ebay,
+                    up_to_priority: 10,
+                    limit: 100,
+                    lease: Duration::from_secs(60),
+                    worker: "test",
+                };
+                pushes::claim(conn, &request, |_, _, _| true).await
+            })
+        });
+        let claimed = claimed.await.unwrap().claimed;
+        claimed.iter().map(|c| c.listing.id().0).collect::<Vec<_>>()
+    };
+    let done = "UPDATE processing_queue SET status = 'completed', lease_token = NULL, lease_until = NULL, \
+                completed_at = now() WHERE status = 'processing'";
+    died("1, 2", 2).await;
+    died("3, 4", 1).await;
+    assert_eq!(claim().await, [3, 4], "before those that waited less");
+    assert_eq!(claim().await, [5, 6], "the sound do not wait for them");
+    assert_eq!(claim().await, [0_i64; 0], "the others do");
+    s.t.run(done).await;
+    assert_eq!(claim().await, [1]);
+    assert_eq!(claim().await, [0_i64; 0]);
+    s.t.run(done).await;
+    assert_eq!(claim().await, [2]);
 }
