@@ -27,7 +27,7 @@ use crate::pricing::PriceBook;
 use crate::queue::notifier::Notices;
 use crate::store::jobs::{Lane, WorkerId};
 use crate::store::{Db, StoreError, listings, pushes, wanted};
-use crate::supervision::Life;
+use crate::supervision::{Life, TaskError, spawn_owned};
 use actix::prelude::*;
 use arc_swap::ArcSwap;
 use futures_util::future::LocalBoxFuture;
@@ -175,7 +175,8 @@ async fn run(
         tokio::select! {
             biased;
             () = stopping.cancelled() => break,
-            Some((urgency, load)) = under_way.next(), if !under_way.is_empty() => {
+            Some(ended) = under_way.next(), if !under_way.is_empty() => {
+                let (urgency, load) = or_panic(ended);
                 in_flight.remove(urgency, load);
                 // What was settled may have put its job back.
                 look_at = Instant::now();
@@ -256,7 +257,11 @@ async fn run(
             for request in round::requests(taken.work, shared.outlet.batch_size()) {
                 let (urgency, load) = (request.urgency(), request.load(&*shared.outlet));
                 in_flight.add(urgency, load);
-                under_way.push(finished(Arc::clone(&shared), request, (urgency, load), at));
+                // A task of its own: it must not wait for what this loop asks the database next.
+                under_way.push(spawn_owned(
+                    "push",
+                    finished(Arc::clone(&shared), request, (urgency, load), at),
+                ));
             }
             if full {
                 return Ok(Instant::now());
@@ -287,7 +292,8 @@ async fn run(
         shared.in_flight(in_flight.listings());
     }
     // What was sent is answered soon, and an answer that is written down saves a wait and a look after the restart.
-    while under_way.next().await.is_some() {
+    while let Some(ended) = under_way.next().await {
+        or_panic(ended);
         life.beat();
     }
 }
@@ -356,6 +362,11 @@ async fn gather(shared: &Shared, committed: &mut Receiver<Arc<Committed>>) {
 async fn finished(shared: Arc<Shared>, request: Request, end: (Urgency, Load), at: At) -> (Urgency, Load) {
     round::run(shared, request, at).await;
     end
+}
+
+/// A request that panicked is this actor's panic: whoever supervises it is told, and starts it anew.
+fn or_panic<T>(ended: Result<T, TaskError>) -> T {
+    ended.unwrap_or_else(|error| std::panic::resume_unwind(Box::new(error.to_string())))
 }
 
 /// Finds what nobody told of. A `deep` sweep looks at every listing, the others only at those that an index names.
