@@ -93,7 +93,7 @@ pub(super) async fn run(shared: Arc<Shared>, request: Request, at: At) {
     let settings = shared.settings;
     let answered: Vec<(Work, Answer)> = match request {
         Request::Revise(work) => {
-            let send_before = at.clocks.1 + settings.send_within();
+            let send_before = at.clocks.1 + settings.send_within() + at.slack;
             let revisions: Vec<Revision> = work.iter().filter_map(Work::revision).collect();
             // The first clock stands still while the machine is suspended, the second does not.
             let written = if Instant::now() < send_before && shared.may_send(at.epoch) {
@@ -131,14 +131,14 @@ async fn single(shared: &Shared, work: &Work, urgency: Urgency, at: At) -> Answe
     let begun_at = at.clocks.1;
     let is_late = |before: Instant| Instant::now() >= before || !shared.may_send(at.epoch);
     let listing = work.listing.basis.listing.clone();
-    let send_before = begun_at + shared.settings.send_within();
+    let send_before = begun_at + shared.settings.send_within() + at.slack;
     let outlet = &shared.outlet;
     match work.begun.step {
         Step::End | Step::Relist if is_late(send_before) => Answer::Written(late()),
         Step::End => Answer::Written(outlet.end(listing, urgency, send_before).await),
         Step::Relist => Answer::Written(outlet.relist(listing, urgency, send_before).await),
         _ => {
-            let read_before = begun_at + shared.settings.read_within();
+            let read_before = begun_at + shared.settings.read_within() + at.slack;
             let limit = shared
                 .settings
                 .read_within()

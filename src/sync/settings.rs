@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// How long an answer is kept for a database that is away. Later the outcome is unknown and is read back.
 pub(super) const SETTLE_WITHIN: Duration = Duration::from_secs(60);
+/// A database that takes longer to write down a request is as good as away.
+const MOST_SLACK: Duration = Duration::from_secs(60);
 
 /// Settings of one syncer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +89,22 @@ impl SyncSettings {
             .saturating_add(SETTLE_WITHIN)
     }
 
+    /// How much later requests may leave after it took `spent` to write down what they say, and `slack` was given before.
+    ///
+    /// That time is part of [`send_within`](Self::send_within), so a slow database would use all of it, and nothing would
+    /// ever be sent. Twice what was seen, up to a minute, once that is more than half of the limit; then less and less.
+    #[must_use]
+    pub(super) fn slack_after(&self, spent: Duration, slack: Duration) -> Duration {
+        let rest = slack / 2;
+        if spent > self.send_within() / 2 {
+            spent.saturating_mul(2).clamp(rest.min(MOST_SLACK), MOST_SLACK)
+        } else if rest < Duration::from_secs(1) {
+            Duration::ZERO
+        } else {
+            rest
+        }
+    }
+
     /// How often to look for the forgotten.
     #[must_use]
     pub fn sweep(&self) -> Duration {
@@ -154,4 +172,23 @@ pub(super) fn outage_backoff() -> Option<Backoff> {
 /// Waits between attempts: 1, 2, 4 s, fully jittered.
 pub(super) fn attempt_backoff() -> Option<Backoff> {
     Backoff::new(Duration::from_secs(1), Duration::from_secs(60), Jitter::FULL).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_down_slowly_may_leave_later_and_only_while_it_is() {
+        let (settings, s) = (SyncSettings::default(), Duration::from_secs);
+        let after = |spent, slack| settings.slack_after(spent, slack);
+        assert_eq!(after(s(1), Duration::ZERO), Duration::ZERO);
+        // the next try has its time, and the usual limit beside it
+        assert_eq!(after(s(5), Duration::ZERO), s(10));
+        assert_eq!(after(s(2), s(10)), s(5), "never less than half at once");
+        assert_eq!(after(s(1_000), s(10)), s(60));
+        assert_eq!(after(s(1_000), Duration::MAX), s(60));
+        let quiet = (0..7).fold(s(60), |slack, _| after(Duration::from_millis(3), slack));
+        assert_eq!(quiet, Duration::ZERO);
+    }
 }

@@ -93,6 +93,7 @@ pub(super) struct Shared {
     pub(super) radius: Mutex<Radius>,
     pub(super) status: Mutex<SyncStatus>,
     memory: Mutex<Memory>,
+    slack: Mutex<Duration>,
     outage: Option<Backoff>,
     attempt: Option<Backoff>,
 }
@@ -114,6 +115,7 @@ impl Shared {
             live: Arc::clone(&parts.settings),
             status: Mutex::new(SyncStatus::default()),
             memory: Mutex::new(Memory::default()),
+            slack: Mutex::new(Duration::ZERO),
             outage: outage_backoff(),
             attempt: attempt_backoff(),
         }
@@ -147,6 +149,17 @@ impl Shared {
         let mut status = self.status.lock();
         status.taken = status.taken.saturating_add(u64::try_from(jobs).unwrap_or(0));
         status.last_look_at = Some(self.clock.now());
+    }
+
+    /// How much later than usual requests may leave: see [`SyncSettings::slack_after`].
+    pub(super) fn slack(&self) -> Duration {
+        *self.slack.lock()
+    }
+
+    /// It took `spent` to write down what will be sent.
+    pub(super) fn wrote_down(&self, spent: Duration) {
+        let mut slack = self.slack.lock();
+        *slack = self.settings.slack_after(spent, *slack);
     }
 
     pub(super) fn in_flight(&self, listings: usize) {

@@ -125,6 +125,8 @@ pub(super) struct At {
     pub(super) clocks: (DateTime<Utc>, Instant),
     /// The epoch under which the destination is this node's.
     pub(super) epoch: Epoch,
+    /// How much later than usual requests may leave, and their deadlines are.
+    pub(super) slack: Duration,
 }
 
 /// What is to be done about one claimed job.
@@ -150,6 +152,7 @@ pub(super) async fn take(
     (up_to_priority, limit): (i16, u32),
 ) -> Result<Taken, StoreError> {
     let in_transaction = Arc::clone(shared);
+    let slack = shared.slack();
     let taken = shared
         .db
         .transaction(move |conn| {
@@ -162,6 +165,7 @@ pub(super) async fn take(
                         at: At {
                             clocks: (DateTime::UNIX_EPOCH, Instant::now()),
                             epoch,
+                            slack,
                         },
                     });
                 }
@@ -169,7 +173,7 @@ pub(super) async fn take(
                     destination: shared.destination,
                     up_to_priority,
                     limit,
-                    lease: shared.settings.job_lease(),
+                    lease: shared.settings.job_lease().saturating_add(slack),
                     worker: &shared.worker,
                 };
                 let outlet = &*shared.outlet;
@@ -181,13 +185,18 @@ pub(super) async fn take(
                 let at = At {
                     clocks: (claim.now, Instant::now()),
                     epoch,
+                    slack,
                 };
-                let work = write_down(conn, shared, &claim).await?;
+                let limit = shared.settings.push_limit().saturating_add(slack);
+                let work = write_down(conn, shared, &claim, limit).await?;
                 let jobs = claim.claimed.len().saturating_add(claim.unreadable.len());
                 Ok(Taken { work, jobs, at })
             })
         })
         .await?;
+    if !taken.work.is_empty() {
+        shared.wrote_down(taken.at.clocks.1.elapsed());
+    }
     fail::fail_point!("fp7_leased");
     // The same for one listing: a job that is poison.
     #[cfg(feature = "failpoints")]
@@ -201,6 +210,7 @@ async fn write_down(
     conn: &mut AsyncPgConnection,
     shared: &Shared,
     claim: &Claim,
+    limit: Duration,
 ) -> Result<Vec<Work>, StoreError> {
     let mut begins = Vec::new();
     let mut steps = Vec::new();
@@ -221,7 +231,7 @@ async fn write_down(
             }
         }
     }
-    let logs = pushes::begin(conn, &begins, shared.settings.push_limit()).await?;
+    let logs = pushes::begin(conn, &begins, limit).await?;
     pushes::settle(conn, &settlements, pricing::day_of(claim.now)).await?;
     shared.record(conn, &troubles).await?;
     pushes::give_up(conn, &claim.unreadable).await?;

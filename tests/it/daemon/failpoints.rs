@@ -59,7 +59,7 @@ async fn a1_a_check_that_was_cut_off_is_made_again_and_teaches_once() {
     let began = Instant::now();
     dies_at_each(&mut world, &["fp1_picked", "fp2_fetched", "fp3_parsed"]).await;
     // Every product is looked at again, which is what settling waits for.
-    world.assert_converged(LIMIT).await;
+    world.assert_converged(SETTLE_AFTER_OUTAGE).await;
     // What the looks taught is no more time than has gone by: an interval that was fed twice would be.
     let hours = (began.elapsed() + SETTLE_AFTER_OUTAGE).as_secs_f64() / 3_600.0;
     let taught = world
@@ -94,7 +94,7 @@ async fn a2_a_death_before_commit_leaves_nothing_half_written() {
             assert_eq!(world.text(sql).await, "0", "{what}");
         }
     }
-    world.assert_converged(LIMIT).await;
+    world.assert_converged(SETTLE_AFTER_OUTAGE).await;
     world.finish().await;
 }
 
@@ -102,7 +102,7 @@ async fn a2_a_death_before_commit_leaves_nothing_half_written() {
 async fn a3_what_was_committed_and_not_told_is_found_and_pushed() {
     let mut world = World::settled("a3", 303, 60).await;
     dies_at_each(&mut world, &["fp5_committed", "fp6_told"]).await;
-    world.assert_converged(LIMIT).await;
+    world.assert_converged(SETTLE_AFTER_OUTAGE).await;
     world.finish().await;
 }
 
@@ -135,7 +135,7 @@ async fn one_change(world: &mut World, place: &str, nth: usize) -> Vec<LedgerEnt
     assert!(dies_at(world, place, 1).await, "`{place}` was not passed");
     world.set(&[SHORT_CALLS]);
     world.launch().await;
-    world.assert_converged(LIMIT).await;
+    world.assert_converged(SETTLE_AFTER_OUTAGE).await;
     let sku = &product.listings[0].sku;
     let mut writes = world.writes(before);
     writes.retain(|write| write.sku.as_ref() == Some(sku));

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use zaikoban::clock::Clock;
 use zaikoban::domain::{
     Committed, Currency, DestinationPlatform, ListingId, ListingState, ListingStatus, Money, Quantity,
@@ -170,7 +171,11 @@ impl Stage {
 
     /// Waits until listing `id` is in line and nothing is left to do for it.
     pub async fn in_line(&self, id: i64) -> Listing {
-        let limit = std::time::Duration::from_secs(25);
+        self.in_line_within(id, Duration::from_secs(25)).await
+    }
+
+    /// The same where it takes longer.
+    pub async fn in_line_within(&self, id: i64, limit: Duration) -> Listing {
         if let Ok(row) = tokio::time::timeout(limit, self.comes_in_line(id)).await {
             return row;
         }
@@ -199,12 +204,13 @@ impl Stage {
     }
 
     async fn comes_in_line(&self, id: i64) -> Listing {
-        until(&format!("listing {id} to be in line"), || async {
+        loop {
             let row = self.row(id).await;
-            let jobs = self.jobs_of(id).await;
-            (!row.is_behind() && row.pushing.is_none() && jobs == "0").then_some(row)
-        })
-        .await
+            if !row.is_behind() && row.pushing.is_none() && self.jobs_of(id).await == "0" {
+                return row;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until listing `id` is held for `reason`.
