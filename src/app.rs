@@ -16,6 +16,7 @@ mod live;
 mod manager;
 mod nodes;
 mod ports;
+mod probe;
 pub mod rehearsal;
 mod reload;
 mod reports;

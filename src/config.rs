@@ -20,7 +20,8 @@ pub use import::{Import, KeptSecret, Note, import};
 pub use reader::{Place, Problem};
 pub use settings::{
     CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings,
-    PaceSettings, SchedulesSettings, SentrySettings, Settings, SyncSettings, WatchSettings, YahooSettings,
+    PaceSettings, SchedulesSettings, SentrySettings, Service, Settings, SyncSettings, WatchSettings,
+    YahooSettings,
 };
 pub use shown::{Origin, Shown, ShownValue, changed};
 

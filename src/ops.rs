@@ -57,7 +57,6 @@ use crate::watch::holds::HoldsEnv;
 use crate::watch::{Counters, Roster};
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -130,12 +129,7 @@ pub struct Selling {
     pub syncer: Handle<Syncer>,
     /// The way out.
     pub outlet: Arc<dyn Outlet>,
-    /// Signs in again at once, whatever was refused before.
-    pub sign_in_again: SignInAgain,
 }
-
-/// Lets a destination's account ask for a token with its next call, however long it was to rest.
-pub type SignInAgain = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A page of a list, as a door asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,5 +28,5 @@ pub use ledger::{Ledger, LedgerEnv, LedgerRules, News, Record, Recorded};
 pub use patrol::{Patrol, PatrolEnv, PatrolSettings};
 pub use radius::{Radius, RadiusRules};
 pub use roster::{CheckNow, Count, Enrol, Enrolled, LookSoon, Order, Reconsider, Refresh, Roster, RosterEnv};
-pub use sweep::StockCheck;
+pub use sweep::{CheckedSource, StockCheck};
 pub use watcher::{Done, Known, Looked, See, Seed, Sight, Watcher, WatcherEnv};

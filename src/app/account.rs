@@ -72,6 +72,15 @@ impl Account for EbayAccount {
         .boxed()
     }
 
+    fn sign_in_again(&self) -> BoxFuture<'_, ()> {
+        async move {
+            // Whether that works is told with the next request for a token, if the database is away now.
+            drop(self.grants.look().await);
+            self.oauth.retry_now().await;
+        }
+        .boxed()
+    }
+
     fn consent<'a>(&'a self, state: &'a str) -> BoxFuture<'a, Result<Consent, NoConsent>> {
         async move {
             let (asking, secret) = self.asking().await?;

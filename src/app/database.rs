@@ -3,7 +3,6 @@
 use super::ending::Signals;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::domain::DestinationPlatform;
 use crate::nodes as keys;
 use crate::nodes::{Identity, Keeper, Timing};
 use crate::ops::Ops;
@@ -174,13 +173,17 @@ fn who(settings: &Settings) -> Identity {
     let mut can = [keys::ALERT, keys::RESCUE, keys::PRUNE]
         .map(str::to_owned)
         .to_vec();
-    if settings.yahoo.enabled {
+    if settings.sources().next().is_some() {
         can.push(keys::WATCH.to_owned());
     }
-    if settings.ebay.enabled {
+    let mut sold = settings
+        .destinations()
+        .map(|(at, _)| keys::sync_role(at))
+        .peekable();
+    if sold.peek().is_some() {
         can.push(keys::RULES.to_owned());
-        can.push(keys::sync_role(DestinationPlatform::Ebay));
     }
+    can.extend(sold);
     Identity {
         boot: Uuid::now_v7(),
         name: settings.node.name.clone().unwrap_or_else(keys::host_name),

@@ -1,13 +1,14 @@
 //! Which probes there are: those of a running daemon, and those of a command line without one.
 //!
 //! Other rooms' probes (mail, Slack, sealed credentials) are added where their parts are built:
-//! `common.probes.lock().push(…)`.
+//! `common.probe(…)`.
 
-use super::build::is_local;
+use super::build::keeping;
 use super::database::{self, Database};
+use super::probe;
 use crate::alert::Desk;
 use crate::clock::Clock;
-use crate::config::{PaceSettings, Settings};
+use crate::config::{PaceSettings, Service, Settings};
 use crate::domain::Platform;
 use crate::http;
 use crate::ops::doctor::channels::ChannelsProbe;
@@ -17,7 +18,7 @@ use crate::ops::doctor::machine::{DiskProbe, FilesProbe, MemoryProbe, ZoneProbe}
 use crate::ops::doctor::service::{Ask, ServiceProbe};
 use crate::ops::doctor::{Check, LIMIT, Probes, examine};
 use crate::platform::yahoo::{YahooSettings, YahooSource};
-use crate::platform::{PlatformError, Reached, Source};
+use crate::platform::{PlatformError, Reached};
 use crate::resilience::{Guard, Policy};
 use crate::store::{Embedded, PoolSettings};
 use futures_util::FutureExt as _;
@@ -136,14 +137,15 @@ fn database_of(settings: &Settings) -> Result<(PoolSettings, Option<PathBuf>), C
 }
 
 fn services(settings: &Settings) -> Vec<Result<ServiceProbe, Check>> {
-    let mut services = Vec::new();
-    if settings.yahoo.enabled {
-        services.push(yahoo(settings));
-    }
-    if settings.ebay.enabled {
-        services.push(ebay(settings));
-    }
-    services
+    let all = Platform::ALL.iter().copied();
+    let named = all.filter_map(|platform| Some((platform, settings.service(platform)?)));
+    let enabled = named.filter(|(_, service)| service.enabled);
+    enabled
+        .map(|(platform, service)| match platform {
+            Platform::YahooAuction => yahoo(settings, &service),
+            _ => somebody(platform, &service),
+        })
+        .collect()
 }
 
 fn bad(platform: Platform, error: &dyn std::fmt::Display) -> Check {
@@ -160,7 +162,7 @@ fn guard(platform: Platform, pace: PaceSettings) -> Result<Guard, Check> {
     guard.map_err(|error| bad(platform, &error))
 }
 
-fn yahoo(settings: &Settings) -> Result<ServiceProbe, Check> {
+fn yahoo(settings: &Settings, service: &Service<'_>) -> Result<ServiceProbe, Check> {
     let (own, platform) = (&settings.yahoo, Platform::YahooAuction);
     let source = YahooSource::new(
         &YahooSettings {
@@ -173,48 +175,22 @@ fn yahoo(settings: &Settings) -> Result<ServiceProbe, Check> {
         Clock::system(),
     );
     let source = Arc::new(source.map_err(|error| bad(platform, &error))?);
-    let ask: Ask = Arc::new(move || {
-        let source = Arc::clone(&source);
-        async move { source.reach().await }.boxed()
-    });
-    Ok(ServiceProbe {
-        name: platform.to_string(),
-        guard: guard(platform, own.pace)?,
-        ask,
-        account: Account::NotNeeded,
-        simulated: is_local(&own.endpoint),
-        clock: Clock::system(),
-    })
+    let guard = guard(platform, own.pace)?;
+    Ok(probe::of_source(platform, service, &guard, source))
 }
 
 /// Whether there is somebody at its address. The daemon alone signs in.
-fn ebay(settings: &Settings) -> Result<ServiceProbe, Check> {
-    let (own, platform) = (&settings.ebay, Platform::Ebay);
-    let origin = http::Origin::parse(own.endpoint.as_str()).map_err(|error| bad(platform, &error))?;
-    let client = http::Client::new(&http::ClientSettings {
-        origins: vec![origin],
-        user_agent: format!("zaikoban/{}", env!("CARGO_PKG_VERSION")),
-        ca_file: own.ca_file.clone(),
-        gzip: true,
-        limits: http::Limits {
-            total: own.pace.time_limit,
-            ..http::Limits::default()
-        },
-    });
+fn somebody(platform: Platform, service: &Service<'_>) -> Result<ServiceProbe, Check> {
+    let ca_file = service.ca_file.cloned();
+    let client = keeping::client(&[service.endpoint], ca_file, service.pace.time_limit);
     let client = client.map_err(|error| bad(platform, &error))?;
-    let url = own.endpoint.clone();
+    let url = service.endpoint.clone();
     let ask: Ask = Arc::new(move || {
         let request = client.get(url.clone()).send();
         async move { anybody(request.await) }.boxed()
     });
-    Ok(ServiceProbe {
-        name: platform.to_string(),
-        guard: guard(platform, own.pace)?,
-        ask,
-        account: Account::NotTried,
-        simulated: is_local(&own.endpoint),
-        clock: Clock::system(),
-    })
+    let guard = guard(platform, service.pace)?;
+    Ok(probe::probe(platform, service, &guard, (ask, Account::NotTried)))
 }
 
 /// Any answer but "I am away" shows that somebody is there.

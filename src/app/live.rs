@@ -5,8 +5,8 @@
 //! the clients are built with theirs.
 
 use super::reload::{Commit, Reloadable};
-use crate::config::{PaceSettings, Settings};
-use crate::domain::{BasisPoints, Platform};
+use crate::config::{PaceSettings, Service, Settings};
+use crate::domain::{BasisPoints, DestinationPlatform, Platform, SourcePlatform};
 use crate::ops::InputProblem;
 use crate::pricing::PriceBook;
 use crate::resilience::{Guard, Opening, Policy, Rate, Registry};
@@ -39,10 +39,10 @@ pub(super) struct Live {
     pub(super) rules: Arc<ArcSwap<Rules>>,
     /// When a change waits for a person.
     pub(super) ledger: Arc<ArcSwap<LedgerRules>>,
-    /// How Yahoo! is patrolled.
-    pub(super) patrol: Arc<ArcSwap<PatrolSettings>>,
-    /// How eBay is kept in line.
-    pub(super) sync: Arc<ArcSwap<SyncSettings>>,
+    /// How each source is patrolled.
+    patrols: Arc<HashMap<SourcePlatform, Arc<ArcSwap<PatrolSettings>>>>,
+    /// How each destination is kept in line.
+    syncs: Arc<HashMap<DestinationPlatform, Arc<ArcSwap<SyncSettings>>>>,
     /// When what is done.
     pub(super) table: Arc<ArcSwap<Timetable>>,
     /// How long what is left behind is kept.
@@ -90,8 +90,8 @@ impl Live {
             rework: Arc::default(),
             rules: Arc::new(ArcSwap::from_pointee(rules(settings))),
             ledger: Arc::new(ArcSwap::from_pointee(ledger(settings))),
-            patrol: Arc::new(ArcSwap::from_pointee(patrol(settings))),
-            sync: Arc::new(ArcSwap::from_pointee(sync(settings))),
+            patrols: Arc::new(patrols(settings)),
+            syncs: Arc::new(syncs(settings)),
             table: Arc::new(ArcSwap::from_pointee(settings.schedules.table.clone())),
             keep: Arc::new(ArcSwap::from_pointee(settings.schedules.keep)),
             guards: Registry::new(),
@@ -100,17 +100,32 @@ impl Live {
         }
     }
 
+    /// How a source is patrolled; `None` where it is off.
+    pub(super) fn patrol(&self, source: SourcePlatform) -> Option<Arc<ArcSwap<PatrolSettings>>> {
+        self.patrols.get(&source).map(Arc::clone)
+    }
+
+    /// How every source that is on is patrolled.
+    pub(super) fn patrols(&self) -> Vec<Arc<ArcSwap<PatrolSettings>>> {
+        self.patrols.values().map(Arc::clone).collect()
+    }
+
+    /// How a destination is kept in line; `None` where it is off.
+    pub(super) fn sync(&self, destination: DestinationPlatform) -> Option<Arc<ArcSwap<SyncSettings>>> {
+        self.syncs.get(&destination).map(Arc::clone)
+    }
+
     /// What a reload can take up.
     pub(super) fn reloadable(&self) -> Vec<Reloadable> {
-        vec![
+        let mut all = vec![
             log_filter(),
             self.prices(),
             self.watching(),
             self.selling(),
             self.schedules(),
-            self.pace(Platform::YahooAuction, YAHOO_PACE, |s| s.yahoo.pace),
-            self.pace(Platform::Ebay, EBAY_PACE, |s| s.ebay.pace),
-        ]
+        ];
+        all.extend(Platform::ALL.iter().map(|platform| self.pace(*platform)));
+        all
     }
 
     /// Leaves the guards the whole rate: Redis gives out its turns.
@@ -166,11 +181,20 @@ impl Live {
             ),
             Err(error) => tracing::error!(error = %error, "The guard of {platform} keeps its pace"),
         }
-        if platform == Platform::YahooAuction {
-            let mut patrol = (**self.patrol.load()).clone();
-            patrol.planner.requests_per_hour = rates.planned * 3_600.0;
-            self.patrol.store(Arc::new(patrol));
+        if let Some(patrol) = self.patrol_of(platform) {
+            let mut planned = (**patrol.load()).clone();
+            planned.planner.requests_per_hour = rates.planned * 3_600.0;
+            patrol.store(Arc::new(planned));
         }
+    }
+
+    /// How the source behind a service is patrolled.
+    fn patrol_of(&self, platform: Platform) -> Option<&Arc<ArcSwap<PatrolSettings>>> {
+        let own = self
+            .patrols
+            .iter()
+            .find(|(source, _)| Platform::from(**source) == platform);
+        own.map(|(_, patrol)| patrol)
     }
 
     fn prices(&self) -> Reloadable {
@@ -190,14 +214,19 @@ impl Live {
         let live = self.clone();
         // What a patrol may have open follows the pace, which is taken up beside this.
         Reloadable::new(&["watch."], move |settings| {
-            let (rules, ledger, patrol) = (rules(settings), ledger(settings), patrol(settings));
+            let (rules, ledger, settings) = (rules(settings), ledger(settings), settings.clone());
             let live = live.clone();
             Ok(commit(move || {
                 live.rules.store(Arc::new(rules));
                 live.ledger.store(Arc::new(ledger));
-                live.patrol.store(Arc::new(patrol));
-                if let Some(guard) = live.guards.get(Platform::YahooAuction.as_str()) {
-                    live.follow(Platform::YahooAuction, &guard);
+                for (source, own) in live.patrols.iter() {
+                    if let Some(service) = settings.service((*source).into()) {
+                        own.store(Arc::new(patrol(&settings, service.pace)));
+                    }
+                    let platform = Platform::from(*source);
+                    if let Some(guard) = live.guards.get(platform.as_str()) {
+                        live.follow(platform, &guard);
+                    }
                 }
             }))
         })
@@ -206,10 +235,12 @@ impl Live {
     fn selling(&self) -> Reloadable {
         let live = self.clone();
         Reloadable::new(&["sync."], move |settings| {
-            let (radius, live) = (sync(settings).radius, live.clone());
+            let (radius, live) = (radius(settings), live.clone());
             Ok(commit(move || {
-                let before = **live.sync.load();
-                live.sync.store(Arc::new(SyncSettings { radius, ..before }));
+                for own in live.syncs.values() {
+                    let before = **own.load();
+                    own.store(Arc::new(SyncSettings { radius, ..before }));
+                }
             }))
         })
     }
@@ -226,27 +257,24 @@ impl Live {
         })
     }
 
-    fn pace(
-        &self,
-        platform: Platform,
-        keys: &'static [&'static str],
-        of: fn(&Settings) -> PaceSettings,
-    ) -> Reloadable {
+    fn pace(&self, platform: Platform) -> Reloadable {
         let live = self.clone();
-        Reloadable::new(keys, move |settings| {
-            let Some(guard) = live.guards.get(platform.as_str()) else {
+        Reloadable::new(pace_keys(platform), move |settings| {
+            let service = settings.service(platform);
+            let (Some(guard), Some(service)) = (live.guards.get(platform.as_str()), service) else {
                 // It is switched off; when it is switched on, that is by a restart.
                 return Ok(commit(|| {}));
             };
-            let whole = of(settings);
+            let whole = service.pace;
             policy(whole).map_err(|error| {
                 InputProblem::new(format!("platforms.{platform}"), "a rate", &error.to_string())
             })?;
-            let patrolled = (platform == Platform::YahooAuction).then(|| patrol(settings));
-            let live = live.clone();
+            let (live, settings) = (live.clone(), settings.clone());
             Ok(commit(move || {
-                if let Some(patrol) = patrolled {
-                    live.patrol.store(Arc::new(patrol));
+                for (source, own) in live.patrols.iter() {
+                    if Platform::from(*source) == platform {
+                        own.store(Arc::new(patrol(&settings, whole)));
+                    }
                 }
                 live.set_whole(platform, whole);
                 live.follow(platform, &guard);
@@ -255,16 +283,26 @@ impl Live {
     }
 }
 
-const YAHOO_PACE: &[&str] = &[
-    "platforms.yahoo_auction.requests_per_second",
-    "platforms.yahoo_auction.open_requests",
-    "platforms.yahoo_auction.breaker_open_s",
-];
-const EBAY_PACE: &[&str] = &[
-    "platforms.ebay.requests_per_second",
-    "platforms.ebay.open_requests",
-    "platforms.ebay.breaker_open_s",
-];
+macro_rules! pace_of {
+    ($name:literal) => {
+        &[
+            concat!("platforms.", $name, ".requests_per_second"),
+            concat!("platforms.", $name, ".open_requests"),
+            concat!("platforms.", $name, ".breaker_open_s"),
+        ]
+    };
+}
+
+/// The settings that make up a service's pace, less its time limit.
+fn pace_keys(platform: Platform) -> &'static [&'static str] {
+    match platform {
+        Platform::YahooAuction => pace_of!("yahoo_auction"),
+        Platform::Amazon => pace_of!("amazon"),
+        Platform::Ebay => pace_of!("ebay"),
+        Platform::Mercari => pace_of!("mercari"),
+        Platform::AmazonSeller => pace_of!("amazon_seller"),
+    }
+}
 
 fn log_filter() -> Reloadable {
     Reloadable::new(&["log.filter"], |settings| {
@@ -306,8 +344,16 @@ pub(super) fn policy(pace: PaceSettings) -> anyhow::Result<Policy> {
     })
 }
 
-fn patrol(settings: &Settings) -> PatrolSettings {
-    let (watch, pace) = (&settings.watch, settings.yahoo.pace);
+fn patrols(settings: &Settings) -> HashMap<SourcePlatform, Arc<ArcSwap<PatrolSettings>>> {
+    let one = |(source, service): (_, Service<'_>)| {
+        let own = patrol(settings, service.pace);
+        (source, Arc::new(ArcSwap::from_pointee(own)))
+    };
+    settings.sources().map(one).collect()
+}
+
+fn patrol(settings: &Settings, pace: PaceSettings) -> PatrolSettings {
+    let watch = &settings.watch;
     PatrolSettings {
         most_open: pace.open_requests.saturating_mul(4),
         planner: PlannerSettings {
@@ -323,17 +369,25 @@ fn patrol(settings: &Settings) -> PatrolSettings {
     }
 }
 
-fn sync(settings: &Settings) -> SyncSettings {
+fn syncs(settings: &Settings) -> HashMap<DestinationPlatform, Arc<ArcSwap<SyncSettings>>> {
+    let one = |(destination, service): (_, Service<'_>)| {
+        let own = SyncSettings {
+            call_limit_s: service.pace.time_limit.as_secs().max(1),
+            radius: radius(settings),
+            ..SyncSettings::default()
+        };
+        (destination, Arc::new(ArcSwap::from_pointee(own)))
+    };
+    settings.destinations().map(one).collect()
+}
+
+fn radius(settings: &Settings) -> RadiusSettings {
     let own = &settings.sync;
-    SyncSettings {
-        call_limit_s: settings.ebay.pace.time_limit.as_secs().max(1),
-        radius: RadiusSettings {
-            per_hour: own.touched_per_hour,
-            per_day: own.touched_per_day,
-            share_per_hour_bp: own.touched_percent_per_hour.saturating_mul(100),
-            share_per_day_bp: own.touched_percent_per_day.saturating_mul(100),
-        },
-        ..SyncSettings::default()
+    RadiusSettings {
+        per_hour: own.touched_per_hour,
+        per_day: own.touched_per_day,
+        share_per_hour_bp: own.touched_percent_per_hour.saturating_mul(100),
+        share_per_day_bp: own.touched_percent_per_day.saturating_mul(100),
     }
 }
 

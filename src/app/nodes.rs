@@ -3,12 +3,13 @@
 use super::live::Live;
 use crate::domain::{DestinationPlatform, Platform, SourcePlatform};
 use crate::nodes::{News, Notices, Ownership, sync_role};
-use crate::ops::{SignInAgain, Switched, Switching};
+use crate::ops::{Account, Switched, Switching};
 use crate::store::looping::{child, pause};
 use crate::store::platform_state::{self, PlatformState};
 use crate::store::{Db, StoreError};
 use crate::supervision::{ChildSpec, Life};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -27,7 +28,7 @@ pub(super) struct Follow {
     pub(super) live: Live,
     pub(super) ownership: Ownership,
     pub(super) said: Notices,
-    pub(super) sign_in: HashMap<Platform, SignInAgain>,
+    pub(super) accounts: HashMap<Platform, Arc<dyn Account>>,
     /// Where persons switch on this node.
     pub(super) switching: Switching,
     /// The switches as they stood when the guards were set by them.
@@ -128,8 +129,8 @@ impl Follow {
         let Ok(platform) = state.platform.parse::<Platform>() else {
             return;
         };
-        if let Some(sign_in) = self.sign_in.get(&platform) {
-            sign_in().await;
+        if let Some(account) = self.accounts.get(&platform) {
+            account.sign_in_again().await;
         }
         if let Some(guard) = self.live.guards.get(platform.as_str()) {
             guard.reset();

@@ -3,6 +3,7 @@
 use super::live::Live;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::domain::SourcePlatform;
 use crate::nodes::Ownership;
 use crate::ops::{check_health, doctor::Probes};
 use crate::queue::{Policy, Registry};
@@ -13,8 +14,8 @@ use crate::store::Db;
 use crate::store::jobs::{Lane, QueueName, WorkerId};
 use crate::supervision::Handle;
 use crate::sync::PriceSync;
-use crate::watch::{Counters, Roster, StockCheck};
-use std::collections::BTreeMap;
+use crate::watch::{CheckedSource, Counters, Roster, StockCheck};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,26 +26,28 @@ const PRICE_LIMIT: Duration = Duration::from_secs(120);
 
 /// Who does the jobs of the sweeps.
 pub(super) fn registry(
-    settings: &Settings,
     live: &Live,
     db: &Db,
     clock: &Clock,
     (roster, ownership): (&Handle<Roster>, &Ownership),
-    counters: &Arc<Counters>,
+    counters: &HashMap<SourcePlatform, Arc<Counters>>,
 ) -> Registry {
     let mut registry = Registry::default();
     let lane = |queue| Lane {
         queue,
         destination: None,
     };
-    if settings.yahoo.enabled {
+    if !counters.is_empty() {
+        let checked = counters.iter().map(|(source, own)| CheckedSource {
+            source: *source,
+            counters: Arc::clone(own),
+        });
         let work = StockCheck {
             db: db.clone(),
             roster: roster.clone(),
             ownership: ownership.clone(),
             guards: live.guards.clone(),
-            source: crate::domain::Platform::YahooAuction.to_string(),
-            counters: Arc::clone(counters),
+            sources: checked.collect(),
         };
         registry.register(lane(QueueName::StockCheck), work, Policy::default());
     }
@@ -70,17 +73,22 @@ pub(super) fn scheduler(
     probes: &Probes,
 ) -> Scheduler {
     let mut actions: BTreeMap<ScheduleName, Arc<dyn Action>> = BTreeMap::new();
-    let sweep = |kind| -> Arc<dyn Action> { Arc::new(Sweep { kind, db: db.clone() }) };
-    if settings.yahoo.enabled {
+    let sources: Arc<[SourcePlatform]> = settings.sources().map(|(source, _)| source).collect();
+    let sweep = |kind| -> Arc<dyn Action> {
+        let (db, sources) = (db.clone(), Arc::clone(&sources));
+        Arc::new(Sweep { kind, sources, db })
+    };
+    if !sources.is_empty() {
         actions.insert(ScheduleName::StockSweep, sweep(SweepKind::Stock));
     }
     actions.insert(ScheduleName::PriceSweep, sweep(SweepKind::Price));
-    let (tables, watched) = (db.clone(), Arc::clone(&live.patrol));
+    let (tables, watched) = (db.clone(), live.patrols());
     actions.insert(
         ScheduleName::Validation,
         action(move |run| {
             let db = tables.clone();
-            let unverified_after = watched.load().planner.max_interval * UNVERIFIED_INTERVALS;
+            let longest = watched.iter().map(|own| own.load().planner.max_interval).max();
+            let unverified_after = longest.unwrap_or_default() * UNVERIFIED_INTERVALS;
             async move { schedule::validate(&db, unverified_after, &run).await }
         }),
     );

@@ -1,6 +1,7 @@
 //! What the daemon is told, as [`load`](super::load) gives it to the rooms.
 
 use crate::alert::AlertSettings;
+use crate::domain::{DestinationPlatform, Platform, SourcePlatform};
 use crate::pricing::PriceBook;
 use crate::queue::Orders;
 use crate::schedule::{Keep, Timetable};
@@ -46,6 +47,57 @@ pub struct Settings {
     pub pricing: PriceBook,
     /// `[demo]`
     pub demo: DemoSettings,
+}
+
+/// What every external service has in its settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Service<'a> {
+    /// Whether it is used at all.
+    pub enabled: bool,
+    /// The host it is asked at.
+    pub endpoint: &'a Url,
+    /// A certificate authority that alone is trusted, in place of the system's; for rehearsals.
+    pub ca_file: Option<&'a PathBuf>,
+    /// Rate and limits.
+    pub pace: PaceSettings,
+}
+
+impl Settings {
+    /// What a service has in common with the others.
+    #[must_use]
+    pub fn service(&self, platform: Platform) -> Option<Service<'_>> {
+        let of = |enabled, endpoint, ca_file, pace| Service {
+            enabled,
+            endpoint,
+            ca_file,
+            pace,
+        };
+        Some(match platform {
+            Platform::YahooAuction => {
+                let own = &self.yahoo;
+                of(own.enabled, &own.endpoint, own.ca_file.as_ref(), own.pace)
+            }
+            Platform::Ebay => {
+                let own = &self.ebay;
+                of(own.enabled, &own.endpoint, own.ca_file.as_ref(), own.pace)
+            }
+            Platform::Amazon | Platform::Mercari | Platform::AmazonSeller => return None,
+        })
+    }
+
+    /// The sources that are watched.
+    pub fn sources(&self) -> impl Iterator<Item = (SourcePlatform, Service<'_>)> {
+        let all = SourcePlatform::ALL.iter().copied();
+        let named = all.filter_map(|source| Some((source, self.service(source.into())?)));
+        named.filter(|(_, service)| service.enabled)
+    }
+
+    /// The destinations that are kept in line.
+    pub fn destinations(&self) -> impl Iterator<Item = (DestinationPlatform, Service<'_>)> {
+        let all = DestinationPlatform::ALL.iter().copied();
+        let named = all.filter_map(|at| Some((at, self.service(at.into())?)));
+        named.filter(|(_, service)| service.enabled)
+    }
 }
 
 /// Where the daemon lives.

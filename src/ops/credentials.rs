@@ -42,6 +42,8 @@ pub trait Account: Send + Sync + 'static {
     fn needs(&self) -> Option<String>;
     /// Credentials were changed: they count from the next request.
     fn changed(&self) -> BoxFuture<'_, ()>;
+    /// Asks for a token with the next call, however long it was to rest.
+    fn sign_in_again(&self) -> BoxFuture<'_, ()>;
     /// Where a person consents; what comes back holds `state`.
     fn consent<'a>(&'a self, state: &'a str) -> BoxFuture<'a, Result<Consent, NoConsent>>;
     /// The refresh token for a code.

@@ -127,7 +127,7 @@ impl Ops {
         Ok(())
     }
 
-    /// `pause`, `resume` or `reset` a service. A reset also lets a destination's account sign in again at once.
+    /// `pause`, `resume` or `reset` a service. A reset also lets its account sign in again at once.
     ///
     /// # Errors
     /// [`OpsError::NotFound`] for a service that does not run here.
@@ -156,12 +156,8 @@ impl Ops {
                 }
             }
             _ => {
-                let selling = parts
-                    .destinations
-                    .iter()
-                    .find(|(destination, _)| Platform::from(**destination) == platform);
-                if let Some((_, selling)) = selling {
-                    (selling.sign_in_again)().await;
+                if let Some(account) = parts.credentials.accounts.get(&platform) {
+                    account.sign_in_again().await;
                 }
                 guard.reset();
                 let count = platform_state::count_reset(&mut *self.conn().await?, platform).await?;

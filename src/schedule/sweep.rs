@@ -1,12 +1,14 @@
 //! A sweep: one job for each product, enqueued with the firing; the run counts them until none is left.
 
 use super::action::{Action, Done, Failure, Run};
+use crate::domain::SourcePlatform;
 use crate::store::sweeps;
 pub use crate::store::sweeps::SweepKind;
 use crate::store::{Connection, Db, StoreError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -20,6 +22,8 @@ const REST: u32 = 20;
 pub struct Sweep {
     /// Over what.
     pub kind: SweepKind,
+    /// Whose products are watched here.
+    pub sources: Arc<[SourcePlatform]>,
     /// Where it is counted.
     pub db: Db,
 }
@@ -30,8 +34,8 @@ impl Action for Sweep {
         conn: &'c mut Connection,
         execution: Uuid,
     ) -> BoxFuture<'c, Result<i32, StoreError>> {
-        let kind = self.kind;
-        async move { sweeps::enqueue(conn, kind, execution).await }.boxed()
+        let (kind, sources) = (self.kind, Arc::clone(&self.sources));
+        async move { sweeps::enqueue(conn, kind, &sources, execution).await }.boxed()
     }
 
     fn run(&self, run: Run) -> BoxFuture<'static, Result<Done, Failure>> {

@@ -6,10 +6,10 @@
 use super::StoreError;
 use super::executions::Counts;
 use super::jobs::QueueName;
-use crate::domain::{ProductId, WatchId};
+use crate::domain::{ProductId, SourcePlatform, WatchId};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Jsonb, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Jsonb, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use serde_json::Value;
 use uuid::Uuid;
@@ -41,10 +41,14 @@ const PIECE: usize = 5_000;
 /// Failed jobs that a run names.
 const NAMED: i64 = 20;
 /// Watches that a patrol has; the others are nobody's to look at. As `watches::enabled_after` reads them, of the sources
-/// there are.
+/// that are watched.
 macro_rules! watched {
-    () => {
-        "monitoring_enabled AND source_product_id IS NOT NULL AND source_platform = 'yahoo'"
+    ($sources:literal) => {
+        concat!(
+            "monitoring_enabled AND source_product_id IS NOT NULL AND source_platform = ANY(",
+            $sources,
+            ")"
+        )
     };
 }
 /// How far the daemons' clocks are ahead of the database's, the slowest of them: `since` is told by the database, and when
@@ -75,23 +79,28 @@ impl SweepKind {
         match self {
             Self::Stock => concat!(
                 "SELECT DISTINCT product_id FROM inventory_management WHERE ",
-                watched!()
+                watched!("$1")
             ),
             Self::Price => {
                 "SELECT DISTINCT product_id FROM listing_platforms \
-                 WHERE auto_sync_enabled AND listing_status <> 'ended'"
+                 WHERE auto_sync_enabled AND listing_status <> 'ended' AND $1 IS NOT NULL"
             }
         }
     }
 }
 
-/// Enqueues a sweep's jobs, in the caller's transaction; how many there are.
+fn names(sources: &[SourcePlatform]) -> Vec<&'static str> {
+    sources.iter().map(|source| source.as_str()).collect()
+}
+
+/// Enqueues a sweep's jobs over what is watched at `sources`, in the caller's transaction; how many there are.
 ///
 /// # Errors
 /// When the database is away or refuses.
 pub async fn enqueue(
     conn: &mut AsyncPgConnection,
     kind: SweepKind,
+    sources: &[SourcePlatform],
     execution: Uuid,
 ) -> Result<i32, StoreError> {
     #[derive(QueryableByName)]
@@ -105,6 +114,7 @@ pub async fn enqueue(
         "SELECT product_id FROM ({}) AS p ORDER BY product_id::text COLLATE \"C\"",
         kind.products()
     ))
+    .bind::<Array<Text>, _>(names(sources))
     .load(conn)
     .await?;
     let mut enqueued = 0_usize;
@@ -222,12 +232,13 @@ pub struct Looked {
     pub unseen: Vec<WatchId>,
 }
 
-/// Which of these products' watches were not verified since `since`. A product that is not watched any more has none.
+/// Which of these products' watches at `sources` were not verified since `since`. A product that is not watched any more has none.
 ///
 /// # Errors
 /// When the database is away or refuses.
 pub async fn unseen(
     conn: &mut AsyncPgConnection,
+    sources: &[SourcePlatform],
     products: &[(ProductId, DateTime<Utc>)],
 ) -> Result<Vec<Looked>, StoreError> {
     #[derive(QueryableByName)]
@@ -244,13 +255,14 @@ pub async fn unseen(
         clocks!(),
         ") AS c \
          LEFT JOIN (SELECT id, product_id, last_verified_at FROM inventory_management WHERE ",
-        watched!(),
+        watched!("$3"),
         " AND held_reason IS DISTINCT FROM 'quarantined') w ON w.product_id = a.product_id \
            AND (w.last_verified_at IS NULL OR w.last_verified_at < a.since + c.ahead) \
          GROUP BY a.product_id"
     ))
     .bind::<Array<BigInt>, _>(ids)
     .bind::<Array<Timestamptz>, _>(since)
+    .bind::<Array<Text>, _>(names(sources))
     .load(conn)
     .await?;
     let looked = rows.into_iter().map(|row| Looked {

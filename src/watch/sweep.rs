@@ -5,14 +5,14 @@
 //! at a time and more only as fast as they come back, but behind everything that is due: the planner has a class for it,
 //! so that a sweep over everything never makes an appointment or a person's order wait for it.
 //!
-//! A batch is over when nothing came back to it for a while although the source was open and had nothing more urgent to
+//! A batch is over when nothing came back to it for a while although the sources were open and had nothing more urgent to
 //! do: the pages of what is left cannot be read, and the products that are done do not wait for them. That is a try of
 //! the job; the last one ends it as done but not looked at, which the run counts as an error. It makes no dead letter: the
 //! trouble has its own row, the patrol goes on trying, and the next sweep would make another one each time.
 
 use super::counters::Counters;
 use super::roster::{LookSoon, Roster};
-use crate::domain::{ProductId, WatchId};
+use crate::domain::{Platform, ProductId, SourcePlatform, WatchId};
 use crate::nodes::{self, Concern, Ownership};
 use crate::queue::{ClaimedJob, JobError, Outcome, Turn, Work};
 use crate::resilience::{GateView, Registry};
@@ -57,9 +57,16 @@ pub struct StockCheck {
     pub ownership: Ownership,
     /// How the sources stand.
     pub guards: Registry,
-    /// The source's guard, by name.
-    pub source: String,
-    /// What the source's patrol says of its line.
+    /// Which sources are watched here.
+    pub sources: Arc<[CheckedSource]>,
+}
+
+/// A source that is watched.
+#[derive(Clone)]
+pub struct CheckedSource {
+    /// Which.
+    pub source: SourcePlatform,
+    /// What its patrol says of its line.
     pub counters: Arc<Counters>,
 }
 
@@ -79,13 +86,18 @@ impl Work for StockCheck {
     fn run(&self, jobs: Vec<ClaimedJob>, turn: Turn) -> BoxFuture<'static, Vec<Outcome>> {
         let (db, guards) = (self.db.clone(), self.guards.clone());
         let (roster, ownership) = (self.roster.clone(), self.ownership.clone());
-        let (source, counters) = (self.source.clone(), Arc::clone(&self.counters));
+        let sources = Arc::clone(&self.sources);
         async move {
+            let names: Vec<SourcePlatform> = sources.iter().map(|checked| checked.source).collect();
+            let is_busy = |checked: &CheckedSource| {
+                is_shut(&guards, Platform::from(checked.source).as_str())
+                    || checked.counters.has_events_waiting()
+            };
             let mut batch = Batch::of(&jobs, Instant::now());
             let end = turn.deadline().checked_sub(BEFORE_THE_END);
             let end = end.unwrap_or_else(|| turn.deadline());
             loop {
-                let asked = batch.ask(&db).await;
+                let asked = batch.ask(&db, &names).await;
                 let now = Instant::now();
                 match asked {
                     Ok(()) if batch.left.is_empty() => break,
@@ -95,7 +107,8 @@ impl Work for StockCheck {
                         batch.stirred = now;
                     }
                 }
-                if is_shut(&guards, &source) || counters.has_events_waiting() {
+                // A batch holds products of every source: what is asked for at one that is shut, too.
+                if sources.iter().any(is_busy) {
                     batch.stirred = now;
                 }
                 tokio::select! {
@@ -152,9 +165,9 @@ impl Batch {
         }
     }
 
-    async fn ask(&mut self, db: &Db) -> Result<(), StoreError> {
+    async fn ask(&mut self, db: &Db, sources: &[SourcePlatform]) -> Result<(), StoreError> {
         self.asked.retain(|(product, _)| self.left.contains_key(product));
-        let looked = sweeps::unseen(&mut *db.conn().await?, &self.asked).await?;
+        let looked = sweeps::unseen(&mut *db.conn().await?, sources, &self.asked).await?;
         self.heard(looked, Instant::now());
         Ok(())
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use uuid::Uuid;
 use zaikoban::alert::{Desk, summary};
 use zaikoban::clock::Clock;
+use zaikoban::domain::SourcePlatform;
 use zaikoban::nodes::{self, Ownership};
 use zaikoban::ops::check_health;
 use zaikoban::ops::doctor::{Check, Found, Probe, Probes};
@@ -61,7 +62,7 @@ async fn a_sweep_is_a_job_for_each_product_and_ends_when_none_is_left() {
     let enqueue = async |execution| {
         t.db()
             .transaction(move |conn| {
-                async move { sweeps::enqueue(conn, SweepKind::Stock, execution).await }.boxed()
+                async move { sweeps::enqueue(conn, SweepKind::Stock, &[SourcePlatform::Yahoo], execution).await }.boxed()
             })
             .await
             .unwrap()
@@ -69,6 +70,7 @@ async fn a_sweep_is_a_job_for_each_product_and_ends_when_none_is_left() {
     assert_eq!(enqueue(earlier).await, 4);
     let sweep: Arc<dyn Action> = Arc::new(Sweep {
         kind: SweepKind::Stock,
+        sources: [SourcePlatform::Yahoo].into(),
         db: t.db().clone(),
     });
     let node = Node::start(
@@ -112,7 +114,7 @@ async fn a_great_sweep_is_enqueued_in_pieces_and_whole() {
     let t = TestDb::new().await;
     shop(&t, 5_001).await;
     let enqueued = t.db().transaction(|conn| {
-        async move { sweeps::enqueue(conn, SweepKind::Stock, Uuid::now_v7()).await }.boxed()
+        async move { sweeps::enqueue(conn, SweepKind::Stock, &[SourcePlatform::Yahoo], Uuid::now_v7()).await }.boxed()
     });
     assert_eq!(enqueued.await.unwrap(), 5_001);
     let jobs = "SELECT count(DISTINCT product_id) FROM processing_queue WHERE queue_name = 'stock_check'";
@@ -134,7 +136,9 @@ async fn products_count_as_looked_at_when_all_their_watches_were() {
         .collect();
     let unseen = async || {
         let mut conn = t.db().conn().await.unwrap();
-        let mut looked = sweeps::unseen(&mut conn, &asked).await.unwrap();
+        let mut looked = sweeps::unseen(&mut conn, &[SourcePlatform::Yahoo], &asked)
+            .await
+            .unwrap();
         looked.sort_by_key(|l| l.product);
         let left = looked.iter().map(|l| l.unseen.len());
         left.collect::<Vec<_>>()
@@ -166,7 +170,8 @@ async fn a_price_sweep_works_every_listing_out_anew() {
     let execution = Uuid::now_v7();
     t.db()
         .transaction(move |conn| {
-            async move { sweeps::enqueue(conn, SweepKind::Price, execution).await }.boxed()
+            async move { sweeps::enqueue(conn, SweepKind::Price, &[SourcePlatform::Yahoo], execution).await }
+                .boxed()
         })
         .await
         .unwrap();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use uuid::Uuid;
+use zaikoban::domain::SourcePlatform;
 use zaikoban::schedule::{Missed, ScheduleName, Sweep, SweepKind};
 use zaikoban::store::executions::{self, NewExecution};
 use zaikoban::store::jobs::WorkerId;
@@ -227,6 +228,7 @@ async fn what_cannot_be_begun_keeps_nothing_else_waiting_and_is_told() {
     let mut actions = all(|_| done());
     let sweep = Sweep {
         kind: SweepKind::Stock,
+        sources: [SourcePlatform::Yahoo].into(),
         db: t.db().clone(),
     };
     actions.insert(ScheduleName::StockSweep, Arc::new(sweep));

@@ -1,0 +1,51 @@
+//! eBay, as its settings have it.
+
+use super::destinations::{Made, Shared};
+use super::keeping::{Keeping, client, typed};
+use crate::app::account::EbayAccount;
+use crate::domain::Platform;
+use crate::platform::ebay::{self, Ebay, EbaySettings};
+use std::sync::Arc;
+
+/// The adapter and its account.
+///
+/// # Errors
+/// When its endpoint or certificate cannot be used.
+pub(super) fn make(shared: &Shared<'_>) -> anyhow::Result<Made> {
+    let own = &shared.settings.ebay;
+    let client = client(&[&own.endpoint], own.ca_file.clone(), own.pace.time_limit)?;
+    let id = own.client_id.clone().map(Into::into);
+    let given = [id, own.client_secret.clone(), own.refresh_token.clone()];
+    let keeping = Keeping::new(shared.database, shared.vault);
+    let grants = keeping.grants(Platform::Ebay, ebay::SECRETS, typed(ebay::SECRETS, given));
+    let plain = shared.settings.daemon.state_dir.join("tokens/ebay.tokens.json");
+    if plain.exists() {
+        // Written by versions that did not seal. The grant's own refresh token serves in its place.
+        tracing::warn!(
+            "`{}` holds tokens in plain text and is no longer read: remove it",
+            plain.display()
+        );
+    }
+    let adapter = Ebay::new(
+        EbaySettings {
+            endpoint: own.endpoint.clone(),
+            content_language: own.content_language.clone(),
+        },
+        grants.clone(),
+        client.clone(),
+        keeping.tokens(),
+        shared.common.clock.clone(),
+    )?;
+    let account = EbayAccount {
+        oauth: adapter.oauth().clone(),
+        grants,
+        http: client,
+        consent_page: ebay::consent_page(&own.endpoint)?,
+        ru_name: own.ru_name.clone(),
+        clock: shared.common.clock.clone(),
+    };
+    Ok(Made {
+        adapter: Arc::new(adapter),
+        account: Arc::new(account),
+    })
+}
