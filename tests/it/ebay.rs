@@ -4,7 +4,7 @@
 mod contract;
 mod gateway;
 mod listing;
-mod memory;
+pub mod memory;
 mod oauth;
 mod revise;
 mod server;

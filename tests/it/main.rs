@@ -16,6 +16,7 @@
 )]
 
 mod alert;
+mod conformance;
 mod daemon;
 mod ebay;
 mod embedded;

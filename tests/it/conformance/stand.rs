@@ -1,0 +1,177 @@
+//! What each platform is to the suite: its adapter behind a relay, and what its simulated side holds.
+
+use super::relay::Relay;
+use crate::ebay::memory::Memory;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use zaikoban::clock::Clock;
+use zaikoban::domain::{
+    Currency, DestinationPlatform, ListingId, ListingRef, ListingState, ListingStatus, Money, Quantity,
+    SourceProductId,
+};
+use zaikoban::http::{Client, ClientSettings, Limits, Origin};
+use zaikoban::platform::ebay::{Ebay, EbaySettings};
+use zaikoban::platform::oauth::Grant;
+use zaikoban::platform::yahoo::{YahooSettings, YahooSource};
+use zaikoban::platform::{Destination, Source};
+use zaikoban::simulator::{AuctionSettings, Running, Simulator, SimulatorSettings};
+
+/// How long the adapters wait for an answer here.
+const TIME_LIMIT: Duration = Duration::from_millis(700);
+
+/// A destination.
+pub struct Shop {
+    pub relay: Relay,
+    pub adapter: Arc<dyn Destination>,
+    /// On sale.
+    pub listings: Vec<ListingRef>,
+    /// Known to nobody.
+    pub absent: ListingRef,
+    /// The n-th of a few prices that it takes.
+    pub money: fn(i64) -> Money,
+    pub simulator: Arc<Running>,
+    pub truth: fn(&Running, &ListingRef) -> ListingState,
+    /// Access tokens end, unknown to the adapter; `None` where there are none.
+    pub expire: Option<fn(&Running)>,
+    /// The consent is withdrawn.
+    pub revoke: fn(&Running),
+    /// What must not be told.
+    pub secrets: Vec<SecretString>,
+}
+
+/// A source.
+pub struct Spring {
+    pub relay: Relay,
+    pub adapter: Arc<dyn Source>,
+    pub ids: Vec<SourceProductId>,
+    pub absent: SourceProductId,
+    pub simulator: Arc<Running>,
+    /// Pieces and price in yen.
+    pub truth: fn(&Running, &SourceProductId) -> (u32, u32),
+    /// Whether its answers are JSON as a whole.
+    pub speaks_json: bool,
+    pub secrets: Vec<SecretString>,
+}
+
+fn pieces(count: u32) -> Quantity {
+    Quantity::new(i64::from(count)).unwrap()
+}
+
+/// A quiet simulator of a few products that are not auctions.
+fn quiet() -> Arc<Running> {
+    let settings = SimulatorSettings {
+        products: 4,
+        listings: 4,
+        auctions: AuctionSettings {
+            share: 0.0,
+            ..AuctionSettings::default()
+        },
+        ..SimulatorSettings::default()
+    };
+    Arc::new(Simulator::start(settings).unwrap())
+}
+
+fn client(relay: &Relay) -> Client {
+    Client::new(&ClientSettings {
+        origins: vec![Origin::of(&relay.url).unwrap()],
+        user_agent: "zaikoban-test".into(),
+        ca_file: None,
+        gzip: false,
+        limits: Limits {
+            total: TIME_LIMIT,
+            ..Limits::default()
+        },
+    })
+    .unwrap()
+}
+
+/// eBay.
+pub async fn ebay() -> Shop {
+    let simulator = quiet();
+    let relay = Relay::start(&simulator.urls.ebay).await;
+    let keys = simulator.catalogue().credentials;
+    let grant = Grant {
+        client_id: keys.client_id.into(),
+        client_secret: SecretString::from(keys.client_secret),
+        refresh_token: SecretString::from(keys.refresh_token),
+    };
+    let secrets = vec![grant.client_secret.clone(), grant.refresh_token.clone()];
+    let settings = EbaySettings {
+        endpoint: relay.url.clone(),
+        content_language: "en-US".into(),
+    };
+    let tokens = Arc::new(Memory::default());
+    let adapter = Ebay::new(settings, Arc::new(grant), client(&relay), tokens, Clock::system()).unwrap();
+    let named = |sku: &str, offer: &str| ListingRef {
+        listing_id: ListingId(1),
+        destination: DestinationPlatform::Ebay,
+        sku: sku.into(),
+        platform_product_id: offer.into(),
+    };
+    let listings = simulator.register();
+    Shop {
+        relay,
+        adapter: Arc::new(adapter),
+        listings: listings.iter().map(|l| named(&l.sku, &l.offer_id)).collect(),
+        absent: named("NOT-THERE", "9999999999"),
+        money: |n| Money::new(format!("{}.99", 20 + n).parse().unwrap(), Currency::Usd).unwrap(),
+        simulator,
+        truth: |simulator, listing| {
+            let all = simulator.register();
+            let entry = all.iter().find(|entry| entry.sku == listing.sku).unwrap();
+            ListingState {
+                status: match &*entry.status {
+                    "PUBLISHED" => ListingStatus::Active,
+                    _ => ListingStatus::Ended,
+                },
+                quantity: pieces(entry.quantity),
+                price: entry.price,
+            }
+        },
+        expire: Some(|simulator| simulator.script(&json!({"expire_tokens": true})).unwrap()),
+        revoke: |simulator| {
+            let order = json!({"expire_tokens": true, "faults": {"ebay": {"revoked": true}}});
+            simulator.script(&order).unwrap();
+        },
+        secrets,
+    }
+}
+
+/// Yahoo! Auctions.
+pub async fn yahoo() -> Spring {
+    let simulator = quiet();
+    let relay = Relay::start(&simulator.urls.yahoo).await;
+    let settings = YahooSettings {
+        endpoint: relay.url.clone(),
+        contact: String::new(),
+        ca_file: None,
+        gzip: false,
+        time_limit: TIME_LIMIT,
+    };
+    let adapter = YahooSource::new(&settings, Clock::system()).unwrap();
+    let products = simulator.catalogue().products;
+    Spring {
+        relay,
+        adapter: Arc::new(adapter),
+        ids: products
+            .iter()
+            .map(|product| SourceProductId::new(&product.item_id).unwrap())
+            .collect(),
+        absent: SourceProductId::new("z999999999").unwrap(),
+        simulator,
+        truth: |simulator, id| {
+            let all = simulator.truth();
+            let item = all.iter().find(|item| &*item.id == id.as_str()).unwrap();
+            (item.stock, item.buy_now_jpy.unwrap_or(item.price_jpy))
+        },
+        speaks_json: false,
+        secrets: Vec::new(),
+    }
+}
+
+/// Whether a text shows one of these.
+pub fn tells(text: &str, secrets: &[SecretString]) -> bool {
+    secrets.iter().any(|secret| text.contains(secret.expose_secret()))
+}
