@@ -27,7 +27,7 @@ mod summary;
 pub use alerts::{AlertsDecision, SilenceOrder};
 pub use credentials::{
     Account, Consent, ConsentAnswer, CredentialParts, CredentialsOrder, CredentialsRemoval,
-    CredentialsRotation, NoConsent, is_name,
+    CredentialsRotation, NoConsent, fields_of, is_name,
 };
 pub use error::{InputProblem, OpsError};
 pub use errors::{ErrorsAsked, ErrorsResolution};

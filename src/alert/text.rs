@@ -8,7 +8,7 @@ mod ja;
 
 use super::inert;
 use super::settings::Language;
-use crate::domain::{Affected, AlertEvent, AlertKind, AlertLevel};
+use crate::domain::{Affected, AlertEvent, AlertKind, AlertLevel, Platform};
 use crate::store::alerts::Alert;
 use chrono::{DateTime, FixedOffset, Utc};
 
@@ -136,6 +136,14 @@ impl Words {
                 0
             },
         }
+    }
+}
+
+/// What lets us in again at the platform of this name.
+fn sign_in(name: &str) -> String {
+    match name.parse::<Platform>() {
+        Ok(platform) => platform.sign_in_command(),
+        Err(_no_platform) => format!("zaikoban credentials set {name}"),
     }
 }
 

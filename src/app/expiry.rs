@@ -1,6 +1,7 @@
 //! Says in the log, once a day, that a credential ends soon.
 
 use crate::clock::Clock;
+use crate::domain::Platform;
 use crate::store::credentials::{self, Expiring, WARNED_BEFORE};
 use crate::store::looping::{child, pause};
 use crate::store::{Db, StoreError};
@@ -49,9 +50,13 @@ fn warn(one: &Expiring, now: DateTime<Utc>) {
     } else {
         format!("ends in {days} days")
     };
+    let command = platform
+        .parse()
+        .map(Platform::sign_in_command)
+        .unwrap_or_default();
     tracing::warn!(
         platform = %platform,
         expires_at = %one.expires_at,
-        "The refresh token of `{platform}` {when}: `zaikoban credentials authorize {platform}` gets a new one"
+        "What lets us in at `{platform}` {when}: `{command}`"
     );
 }

@@ -88,6 +88,17 @@ names!(
     }
 );
 
+impl Platform {
+    /// What a person types to let the daemon in again: a consent where the platform asks for one, else new secrets.
+    #[must_use]
+    pub fn sign_in_command(self) -> String {
+        match self {
+            Self::Ebay => format!("zaikoban credentials authorize {self}"),
+            _ => format!("zaikoban credentials set {self}"),
+        }
+    }
+}
+
 impl From<SourcePlatform> for Platform {
     fn from(source: SourcePlatform) -> Self {
         match source {

@@ -10,7 +10,7 @@ use crate::platform::oauth::consent::code_in;
 use crate::store::credentials::{self, Kept, NewCredentials, SealedRow, WARNED_BEFORE};
 use crate::store::{Connection, StoreError, errors};
 use crate::vault::{Ring, Row, Secrets, Vault, VaultError};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -21,6 +21,9 @@ use std::sync::Arc;
 
 /// The longest value that is taken, in bytes.
 const LONGEST: usize = 16 * 1024;
+
+/// The secrets that stand for a consent: with another, what was known of its end is forgotten.
+const CONSENTS: [&str; 2] = ["refresh_token", "token"];
 
 /// What the orders need of the credentials' side of a started daemon.
 pub struct CredentialParts {
@@ -74,6 +77,8 @@ pub enum NoConsent {
 pub struct CredentialsOrder {
     /// Each with its value.
     pub fields: Secrets,
+    /// The last day on which they hold, by Japan's calendar, where the platform says so: it is warned of before.
+    pub ends_on: Option<NaiveDate>,
 }
 
 /// Which secrets to forget; all when none is named.
@@ -110,11 +115,19 @@ impl<'de> Deserialize<'de> for ConsentAnswer {
 }
 
 /// The secrets that a platform has, by name.
-fn fields_of(platform: Platform) -> &'static [&'static str] {
+#[must_use]
+pub fn fields_of(platform: Platform) -> &'static [&'static str] {
     match platform {
         Platform::Ebay => ebay::SECRETS,
         Platform::YahooAuction | Platform::Amazon | Platform::Mercari | Platform::AmazonSeller => &[],
     }
+}
+
+/// The end of a day in Japan.
+fn end_of(day: NaiveDate) -> Option<DateTime<Utc>> {
+    let next = day.succ_opt()?.and_hms_opt(0, 0, 0)?;
+    let at = next.and_local_timezone(chrono_tz::Asia::Tokyo).earliest()?;
+    Some(at.with_timezone(&Utc))
 }
 
 /// A platform that has secrets.
@@ -229,8 +242,17 @@ impl Ops {
             let expected = format!("at least one of {}", fields_of(platform).join(", "));
             problems.push(InputProblem::new("fields", expected, "none"));
         }
+        let now = self.parts()?.credentials.clock.now();
+        let expires_at = order.ends_on.and_then(end_of);
+        if let (Some(day), true) = (order.ends_on, expires_at.is_none_or(|at| at <= now)) {
+            problems.push(InputProblem::new(
+                "ends_on",
+                "a day from today on",
+                &day.to_string(),
+            ));
+        }
         OpsError::unless_none(problems)?;
-        self.keep(platform, order.fields, None, by).await
+        self.keep(platform, order.fields, expires_at, by).await
     }
 
     /// Forgets secrets of a platform, and its tokens with them.
@@ -432,12 +454,13 @@ fn view(platform: Platform, kept: Option<&Kept>, account: Option<&dyn Account>, 
     let expires_at = kept.and_then(|kept| kept.expires_at);
     let left = expires_at.map(|at| at - now);
     let note = match left {
-        Some(left) if left <= chrono::TimeDelta::zero() => Some(format!(
-            "the refresh token has ended: `zaikoban credentials authorize {platform}`"
-        )),
+        Some(left) if left <= chrono::TimeDelta::zero() => {
+            Some(format!("they have ended: `{}`", platform.sign_in_command()))
+        }
         Some(left) if left <= WARNED_BEFORE => Some(format!(
-            "the refresh token ends in {} days: `zaikoban credentials authorize {platform}`",
-            left.num_days()
+            "they end in {} days: `{}`",
+            left.num_days(),
+            platform.sign_in_command()
         )),
         _ => account.and_then(Account::needs),
     };
@@ -492,10 +515,11 @@ async fn put_in(
         Ok(all) => all.unwrap_or_default(),
         Err(error) => return Ok(Err(error)),
     };
-    // Another refresh token ends at another time; the other secrets do not end.
-    let expires_at = match new.get("refresh_token") {
-        Some(_) => expires_at,
-        None => before.and_then(|kept| kept.expires_at),
+    // Another consent ends at another time; the other secrets change nothing of what is known.
+    let renewed = CONSENTS.iter().any(|name| new.get(name).is_some());
+    let expires_at = match expires_at {
+        None if !renewed => before.and_then(|kept| kept.expires_at),
+        known => known,
     };
     for (name, value) in new.iter() {
         all.set(name, value.clone());
@@ -564,7 +588,7 @@ async fn take_out(
         drop(all.remove(name));
     }
     let lasting = kept.and_then(|kept| kept.expires_at);
-    let expires_at = lasting.filter(|_| stays.iter().any(|name| name == "refresh_token"));
+    let expires_at = lasting.filter(|_| stays.iter().any(|name| CONSENTS.contains(&name.as_str())));
     let sealed = seal_all(conn, &keys, platform, &all, expires_at, by).await?;
     Ok(sealed.map(|()| gone))
 }

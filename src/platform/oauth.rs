@@ -573,8 +573,9 @@ impl Endpoint {
                 NEEDS_REAUTH,
                 format!(
                     "; nothing is sent to `{platform}` and the grant is tried again in 15 minutes. Sign in again with \
-                     `zaikoban credentials authorize {platform}`; keys that were typed into the settings must be \
-                     replaced there. `zaikoban platforms reset {platform}` tries at once"
+                     `{}`; keys that were typed into the settings must be \
+                     replaced there. `zaikoban platforms reset {platform}` tries at once",
+                    platform.sign_in_command()
                 ),
             ),
             _ => (code, String::new()),
@@ -594,7 +595,7 @@ impl Endpoint {
 #[must_use]
 pub fn lacks(platform: Platform, fields: &[&str]) -> String {
     let next = match fields {
-        ["refresh_token"] => format!(
+        ["refresh_token"] if platform == Platform::Ebay => format!(
             "`zaikoban credentials authorize {platform}` asks for your consent (or `zaikoban credentials set {platform} \
              --field refresh_token`)"
         ),

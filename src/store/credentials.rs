@@ -34,7 +34,7 @@ pub struct Kept {
     /// Who set one last.
     #[diesel(sql_type = Text)]
     pub set_by: String,
-    /// When the refresh token ends, where that is known.
+    /// When they end, where that is known.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub expires_at: Option<DateTime<Utc>>,
     /// When the first was set.
@@ -56,7 +56,7 @@ pub struct NewCredentials<'a> {
     pub fields: Vec<String>,
     /// Who set them.
     pub set_by: &'a str,
-    /// When the refresh token ends, where that is known.
+    /// When they end, where that is known.
     pub expires_at: Option<DateTime<Utc>>,
 }
 

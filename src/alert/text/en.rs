@@ -1,6 +1,6 @@
 //! English.
 
-use super::{Headings, Said, Told, Words};
+use super::{Headings, Said, Told, Words, sign_in};
 use crate::domain::{AlertEvent, AlertKind, AlertLevel};
 use crate::store::alerts::Alert;
 
@@ -117,7 +117,7 @@ fn about(alert: &Alert, w: &Words) -> Said {
             next: format!("From {} on nothing can be pushed there.", w.at.as_deref().unwrap_or("then")),
             to_do: to_do(&[
                 ("zaikoban credentials list", "shows what is there and until when it holds"),
-                (&format!("zaikoban credentials authorize {}", w.name), "signs in again"),
+                (&sign_in(&w.name), "signs in again"),
             ]),
             ..empty()
         },
@@ -127,7 +127,7 @@ fn about(alert: &Alert, w: &Words) -> Said {
             to_do: to_do(&[
                 ("zaikoban credentials list", "shows what is there and until when it holds"),
                 (&format!("zaikoban credentials set {}", w.name), "keeps the keys, if they are lacking"),
-                (&format!("zaikoban credentials authorize {}", w.name), "signs in again"),
+                (&sign_in(&w.name), "signs in again"),
                 (&format!("zaikoban platforms reset {}", w.name), "tries at once with what is there"),
             ]),
             ..empty()

@@ -1,6 +1,6 @@
 //! 日本語。
 
-use super::{Headings, Said, Told, Words};
+use super::{Headings, Said, Told, Words, sign_in};
 use crate::domain::{AlertEvent, AlertKind, AlertLevel};
 use crate::store::alerts::Alert;
 
@@ -114,7 +114,7 @@ fn about(alert: &Alert, w: &Words) -> Said {
             next: format!("{} を過ぎると、この出品先には何も送れなくなります。", w.at.as_deref().unwrap_or("期限")),
             to_do: to_do(&[
                 ("zaikoban credentials list", "登録されている認証情報と期限を表示します"),
-                (&format!("zaikoban credentials authorize {}", w.name), "認証をやり直します"),
+                (&sign_in(&w.name), "認証をやり直します"),
             ]),
             ..empty()
         },
@@ -124,7 +124,7 @@ fn about(alert: &Alert, w: &Words) -> Said {
             to_do: to_do(&[
                 ("zaikoban credentials list", "登録されている認証情報と期限を表示します"),
                 (&format!("zaikoban credentials set {}", w.name), "鍵が足りないときに登録します"),
-                (&format!("zaikoban credentials authorize {}", w.name), "認証をやり直します"),
+                (&sign_in(&w.name), "認証をやり直します"),
                 (&format!("zaikoban platforms reset {}", w.name), "今の認証情報ですぐ試します"),
             ]),
             ..empty()

@@ -4,6 +4,7 @@ use super::{Ask, Show, Trouble, said};
 use crate::cli::args::Credentials;
 use crate::cli::output::{self, Column, at, column, plain, shown_as, times};
 use crate::control::client::Client;
+use crate::ops::fields_of;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use secrecy::zeroize::Zeroizing;
 use serde_json::{Map, Value, json};
@@ -21,8 +22,6 @@ pub(super) const CREDENTIALS: &[Column] = &[
     shown_as("note", "NOTE", plain),
 ];
 
-/// The fields that are asked for on a terminal, in the order in which eBay's pages show them.
-const ASKED: [&str; 3] = ["client_id", "client_secret", "refresh_token"];
 /// More than this is no list of secrets.
 const MOST_BYTES: u64 = 256 * 1024;
 
@@ -31,6 +30,7 @@ pub(super) struct SetOrder {
     platform: String,
     field: Option<String>,
     from_file: Option<PathBuf>,
+    ends_on: Option<chrono::NaiveDate>,
 }
 
 pub(super) fn order(order: Credentials) -> (Ask, Show) {
@@ -42,11 +42,13 @@ pub(super) fn order(order: Credentials) -> (Ask, Show) {
             platform,
             field,
             from_file,
+            ends_on,
         } => (
             Ask::Secrets(SetOrder {
                 platform,
                 field,
                 from_file,
+                ends_on,
             }),
             Show::Said(said::credentials_set),
         ),
@@ -64,13 +66,17 @@ pub(super) fn order(order: Credentials) -> (Ask, Show) {
 
 /// Reads the secrets, and has them kept.
 pub(super) async fn set(client: &Client, order: SetOrder) -> Result<Value, Trouble> {
+    // What is no platform is told by the daemon.
+    let names = order.platform.parse().map(fields_of).unwrap_or_default();
     let fields = match (&order.from_file, std::io::stdin().is_terminal()) {
-        (Some(file), _) => in_text(&read_file(file)?, order.field.as_deref())?,
-        (None, true) => asked(order.field.as_deref())?,
-        (None, false) => in_text(&read_all()?, order.field.as_deref())?,
+        (Some(file), _) => in_text(&read_file(file)?, order.field.as_deref(), names)?,
+        (None, true) => asked(order.field.as_deref(), names)?,
+        (None, false) => in_text(&read_all()?, order.field.as_deref(), names)?,
     };
     let path = format!("/v1/credentials/{}", super::orders::segment(&order.platform));
-    Ok(client.post(&path, &json!({ "fields": fields })).await?)
+    Ok(client
+        .post(&path, &json!({ "fields": fields, "ends_on": order.ends_on }))
+        .await?)
 }
 
 /// Prints where a person consents, reads what they bring back, and has it exchanged.
@@ -92,7 +98,7 @@ pub(super) async fn authorize(client: &Client, platform: &str, as_json: bool) ->
 }
 
 /// The secrets in a text: the value alone, or lines `name=value`.
-fn in_text(text: &str, field: Option<&str>) -> Result<Map<String, Value>, Trouble> {
+fn in_text(text: &str, field: Option<&str>, names: &[&str]) -> Result<Map<String, Value>, Trouble> {
     let mut fields = Map::new();
     if let Some(field) = field {
         fields.insert(field.to_owned(), text.trim().into());
@@ -105,7 +111,7 @@ fn in_text(text: &str, field: Option<&str>) -> Result<Map<String, Value>, Troubl
         let Some((name, value)) = named.filter(|(name, _)| crate::ops::is_name(name)) else {
             return Err(Trouble::Input(format!(
                 "line {number}: expected `name=value`, the names being {}; with --field NAME the value stands alone",
-                ASKED.join(", ")
+                names.join(", ")
             )));
         };
         fields.insert(name.to_owned(), value.trim().into());
@@ -114,9 +120,9 @@ fn in_text(text: &str, field: Option<&str>) -> Result<Map<String, Value>, Troubl
 }
 
 /// Asks on the terminal; an empty line leaves a field as it is.
-fn asked(field: Option<&str>) -> Result<Map<String, Value>, Trouble> {
+fn asked(field: Option<&str>, names: &[&str]) -> Result<Map<String, Value>, Trouble> {
     let mut fields = Map::new();
-    let names = field.map_or_else(|| ASKED.to_vec(), |field| vec![field]);
+    let names = field.map_or_else(|| names.to_vec(), |field| vec![field]);
     for name in names {
         let value = hidden(&format!("{name} (not shown; empty leaves it as it is): "))?;
         if !value.trim().is_empty() {
@@ -197,17 +203,19 @@ fn unread(error: std::io::Error) -> Trouble {
 mod tests {
     use super::*;
 
+    const NAMES: &[&str] = &["client_id", "client_secret", "refresh_token"];
+
     #[test]
     fn values_are_read_by_name_or_alone() {
         let text = "# of the shop\nclient_id = Shop-PRD\n\nclient_secret=a=b\n";
-        let Ok(fields) = in_text(text, None) else {
+        let Ok(fields) = in_text(text, None, NAMES) else {
             panic!("expected two fields")
         };
         assert_eq!(
             Value::from(fields),
             json!({ "client_id": "Shop-PRD", "client_secret": "a=b" })
         );
-        let Ok(alone) = in_text(" a=b \n", Some("client_secret")) else {
+        let Ok(alone) = in_text(" a=b \n", Some("client_secret"), NAMES) else {
             panic!("expected a field")
         };
         assert_eq!(Value::from(alone), json!({ "client_secret": "a=b" }));
@@ -215,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_line_without_a_name_is_told_by_its_number_and_not_shown() {
-        let Err(Trouble::Input(told)) = in_text("client_id=x\ncanary\n", None) else {
+        let Err(Trouble::Input(told)) = in_text("client_id=x\ncanary\n", None, NAMES) else {
             panic!("expected a trouble")
         };
         assert!(told.starts_with("line 2: expected `name=value`"), "{told}");

@@ -216,10 +216,7 @@ pub(super) fn credentials_set(answer: &Value) -> Told {
     let name = plain(at(answer, "platform"));
     let mut told = Told::new().line(format!("kept sealed: {} of {name}", plain(at(answer, "set"))));
     if !at(answer, "expires_at").is_null() {
-        told = told.line(format!(
-            "the refresh token ends on {}",
-            time(at(answer, "expires_at"))
-        ));
+        told = told.line(format!("they end on {}", time(at(answer, "expires_at"))));
     }
     if !array(at(answer, "overridden")).is_empty() {
         told = told.line(format!(

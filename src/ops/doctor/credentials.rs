@@ -2,6 +2,7 @@
 
 use super::{Check, Found, Probe};
 use crate::clock::Clock;
+use crate::domain::Platform;
 use crate::store::Db;
 use crate::store::credentials::{self, Expiring, WARNED_BEFORE};
 use chrono::{DateTime, Utc};
@@ -44,16 +45,17 @@ fn judge(ending: &[Expiring], now: DateTime<Utc>) -> Check {
         return Check::ok(name, format!("none that is kept sealed ends within {days} days"));
     };
     let platform = &first.platform;
-    let to_do = format!("let the seller consent again: `zaikoban credentials authorize {platform}`");
+    let to_do = match platform.parse::<Platform>() {
+        Ok(Platform::Ebay) | Err(_) => {
+            format!("let the seller consent again: `zaikoban credentials authorize {platform}`")
+        }
+        Ok(other) => format!("get new ones at the platform, then `{}`", other.sign_in_command()),
+    };
     if first.expires_at <= now {
-        Check::failed(name, format!("the refresh token of {platform} has ended"), to_do)
+        Check::failed(name, format!("those of {platform} have ended"), to_do)
     } else {
         let days = (first.expires_at - now).num_days();
-        Check::warning(
-            name,
-            format!("the refresh token of {platform} ends in {days} day(s)"),
-            to_do,
-        )
+        Check::warning(name, format!("those of {platform} end in {days} day(s)"), to_do)
     }
 }
 
