@@ -17,6 +17,7 @@
 //! Steps that were cut short say in [`WantedDecision::again_at`] when to work them out again.
 
 mod book;
+mod fees;
 mod price;
 mod rounding;
 mod settings;
@@ -410,10 +411,11 @@ fn judge(asked: Option<Decimal>, costing: Costing, rules: &Rules) -> Option<Held
         return Some(HeldReason::OutOfReach);
     }
     if price < costing.break_even && !rules.sell_at_loss {
-        let kept = Decimal::ONE - rules.fee.factor();
+        // What would be left of the price, against what the piece costs.
+        let left = rules.fee_of(price).map_or(Decimal::ZERO, |fee| price - fee);
         return Some(HeldReason::Loss {
             price,
-            loss: ((costing.break_even - price) * kept).round_dp(2),
+            loss: (costing.landed - left).round_dp(2),
             currency: rules.currency,
         });
     }

@@ -40,6 +40,12 @@ pub struct Rules {
     pub fee: BasisPoints,
     /// The destination's fixed part per sale.
     pub fee_fixed: Decimal,
+    /// Of the part of a price above this …
+    pub fee_above: Option<Decimal>,
+    /// … the destination's share is this.
+    pub fee_above_rate: BasisPoints,
+    /// The least that its share comes to.
+    pub fee_minimum: Decimal,
     /// What sending one piece costs the seller, in yen.
     pub shipping_jpy: Decimal,
     /// What the seller wants on top of cost and shipping.
@@ -74,18 +80,29 @@ impl Rules {
     /// What holds where nothing was set: fees as published, a fifth of margin, at most 30 % a change and 50 % a day.
     #[must_use]
     pub fn default_for(destination: DestinationPlatform) -> Self {
+        let none = Decimal::ZERO;
         let (currency, fee, fee_fixed, rounding) = match destination {
             // eBay: 13.25 % in most categories and 0.40 USD an order.
             DestinationPlatform::Ebay => (Currency::Usd, 1_325, Decimal::new(40, 2), Rounding::Ends99),
             // Mercari Shops: 10 %.
-            DestinationPlatform::Mercari => (Currency::Jpy, 1_000, Decimal::ZERO, Rounding::Ends80),
+            DestinationPlatform::Mercari => (Currency::Jpy, 1_000, none, Rounding::Ends80),
             // Amazon.co.jp: 15 % in most categories.
-            DestinationPlatform::AmazonSeller => (Currency::Jpy, 1_500, Decimal::ZERO, Rounding::Tens),
+            DestinationPlatform::AmazonSeller => (Currency::Jpy, 1_500, none, Rounding::Tens),
+        };
+        let (fee_above, fee_above_rate, fee_minimum) = match destination {
+            // Of what goes beyond 7,500 USD eBay takes 2.35 %.
+            DestinationPlatform::Ebay => (Some(Decimal::from(7_500)), 235, none),
+            DestinationPlatform::Mercari => (None, 0, none),
+            // Amazon's fee for a sale is at least 30 yen.
+            DestinationPlatform::AmazonSeller => (None, 0, Decimal::from(30)),
         };
         Self {
             currency,
             fee: BasisPoints(fee),
             fee_fixed,
+            fee_above,
+            fee_above_rate: BasisPoints(fee_above_rate),
+            fee_minimum,
             shipping_jpy: Decimal::ZERO,
             margin: BasisPoints(2_000),
             floor: None,

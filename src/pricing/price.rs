@@ -70,17 +70,11 @@ pub(super) fn cost(cost: Money, rules: &Rules, rates: &Rates) -> Result<Costing,
 fn reckon(cost: Money, rules: &Rules, rates: &Rates) -> Option<Costing> {
     let yen = rates.to_yen(cost)?.checked_add(rules.shipping_jpy)?;
     let landed = rates.in_currency(yen, rules.currency)?;
-    let kept = Decimal::ONE.checked_sub(rules.fee.factor())?;
-    // Rounded up, so that a price equal to the result never hides a loss behind the last digit.
-    let gross = |net: Decimal| {
-        let price = net.checked_add(rules.fee_fixed)?.checked_div(kept)?;
-        Some(price.round_dp_with_strategy(6, RoundingStrategy::AwayFromZero))
-    };
     let with_margin = landed.checked_mul(Decimal::ONE.checked_add(rules.margin.factor())?)?;
     Some(Costing {
         landed,
-        break_even: gross(landed)?,
-        needed: gross(with_margin)?,
+        break_even: rules.price_leaving(landed)?,
+        needed: rules.price_leaving(with_margin)?,
     })
 }
 

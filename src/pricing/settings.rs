@@ -56,10 +56,13 @@ impl fmt::Display for Problem {
 }
 
 /// Every key of a rule table, for the message about an unknown one.
-const RULE_KEYS: [&str; 17] = [
+const RULE_KEYS: [&str; 20] = [
     "currency",
     "fee_bp",
     "fee_fixed",
+    "fee_above",
+    "fee_above_bp",
+    "fee_minimum",
     "shipping_jpy",
     "margin_bp",
     "floor",
@@ -147,6 +150,24 @@ impl RuleSettings {
             amount,
         );
         r.take(
+            "fee_above",
+            "an amount above 0, or \"none\"",
+            &mut rules.fee_above,
+            |v| optional(v, above_zero),
+        );
+        r.take(
+            "fee_above_bp",
+            "basis points from 0 to 9000, such as 235 for 2.35 %",
+            &mut rules.fee_above_rate,
+            |v| bp(v, 0, 9_000),
+        );
+        r.take(
+            "fee_minimum",
+            "an amount from 0, such as 30",
+            &mut rules.fee_minimum,
+            amount,
+        );
+        r.take(
             "shipping_jpy",
             "yen from 0, such as 1800",
             &mut rules.shipping_jpy,
@@ -230,6 +251,8 @@ fn together(rules: &Rules, r: &mut Reader<'_>) {
         ("floor", rules.floor),
         ("ceiling", rules.ceiling),
         ("fee_fixed", Some(rules.fee_fixed)),
+        ("fee_above", rules.fee_above),
+        ("fee_minimum", Some(rules.fee_minimum)),
     ] {
         if let Some(amount) = amount
             && amount.normalize().scale() > digits

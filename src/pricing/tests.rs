@@ -69,6 +69,8 @@ fn plain() -> Rules {
     Rules {
         fee: BasisPoints(0),
         fee_fixed: Decimal::ZERO,
+        fee_above: None,
+        fee_minimum: Decimal::ZERO,
         margin: BasisPoints(0),
         rounding: Rounding::Unit,
         step_per_change: None,
@@ -423,7 +425,7 @@ proptest! {
             let asked = decision.price.or(basis.confirmed.price).unwrap().amount();
             prop_assert!(rules.floor.is_none_or(|floor| asked >= floor));
             let landed = (Decimal::from(yen) + rules.shipping_jpy) / d("100");
-            let kept = asked * (Decimal::ONE - rules.fee.factor()) - rules.fee_fixed;
+            let kept = asked - rules.fee_of(asked).unwrap();
             prop_assert!(rules.sell_at_loss || kept >= landed, "sold at a loss: {kept} of {landed}");
         }
     }
@@ -433,7 +435,8 @@ proptest! {
         let free = Rules { ceiling: None, step_per_change: None, step_per_day: None, one_way: OneWay::Both, ..rules };
         let decision = decide(&[watch(1, 1, Some(yen))], &listing(Some("20")), free.clone());
         let landed = (Decimal::from(yen) + free.shipping_jpy) / d("100");
-        let kept = decision.price.unwrap().amount() * (Decimal::ONE - free.fee.factor()) - free.fee_fixed;
+        let asked = decision.price.unwrap().amount();
+        let kept = asked - free.fee_of(asked).unwrap();
         prop_assert!(kept >= landed * (Decimal::ONE + free.margin.factor()) - d("0.000001"));
         prop_assert_eq!(decision.quantity, q(1));
     }
