@@ -9,6 +9,7 @@ mod alerts;
 mod checks;
 mod dotenv;
 mod import;
+mod mercari;
 mod raw;
 mod reader;
 mod resolve;
@@ -17,6 +18,7 @@ mod settings;
 mod shown;
 
 pub use import::{Import, KeptSecret, Note, import};
+pub use mercari::MercariSettings;
 pub use reader::{Place, Problem};
 pub use settings::{
     CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings,

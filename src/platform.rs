@@ -4,8 +4,11 @@
 //! limits nothing: the [`gateway`] puts its [`Guard`](crate::resilience::Guard) around every call. A call's failure is a
 //! [`PlatformError`] with a class; an answer that cannot be read is an error that says what was missing, never a zero.
 
+mod body;
 pub mod ebay;
 pub mod gateway;
+mod json;
+pub mod mercari;
 pub mod oauth;
 pub mod yahoo;
 
@@ -163,6 +166,14 @@ pub trait Destination: Send + Sync + 'static {
     /// How long it is useless to ask anything, for want of a token; `None` when there is one or may be.
     fn rests_for(&self) -> Option<Duration> {
         None
+    }
+
+    /// Whether the destination can take this at all, by what is known of its limits. Asks nobody.
+    ///
+    /// # Errors
+    /// Class `Rejected`, with what is out of bounds: the same values will never be taken.
+    fn admits(&self, _revision: &Revision) -> Result<(), PlatformError> {
+        Ok(())
     }
 
     /// Sets quantity and price absolutely; one outcome for each, in order. Repeating it is harmless.

@@ -4,6 +4,7 @@
 
 use super::alerts::alerts;
 use super::checks;
+use super::mercari::mercari;
 use super::reader::Reader;
 use super::schedules::schedules;
 use super::settings::{
@@ -45,6 +46,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
     let credentials = credentials(r, &daemon.state_dir);
     let yahoo = yahoo(r);
     let ebay = ebay(r);
+    let mercari = mercari(r);
     let watch = watch(r);
     let sync = SyncSettings {
         touched_per_hour: r.whole("sync.touched_per_hour", 1..=1_000_000, 500),
@@ -71,6 +73,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         credentials,
         yahoo: yahoo?,
         ebay: ebay?,
+        mercari: mercari?,
         watch,
         sync,
         schedules,
@@ -188,7 +191,7 @@ fn ebay(r: &mut Reader) -> Option<EbaySettings> {
 }
 
 /// An empty text is what the shipped file shows for "none".
-fn is_typed(secret: &SecretString) -> bool {
+pub(super) fn is_typed(secret: &SecretString) -> bool {
     !secret.expose_secret().is_empty()
 }
 
@@ -221,7 +224,7 @@ fn watch(r: &mut Reader) -> WatchSettings {
     settings
 }
 
-fn pace(r: &mut Reader, section: &str, per_s: f64, open: usize, limit_s: u64) -> PaceSettings {
+pub(super) fn pace(r: &mut Reader, section: &str, per_s: f64, open: usize, limit_s: u64) -> PaceSettings {
     PaceSettings {
         requests_per_second: r.share(&format!("{section}.requests_per_second"), 0.001..=10_000.0, per_s),
         open_requests: r.whole(&format!("{section}.open_requests"), 1..=1_000, open),
@@ -231,7 +234,7 @@ fn pace(r: &mut Reader, section: &str, per_s: f64, open: usize, limit_s: u64) ->
 }
 
 /// An origin: scheme, host and port, nothing behind them. Plain HTTP only to this machine, nothing to private networks.
-fn endpoint(r: &mut Reader, key: &str, default: &str) -> Option<Url> {
+pub(super) fn endpoint(r: &mut Reader, key: &str, default: &str) -> Option<Url> {
     let typed = r.text_or(key, default);
     // A user and a password have no place here, and are complained of without being shown.
     r.came_to(key, ShownValue::Plain(json!(checks::without_secrets(&typed))));

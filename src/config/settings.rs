@@ -1,5 +1,6 @@
 //! What the daemon is told, as [`load`](super::load) gives it to the rooms.
 
+use super::mercari::MercariSettings;
 use crate::alert::AlertSettings;
 use crate::domain::{DestinationPlatform, Platform, SourcePlatform};
 use crate::pricing::PriceBook;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub yahoo: YahooSettings,
     /// `[platforms.ebay]`
     pub ebay: EbaySettings,
+    /// `[platforms.mercari]`
+    pub mercari: MercariSettings,
     /// `[watch]`
     pub watch: WatchSettings,
     /// `[sync]`

@@ -117,9 +117,10 @@ pub fn changed(old: &[Shown], new: &[Shown]) -> BTreeSet<String> {
 
 /// What the price rules came to, where they were not typed.
 pub(super) fn pricing(r: &mut Reader, book: &PriceBook) {
-    let ebay = DestinationPlatform::Ebay;
-    for (key, value) in book.rules(ebay).shown() {
-        r.came_to_unless_typed(&format!("pricing.destinations.{ebay}.{key}"), value);
+    for destination in [DestinationPlatform::Ebay, DestinationPlatform::Mercari] {
+        for (key, value) in book.rules(destination).shown() {
+            r.came_to_unless_typed(&format!("pricing.destinations.{destination}.{key}"), value);
+        }
     }
 }
 
@@ -169,6 +170,10 @@ mod tests {
         assert_eq!(
             line("pricing.destinations.ebay.margin_bp"),
             ("2000".into(), "default".into())
+        );
+        assert_eq!(
+            line("pricing.destinations.mercari.fee_bp"),
+            ("1000".into(), "default".into())
         );
         let told = format!("{}{all:?}", serde_json::to_string(&all).unwrap());
         assert!(!told.contains("canary"), "{told}");

@@ -26,12 +26,12 @@ mod client;
 mod fault;
 #[cfg(feature = "failpoints")]
 mod half_sent;
-mod json;
 mod offer;
 mod revise;
 
 pub use fault::{CONTRACT, REVISION_LIMIT};
 
+use super::json::{self, At, Drift};
 use super::oauth::{Grants, OAuth, OAuthSettings, TokenStore};
 use super::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Reached, Revision};
 use crate::clock::Clock;
@@ -39,7 +39,6 @@ use crate::domain::{ErrorClass, ListingRef, ListingState, ListingStatus, Platfor
 use crate::http;
 use client::{Ask, Client, Lost};
 use futures_util::future::BoxFuture;
-use json::{At, Drift};
 use offer::Offer;
 use serde_json::Value;
 use std::collections::HashSet;

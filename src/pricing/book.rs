@@ -96,6 +96,11 @@ impl Rules {
             // Amazon's fee for a sale is at least 30 yen.
             DestinationPlatform::AmazonSeller => (None, 0, Decimal::from(30)),
         };
+        // Mercari Shops takes prices from 300 to 9,999,999 yen and no others.
+        let bounds = match destination {
+            DestinationPlatform::Mercari => Some((Decimal::from(300), Decimal::from(9_999_999))),
+            DestinationPlatform::Ebay | DestinationPlatform::AmazonSeller => None,
+        };
         Self {
             currency,
             fee: BasisPoints(fee),
@@ -105,8 +110,8 @@ impl Rules {
             fee_minimum,
             shipping_jpy: Decimal::ZERO,
             margin: BasisPoints(2_000),
-            floor: None,
-            ceiling: None,
+            floor: bounds.map(|(floor, _)| floor),
+            ceiling: bounds.map(|(_, ceiling)| ceiling),
             rounding,
             step_per_change: Some(BasisPoints(3_000)),
             step_per_day: Some(BasisPoints(5_000)),

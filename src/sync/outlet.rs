@@ -82,6 +82,14 @@ pub trait Outlet: Send + Sync + 'static {
     /// not answered. More is not taken from the queue: a request that waits grows old, and comes too late in the end.
     fn room(&self, urgency: Urgency, under_way: usize, within: Duration) -> usize;
 
+    /// Whether the destination can take this at all, by what is known of its limits. Asks nobody.
+    ///
+    /// # Errors
+    /// Class `Rejected`, with what is out of bounds.
+    fn admits(&self, _revision: &Revision) -> Result<(), PlatformError> {
+        Ok(())
+    }
+
     /// Sets quantity and price absolutely; one answer for each, in order. Not sent after `send_before`.
     fn revise(
         &self,

@@ -5,14 +5,14 @@
 //! waiting) is settled in the same transaction.
 
 use super::outlet::{Outlet, Urgency};
-use super::plan::{self, HELD_RADIUS, HELD_RADIUS_PRICE, Known, LeaveWhy, Step, is_zero};
+use super::plan::{self, HELD_RADIUS, HELD_RADIUS_PRICE, HELD_REFUSED, Known, LeaveWhy, Step, is_zero};
 use super::radius::{Reached, Touch};
 use super::room::{Need, Room};
 use super::settle::{Begun, PRIORITY_CHECK, PRIORITY_ZERO, Trouble};
 use super::shared::Shared;
 use crate::domain::{BY_DEADLINE, DestinationPlatform, Epoch, ListingId, ListingStatus, Money, Quantity};
 use crate::platform::ebay::budget::{Kind, REVISIONS_PER_DAY, Revisions, next_day_begins, pacific_day};
-use crate::platform::{Call, Revision};
+use crate::platform::{Call, PlatformError, Revision};
 use crate::pricing;
 use crate::store::Connection as AsyncPgConnection;
 use crate::store::StoreError;
@@ -276,6 +276,11 @@ fn decide(shared: &Shared, claimed: &Claimed, step: Step, known: Known, now: Dat
         }
         Step::Read(_) => Decision::Send(begin(listing, step, false, None), step),
         Step::Revise { .. } | Step::End | Step::Relist => {
+            let step = match inadmissible(shared, listing, step) {
+                None => step,
+                Some(Inadmissible::Without(step)) => step,
+                Some(Inadmissible::Whole(error)) => return refused(claimed, step, &error),
+            };
             if let Err(reached) = admit(shared, listing, step, now) {
                 return held(claimed, step, reached);
             }
@@ -289,6 +294,60 @@ fn decide(shared: &Shared, claimed: &Claimed, step: Step, known: Known, now: Dat
             }
         }
     }
+}
+
+/// What of a step its destination can never take.
+enum Inadmissible {
+    /// Its price; the smaller quantity that was to go with it goes without.
+    Without(Step),
+    /// All of it.
+    Whole(PlatformError),
+}
+
+/// Asks the destination's own limits before anything is written down. A quantity that falls is not kept back by a price
+/// that cannot be: the price is looked at again right after.
+fn inadmissible(shared: &Shared, listing: &Listing, step: Step) -> Option<Inadmissible> {
+    let error = shared.outlet.admits(&revision(listing, step)?).err()?;
+    let falls = |q: &Quantity| *q < listing.basis.confirmed.quantity;
+    Some(match step {
+        Step::Revise {
+            quantity: Some(quantity),
+            price: Some(_),
+        } if falls(&quantity) => Inadmissible::Without(Step::Revise {
+            quantity: Some(quantity),
+            price: None,
+        }),
+        _ => Inadmissible::Whole(error),
+    })
+}
+
+/// Held as if the destination had refused it, without asking: the same values will never be taken.
+fn refused(claimed: &Claimed, step: Step, error: &PlatformError) -> Decision {
+    let id = claimed.listing.id();
+    let message = format!(
+        "{}; listing `{id}` is held until its wanted values change or a person releases it",
+        error.message
+    );
+    let settlement = Settlement {
+        hold: Some(ListingHold {
+            reason: HELD_REFUSED,
+            detail: json!({ "error": error, "step": step, "wanted_version": claimed.listing.wanted_version }),
+        }),
+        ..plain(
+            claimed,
+            JobEnd::Dead {
+                error: error.message.to_string(),
+            },
+        )
+    };
+    let trouble = Trouble {
+        code: error.code.to_string(),
+        message,
+        critical: false,
+        shared: false,
+        passing: false,
+    };
+    Decision::Settle(Box::new(settlement), Some(trouble))
 }
 
 /// Waits for tomorrow's revisions. A zero that does so is on sale until then: somebody has to know.

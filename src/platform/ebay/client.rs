@@ -8,11 +8,10 @@ use crate::clock::Clock;
 use crate::domain::Classified;
 use crate::http::{self, HttpError};
 use crate::platform::PlatformError;
+use crate::platform::body::without;
 use crate::platform::oauth::{Bearer, OAuth};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use memchr::memmem;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::time::Duration;
 use url::Url;
@@ -184,25 +183,4 @@ fn lost(doing: &str, error: &HttpError, ask: &Ask) -> Lost {
         },
         maybe_applied,
     }
-}
-
-/// A shorter text than this is no token worth hiding, and could stand in any answer.
-const SHORTEST_SECRET: usize = 12;
-
-/// `body` with every occurrence of `secret` made unreadable. Platforms are known to repeat what they were sent.
-fn without(body: Bytes, secret: &SecretString) -> Bytes {
-    let secret = secret.expose_secret().as_bytes();
-    if secret.len() < SHORTEST_SECRET || memmem::find(&body, secret).is_none() {
-        return body;
-    }
-    let mut clean = Vec::with_capacity(body.len());
-    let mut rest: &[u8] = &body;
-    while let Some(at) = memmem::find(rest, secret) {
-        let (before, after) = rest.split_at(at);
-        clean.extend_from_slice(before);
-        clean.extend_from_slice(b"***");
-        rest = after.get(secret.len()..).unwrap_or_default();
-    }
-    clean.extend_from_slice(rest);
-    clean.into()
 }

@@ -8,11 +8,10 @@
 use super::json::{At, Drift};
 use crate::domain::ErrorClass;
 use crate::platform::PlatformError;
+pub(super) use crate::platform::body::{cut, kept};
 use serde_json::Value;
 use std::time::Duration;
 
-/// The longest error body that is kept, in bytes.
-const BODY_KEPT: usize = 16 * 1024;
 /// The code of an answer that says the listing was revised too often today.
 pub const REVISION_LIMIT: &str = "ebay_revision_limit";
 /// The code of an answer that is not what the contract says.
@@ -177,23 +176,6 @@ pub(super) fn contract(doing: &str, drift: &Drift, body: Option<Box<str>>) -> Pl
     }
 }
 
-/// `text` cut to the length that is kept, at a character's end.
-pub(super) fn cut(text: &str) -> &str {
-    let fits = (0..=BODY_KEPT).rev().find_map(|end| text.get(..end));
-    if text.len() <= BODY_KEPT {
-        text
-    } else {
-        fits.unwrap_or_default()
-    }
-}
-
-/// A body as it is kept beside an error: whole up to 16 KiB, as text.
-pub(super) fn kept(body: &[u8]) -> Option<Box<str>> {
-    let head = body.get(..BODY_KEPT.min(body.len())).unwrap_or_default();
-    let text = String::from_utf8_lossy(head);
-    (!text.is_empty()).then(|| cut(&text).into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,13 +247,5 @@ mod tests {
         assert_eq!(judge(400, &[limit], None).code, REVISION_LIMIT);
         let bid = fault(25038, "REQUEST", "Item cannot be revised if it has a bid");
         assert_eq!(judge(400, &[bid], None).code, "ebay_25038");
-    }
-
-    #[test]
-    fn a_kept_body_is_cut_between_characters() {
-        let long = "在".repeat(10_000);
-        let kept = kept(long.as_bytes()).unwrap();
-        assert!(kept.len() <= BODY_KEPT + 3, "{}", kept.len());
-        assert!(kept.trim_end_matches('\u{fffd}').chars().all(|c| c == '在'));
     }
 }

@@ -124,6 +124,10 @@ impl Outlet for GatewayOutlet {
         usize::try_from(self.adapter.requests(call)).unwrap_or(usize::MAX)
     }
 
+    fn admits(&self, revision: &Revision) -> Result<(), PlatformError> {
+        self.adapter.admits(revision)
+    }
+
     fn shut_for(&self) -> Option<Duration> {
         // Asked again soon however long it is: a person may open it, or a probe be answered.
         let wait = self.guard.shut_for().max(self.adapter.rests_for())?;

@@ -240,6 +240,13 @@ impl Outlet for Fake {
         1
     }
 
+    fn admits(&self, revision: &Revision) -> Result<(), PlatformError> {
+        match (revision.price, self.state.lock().dearest) {
+            (Some(price), Some(dearest)) if price.amount() > dearest.into() => Err(error(ErrorClass::Rejected)),
+            _ => Ok(()),
+        }
+    }
+
     fn room(&self, _: Urgency, _: usize, _: Duration) -> usize {
         PLACES
     }

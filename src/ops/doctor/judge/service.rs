@@ -2,8 +2,9 @@
 
 use super::super::{Check, ClockSample};
 use super::span;
-use crate::domain::ErrorClass;
+use crate::domain::{ErrorClass, Platform};
 use crate::platform::PlatformError;
+use crate::platform::mercari::ADDRESS_NOT_REGISTERED;
 use crate::platform::oauth::{NEEDS_CREDENTIALS, NEEDS_REAUTH};
 use crate::resilience::{GateView, GuardStatus};
 use chrono::TimeDelta;
@@ -141,6 +142,14 @@ fn failed(name: &str, error: &PlatformError) -> Check {
                 "it is asked less by itself; lower `platforms.{name}.requests_per_second` if it happens often"
             ),
         ),
+        ErrorClass::Blocked if *error.code == *ADDRESS_NOT_REGISTERED => Check::failed(
+            name,
+            said,
+            format!(
+                "register this machine's public address with Mercari (the API's contact form; sandbox and shop apart), wait \
+                 for their word, then `zaikoban platforms reset {name}`; with a new address, once more"
+            ),
+        ),
         ErrorClass::Blocked => Check::failed(
             name,
             said,
@@ -172,9 +181,13 @@ fn credentials(asked: &Asked<'_>, account: Account) -> Option<Check> {
         (Account::Given, Outcome::Failed(error)) if *error.code == *NEEDS_CREDENTIALS => Check::failed(
             &name,
             error.message.to_string(),
-            format!(
-                "`zaikoban credentials set {platform}`, then `zaikoban credentials authorize {platform}`"
-            ),
+            if has_consent(platform) {
+                format!(
+                    "`zaikoban credentials set {platform}`, then `zaikoban credentials authorize {platform}`"
+                )
+            } else {
+                format!("`zaikoban credentials set {platform}`")
+            },
         ),
         (Account::Given, Outcome::Reached) => Check::ok(&name, "signed in"),
         (Account::Given, Outcome::Failed(error)) if error.class == ErrorClass::Unauthorized => {
@@ -183,18 +196,27 @@ fn credentials(asked: &Asked<'_>, account: Account) -> Option<Check> {
             } else {
                 "refused"
             };
-            Check::failed(
-                &name,
-                format!("{what}: {}", error.message),
+            let to_do = if has_consent(platform) {
                 format!(
                     "let the seller consent again: `zaikoban credentials authorize {platform}`, then `zaikoban platforms \
                      reset {platform}`"
-                ),
-            )
+                )
+            } else {
+                format!(
+                    "make a new token at {platform}, give it with `zaikoban credentials set {platform}`, then `zaikoban \
+                     platforms reset {platform}`"
+                )
+            };
+            Check::failed(&name, format!("{what}: {}", error.message), to_do)
         }
         (Account::NotTried, _) => Check::skipped(&name, "not tried: the daemon alone signs in"),
         (Account::Given, _) => Check::skipped(&name, "given; not tried, because the service did not answer"),
     })
+}
+
+/// Whether a seller's consent is what its account rests on; elsewhere a person gives the whole key.
+fn has_consent(platform: &str) -> bool {
+    platform != Platform::Mercari.as_str()
 }
 
 /// Our clock by those of the services. When they disagree, the one nearest to ours is believed, and the other named.
@@ -348,6 +370,33 @@ mod tests {
                 .unwrap()
                 .contains("`zaikoban credentials authorize ebay`")
         );
+    }
+
+    #[test]
+    fn mercari_is_told_to_take_a_token_and_no_consent_and_to_register_its_address() {
+        let told = |error: &PlatformError| {
+            let outcome = Outcome::Failed(error);
+            let checks = service(
+                &Asked {
+                    name: "mercari",
+                    simulated: false,
+                    outcome,
+                },
+                Account::Given,
+            );
+            checks
+                .into_iter()
+                .map(|check| check.to_do.unwrap_or_default())
+                .collect::<Vec<_>>()
+        };
+        for code in [NEEDS_CREDENTIALS, crate::platform::mercari::TOKEN_REFUSED] {
+            let to_do = told(&error(ErrorClass::Unauthorized, code)).pop().unwrap();
+            assert!(to_do.contains("`zaikoban credentials set mercari`"), "{to_do}");
+            assert!(!to_do.contains("authorize"), "{to_do}");
+        }
+        let to_do = told(&error(ErrorClass::Blocked, ADDRESS_NOT_REGISTERED)).remove(0);
+        assert!(to_do.contains("register this machine's public address"), "{to_do}");
+        assert!(!to_do.contains("requests_per_second"), "{to_do}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reading eBay's JSON without guessing.
+//! Reading a platform's JSON without guessing.
 //!
 //! Two rules that serde's defaults do not keep: a key that stands twice in an object is an error (which of the two
 //! would count?), and every complaint names the path of the value it is about.
