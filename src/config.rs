@@ -6,6 +6,7 @@
 //! of the rooms; `checks` is what a value must be beside its type. Nothing else in the house reads the environment or the file.
 
 mod alerts;
+mod amazon;
 mod checks;
 mod dotenv;
 mod import;
@@ -17,6 +18,7 @@ mod schedules;
 mod settings;
 mod shown;
 
+pub use amazon::{AmazonAccount, AmazonSellerSettings, AmazonSettings};
 pub use import::{Import, KeptSecret, Note, import};
 pub use mercari::MercariSettings;
 pub use reader::{Place, Problem};

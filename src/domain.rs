@@ -28,7 +28,9 @@ pub use id::{
 };
 pub use listing::{ListingRef, ListingState, ListingStatus};
 pub use money::{BasisPoints, Currency, Money, MoneyError};
-pub use observation::{CostRule, ItemStatus, Observation, SellerMark, SourceState, TitleHash, UrlStatus};
+pub use observation::{
+    CostRule, DataSource, ItemStatus, Observation, SellerMark, SourceState, TitleHash, UrlStatus,
+};
 pub(crate) use platform::names;
 pub use platform::{DestinationPlatform, Platform, SourcePlatform, UnknownName};
 pub use shard::{Epoch, Shard};

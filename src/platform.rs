@@ -4,6 +4,7 @@
 //! limits nothing: the [`gateway`] puts its [`Guard`](crate::resilience::Guard) around every call. A call's failure is a
 //! [`PlatformError`] with a class; an answer that cannot be read is an error that says what was missing, never a zero.
 
+pub mod amazon;
 mod body;
 pub mod ebay;
 pub mod gateway;
@@ -174,6 +175,12 @@ pub trait Destination: Send + Sync + 'static {
     /// Class `Rejected`, with what is out of bounds: the same values will never be taken.
     fn admits(&self, _revision: &Revision) -> Result<(), PlatformError> {
         Ok(())
+    }
+
+    /// How long after it took a change the destination may still show the old values, because it works changes off later.
+    /// Until then a reading that shows the old ones does not say that the change was lost. Zero: at once.
+    fn settles_within(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Sets quantity and price absolutely; one outcome for each, in order. Repeating it is harmless.

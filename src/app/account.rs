@@ -1,19 +1,115 @@
-//! eBay's account as the orders see it: what it lacks, a person's consent, and that its credentials changed.
+//! The platforms' accounts as the orders see them: what they lack, a person's consent, and that credentials changed.
 
 use super::ports::credentials::{SealedGrants, needs};
 use crate::clock::Clock;
-use crate::domain::ErrorClass;
+use crate::domain::{ErrorClass, Platform};
 use crate::http;
 use crate::ops::{Account, Consent, NoConsent};
+use crate::platform::mercari::Mercari;
 use crate::platform::oauth::consent::{self, Asking};
 use crate::platform::oauth::{Consented, NoGrant, OAuth};
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::Arc;
 use url::Url;
 
-/// See the module.
+/// An account whose refresh token comes from the platform's own page, and is typed.
+pub(super) struct OwnAccount {
+    pub(super) oauth: OAuth,
+    pub(super) grants: Arc<SealedGrants>,
+    pub(super) platform: Platform,
+}
+
+impl Account for OwnAccount {
+    fn typed(&self) -> Vec<&'static str> {
+        self.grants.typed()
+    }
+
+    fn needs(&self) -> Option<String> {
+        needs(&self.grants)
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        async move {
+            looked(&self.grants).await;
+            self.oauth.credentials_changed().await;
+        }
+        .boxed()
+    }
+
+    fn sign_in_again(&self) -> BoxFuture<'_, ()> {
+        async move {
+            looked(&self.grants).await;
+            self.oauth.retry_now().await;
+        }
+        .boxed()
+    }
+
+    fn consent<'a>(&'a self, _state: &'a str) -> BoxFuture<'a, Result<Consent, NoConsent>> {
+        ready(Err(by_hand(self.platform))).boxed()
+    }
+
+    fn exchange<'a>(&'a self, _code: &'a SecretString) -> BoxFuture<'a, Result<Consented, NoConsent>> {
+        ready(Err(by_hand(self.platform))).boxed()
+    }
+}
+
+/// Mercari Shops: one token, which the shop's page gives.
+pub(super) struct MercariAccount {
+    pub(super) adapter: Arc<Mercari>,
+    pub(super) keys: Arc<SealedGrants>,
+}
+
+impl Account for MercariAccount {
+    fn typed(&self) -> Vec<&'static str> {
+        self.keys.typed()
+    }
+
+    fn needs(&self) -> Option<String> {
+        needs(&self.keys)
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        self.sign_in_again()
+    }
+
+    fn sign_in_again(&self) -> BoxFuture<'_, ()> {
+        async move {
+            looked(&self.keys).await;
+            self.adapter.retry_now();
+        }
+        .boxed()
+    }
+
+    fn consent<'a>(&'a self, _state: &'a str) -> BoxFuture<'a, Result<Consent, NoConsent>> {
+        ready(Err(by_hand(Platform::Mercari))).boxed()
+    }
+
+    fn exchange<'a>(&'a self, _code: &'a SecretString) -> BoxFuture<'a, Result<Consented, NoConsent>> {
+        ready(Err(by_hand(Platform::Mercari))).boxed()
+    }
+}
+
+/// Looks at what is kept now. Where that fails, the next request looks by itself.
+async fn looked(grants: &SealedGrants) {
+    if let Err(error) = grants.look().await {
+        tracing::debug!(%error, "Changed credentials were not looked at yet");
+    }
+}
+
+/// Where a consent is not asked for by us.
+fn by_hand(platform: Platform) -> NoConsent {
+    let page = match platform {
+        Platform::Mercari => "the token that Mercari Shops' page for API access gives",
+        _ => {
+            "the refresh token that Seller Central gives for the application (Apps and services, Develop apps, Authorise)"
+        }
+    };
+    NoConsent::Lacking(format!("{page}: `{}`", platform.sign_in_command()))
+}
+
+/// eBay's, whose seller consents.
 pub(super) struct EbayAccount {
     pub(super) oauth: OAuth,
     pub(super) grants: Arc<SealedGrants>,
@@ -63,10 +159,7 @@ impl Account for EbayAccount {
 
     fn changed(&self) -> BoxFuture<'_, ()> {
         async move {
-            if let Err(error) = self.grants.look().await {
-                // The next request for a token looks by itself.
-                tracing::debug!(%error, "Changed credentials were not looked at yet");
-            }
+            looked(&self.grants).await;
             self.oauth.credentials_changed().await;
         }
         .boxed()
@@ -74,8 +167,7 @@ impl Account for EbayAccount {
 
     fn sign_in_again(&self) -> BoxFuture<'_, ()> {
         async move {
-            // Whether that works is told with the next request for a token, if the database is away now.
-            drop(self.grants.look().await);
+            looked(&self.grants).await;
             self.oauth.retry_now().await;
         }
         .boxed()

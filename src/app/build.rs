@@ -3,10 +3,12 @@
 //! The order of the groups is the order of the start; the stop goes the other way: first nothing new is looked at, then
 //! what is known is pushed, then committed work has nobody left to tell.
 
+mod amazon;
 mod destinations;
 mod ebay;
 mod groups;
 pub(super) mod keeping;
+mod mercari;
 mod sources;
 mod yahoo;
 
@@ -182,6 +184,7 @@ pub(super) async fn build(
         settings,
         common: &common,
         database,
+        vault: &vault,
         counters: &counters,
         roster: &roster_handle,
         can_commit: commits,
@@ -394,11 +397,7 @@ fn fast_lanes(settings: &Settings, database: &Database, clock: &Clock) -> Option
 
 /// Services whose endpoint is this machine: `status` says SIMULATOR.
 fn simulated(settings: &Settings) -> Vec<String> {
-    let local = |platform: &&Platform| {
-        settings
-            .service(**platform)
-            .is_some_and(|own| is_local(own.endpoint))
-    };
+    let local = |platform: &&Platform| is_local(settings.service(**platform).endpoint);
     Platform::ALL
         .iter()
         .filter(local)

@@ -138,7 +138,7 @@ fn database_of(settings: &Settings) -> Result<(PoolSettings, Option<PathBuf>), C
 
 fn services(settings: &Settings) -> Vec<Result<ServiceProbe, Check>> {
     let all = Platform::ALL.iter().copied();
-    let named = all.filter_map(|platform| Some((platform, settings.service(platform)?)));
+    let named = all.map(|platform| (platform, settings.service(platform)));
     let enabled = named.filter(|(_, service)| service.enabled);
     enabled
         .map(|(platform, service)| match platform {

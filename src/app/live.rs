@@ -220,9 +220,8 @@ impl Live {
                 live.rules.store(Arc::new(rules));
                 live.ledger.store(Arc::new(ledger));
                 for (source, own) in live.patrols.iter() {
-                    if let Some(service) = settings.service((*source).into()) {
-                        own.store(Arc::new(patrol(&settings, service.pace)));
-                    }
+                    let pace = settings.service((*source).into()).pace;
+                    own.store(Arc::new(patrol(&settings, pace)));
                     let platform = Platform::from(*source);
                     if let Some(guard) = live.guards.get(platform.as_str()) {
                         live.follow(platform, &guard);
@@ -260,12 +259,11 @@ impl Live {
     fn pace(&self, platform: Platform) -> Reloadable {
         let live = self.clone();
         Reloadable::new(pace_keys(platform), move |settings| {
-            let service = settings.service(platform);
-            let (Some(guard), Some(service)) = (live.guards.get(platform.as_str()), service) else {
+            let Some(guard) = live.guards.get(platform.as_str()) else {
                 // It is switched off; when it is switched on, that is by a restart.
                 return Ok(commit(|| {}));
             };
-            let whole = service.pace;
+            let whole = settings.service(platform).pace;
             policy(whole).map_err(|error| {
                 InputProblem::new(format!("platforms.{platform}"), "a rate", &error.to_string())
             })?;

@@ -51,7 +51,11 @@ const WITHOUT: &[(&str, &str)] = &[
         "REDIS_",
         "zaikoban keeps its work in PostgreSQL; a Redis beside it is named in `[redis]` by hand, once it runs well without",
     ),
-    ("AMAZON_", "Amazon is not connected in this version"),
+    (
+        "AMAZON_AWS_",
+        "the Selling Partner API takes no AWS keys any more: client id, secret and refresh token suffice",
+    ),
+    ("AMAZON_", "zaikoban's connection to Amazon has no such setting"),
     (
         "ALLOWED_",
         "there is no network door in this version: orders come over the local control socket",
@@ -94,6 +98,7 @@ pub fn import(text: &str, secrets_dir: Option<&Path>) -> Result<Import, Vec<Stri
     taking.old.retain(|_, value| !value.is_empty());
     taking.database();
     taking.ebay();
+    taking.amazon();
     taking.mail();
     taking.slack();
     taking.rest();
@@ -155,10 +160,9 @@ impl Taking<'_> {
         value: String,
     ) -> bool {
         let Some(dir) = self.secrets_dir else {
-            let sealed = if section == "platforms.ebay" {
-                "give it to `zaikoban credentials set ebay`, or "
-            } else {
-                ""
+            let sealed = match section.strip_prefix("platforms.") {
+                Some(platform) => format!("give it to `zaikoban credentials set {platform}`, or "),
+                None => String::new(),
             };
             let what = format!(
                 "a secret, which is not printed: {sealed}import again with --secrets-dir DIR, which puts it into a file \
@@ -273,6 +277,36 @@ impl Taking<'_> {
         if let Some((name, _)) = self.take(&["EBAY_AUTH_TOKEN", "EBAY_USER_TOKEN", "EBAY_TOKEN"]) {
             let what = "a token of eBay's old sign-in, which its present one does not take: let the seller consent anew";
             self.note(name, "credential", what);
+        }
+    }
+
+    /// One account: as a source. Whether it sells, too, is a person's to say.
+    fn amazon(&mut self) {
+        const AT: &str = "platforms.amazon";
+        let id = self.value(&["AMAZON_CLIENT_ID", "AMAZON_LWA_CLIENT_ID", "AMAZON_LWA_APP_ID"]);
+        let secret = self.take(&["AMAZON_CLIENT_SECRET", "AMAZON_LWA_CLIENT_SECRET"]);
+        let refresh = self.take(&["AMAZON_REFRESH_TOKEN", "AMAZON_LWA_REFRESH_TOKEN"]);
+        let seller = self.value(&["AMAZON_SELLER_ID", "AMAZON_MERCHANT_ID"]);
+        let has_id = id.is_some();
+        if let Some(id) = id {
+            self.set(AT, "client_id", id);
+        }
+        for (found, key, file) in [
+            (secret, "client_secret", "amazon.secret"),
+            (refresh, "refresh_token", "amazon.refresh"),
+        ] {
+            if let Some((name, value)) = found {
+                self.secret(name, AT, key, file, value);
+            }
+        }
+        if let Some(per_hour) = self.number("AMAZON_REQUESTS_PER_HOUR", 1..=100_000) {
+            self.set(AT, "requests_per_hour", per_hour);
+        }
+        if has_id {
+            self.set(AT, "enabled", true);
+        }
+        if let Some(seller) = seller {
+            self.set("platforms.amazon_seller", "seller_id", seller);
         }
     }
 
@@ -421,6 +455,10 @@ DB_USER=shop user
 DB_PASSWORD='can@ry/1'
 REDIS_URL=redis://:canary@h
 AMAZON_SECRET_KEY=canary
+AMAZON_CLIENT_ID=amzn1.application-oa2-client.1
+AMAZON_CLIENT_SECRET=canary-3
+AMAZON_REFRESH_TOKEN='Atzr|canary'
+AMAZON_SELLER_ID=A2EXAMPLE1234
 export EBAY_APP_ID=App-1
 EBAY_CERT_ID=canary-2
 EBAY_REFRESH_TOKEN=\"v^1.1#canary\"
@@ -474,6 +512,14 @@ EMPTY=
             "v^1.1#canary"
         );
         assert_eq!(settings.ebay.endpoint.as_str(), "https://api.sandbox.ebay.com/");
+        let amazon = settings.amazon.account;
+        assert!(amazon.enabled);
+        assert_eq!(
+            amazon.client_id.as_deref(),
+            Some("amzn1.application-oa2-client.1")
+        );
+        assert_eq!(amazon.refresh_token.unwrap().expose_secret(), "Atzr|canary");
+        assert_eq!(settings.amazon_seller.seller_id, "A2EXAMPLE1234");
         for line in [
             "security = \"starttls\"",
             "port = 587",
@@ -500,6 +546,8 @@ EMPTY=
                 "DB_PASSWORD",
                 "EBAY_CERT_ID",
                 "EBAY_REFRESH_TOKEN",
+                "AMAZON_CLIENT_SECRET",
+                "AMAZON_REFRESH_TOKEN",
                 "SMTP_PASS",
                 "ERROR_WEBHOOK_URL"
             ]

@@ -38,7 +38,8 @@ pub(super) fn mercari(r: &mut Reader) -> Option<MercariSettings> {
         r.complain(CLIENT_NAME, "none", expected, Some(hint));
     } else if !client_name.is_empty() && !is_client_name(&client_name) {
         let got = format!("`{}`", client_name.chars().take(60).collect::<String>());
-        let expected = "a name of 1 to 100 plain ASCII characters without spaces and `/` (the version is added)";
+        let expected =
+            "a name of 1 to 100 plain ASCII characters without spaces and `/` (the version is added)";
         r.complain(CLIENT_NAME, &got, expected, None);
     }
     Some(MercariSettings {
@@ -75,7 +76,10 @@ mod tests {
     fn it_is_off_unless_said_and_may_be_on_before_its_token_is_there() {
         let off = load(None, []).unwrap().mercari;
         assert!(!off.enabled && off.token.is_none());
-        assert_eq!((off.endpoint.as_str(), off.points_per_hour), ("https://api.mercari-shops.com/", 10_000));
+        assert_eq!(
+            (off.endpoint.as_str(), off.points_per_hour),
+            ("https://api.mercari-shops.com/", 10_000)
+        );
         let file = file("[platforms.mercari]\nenabled = true\nclient_name = 'Your_Shop'\ntoken = ''\n");
         let on = load(Some(file.path()), []).unwrap().mercari;
         assert!(on.enabled && on.token.is_none());
@@ -90,15 +94,30 @@ mod tests {
         );
         let bad = load(Some(file.path()), []).unwrap_err();
         let told: String = bad.problems.iter().map(|p| format!("{p}\n")).collect();
-        for key in ["client_name", "points_per_hour", "ca_file", "endpoint", "client_nam"] {
-            assert!(told.contains(&format!("`platforms.mercari.{key}`")), "{key}: {told}");
+        for key in [
+            "client_name",
+            "points_per_hour",
+            "ca_file",
+            "endpoint",
+            "client_nam",
+        ] {
+            assert!(
+                told.contains(&format!("`platforms.mercari.{key}`")),
+                "{key}: {told}"
+            );
         }
         assert!(!told.contains("canary"), "{told}");
         for name in ["a b", "a/1.0", "在庫"] {
-            let set = [("ZAIKOBAN_PLATFORMS__MERCARI__CLIENT_NAME".to_owned(), name.to_owned())];
+            let set = [(
+                "ZAIKOBAN_PLATFORMS__MERCARI__CLIENT_NAME".to_owned(),
+                name.to_owned(),
+            )];
             assert!(load(None, set).is_err(), "{name}");
         }
-        let set = [("ZAIKOBAN_PLATFORMS__MERCARI__TOKEN".to_owned(), "msp_canary".to_owned())];
+        let set = [(
+            "ZAIKOBAN_PLATFORMS__MERCARI__TOKEN".to_owned(),
+            "msp_canary".to_owned(),
+        )];
         let (settings, shown) = load_shown(None, set).unwrap();
         assert!(settings.mercari.token.is_some());
         let told = format!("{settings:?} {}", serde_json::to_string(&shown).unwrap());

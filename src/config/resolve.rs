@@ -3,6 +3,7 @@
 //! `config/zaikoban.toml` explains each for a person; a test holds the two together.
 
 use super::alerts::alerts;
+use super::amazon;
 use super::checks;
 use super::mercari::mercari;
 use super::reader::Reader;
@@ -47,6 +48,8 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
     let yahoo = yahoo(r);
     let ebay = ebay(r);
     let mercari = mercari(r);
+    let amazon = amazon::source(r);
+    let amazon_seller = amazon::seller(r);
     let watch = watch(r);
     let sync = SyncSettings {
         touched_per_hour: r.whole("sync.touched_per_hour", 1..=1_000_000, 500),
@@ -74,6 +77,8 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         yahoo: yahoo?,
         ebay: ebay?,
         mercari: mercari?,
+        amazon: amazon?,
+        amazon_seller: amazon_seller?,
         watch,
         sync,
         schedules,

@@ -1,5 +1,6 @@
 //! What the daemon is told, as [`load`](super::load) gives it to the rooms.
 
+use super::amazon::{AmazonSellerSettings, AmazonSettings};
 use super::mercari::MercariSettings;
 use crate::alert::AlertSettings;
 use crate::domain::{DestinationPlatform, Platform, SourcePlatform};
@@ -36,6 +37,10 @@ pub struct Settings {
     pub ebay: EbaySettings,
     /// `[platforms.mercari]`
     pub mercari: MercariSettings,
+    /// `[platforms.amazon]`
+    pub amazon: AmazonSettings,
+    /// `[platforms.amazon_seller]`
+    pub amazon_seller: AmazonSellerSettings,
     /// `[watch]`
     pub watch: WatchSettings,
     /// `[sync]`
@@ -50,6 +55,20 @@ pub struct Settings {
     pub pricing: PriceBook,
     /// `[demo]`
     pub demo: DemoSettings,
+}
+
+fn service<'a>(
+    enabled: bool,
+    endpoint: &'a Url,
+    ca_file: Option<&'a PathBuf>,
+    pace: PaceSettings,
+) -> Service<'a> {
+    Service {
+        enabled,
+        endpoint,
+        ca_file,
+        pace,
+    }
 }
 
 /// What every external service has in its settings.
@@ -68,37 +87,36 @@ pub struct Service<'a> {
 impl Settings {
     /// What a service has in common with the others.
     #[must_use]
-    pub fn service(&self, platform: Platform) -> Option<Service<'_>> {
-        let of = |enabled, endpoint, ca_file, pace| Service {
-            enabled,
-            endpoint,
-            ca_file,
-            pace,
-        };
-        Some(match platform {
+    pub fn service(&self, platform: Platform) -> Service<'_> {
+        match platform {
             Platform::YahooAuction => {
                 let own = &self.yahoo;
-                of(own.enabled, &own.endpoint, own.ca_file.as_ref(), own.pace)
+                service(own.enabled, &own.endpoint, own.ca_file.as_ref(), own.pace)
             }
             Platform::Ebay => {
                 let own = &self.ebay;
-                of(own.enabled, &own.endpoint, own.ca_file.as_ref(), own.pace)
+                service(own.enabled, &own.endpoint, own.ca_file.as_ref(), own.pace)
             }
-            Platform::Amazon | Platform::Mercari | Platform::AmazonSeller => return None,
-        })
+            Platform::Mercari => {
+                let own = &self.mercari;
+                service(own.enabled, &own.endpoint, own.ca_file.as_ref(), own.pace)
+            }
+            Platform::Amazon => self.amazon.account.service(),
+            Platform::AmazonSeller => self.amazon_seller.account.service(),
+        }
     }
 
     /// The sources that are watched.
     pub fn sources(&self) -> impl Iterator<Item = (SourcePlatform, Service<'_>)> {
         let all = SourcePlatform::ALL.iter().copied();
-        let named = all.filter_map(|source| Some((source, self.service(source.into())?)));
+        let named = all.map(|source| (source, self.service(source.into())));
         named.filter(|(_, service)| service.enabled)
     }
 
     /// The destinations that are kept in line.
     pub fn destinations(&self) -> impl Iterator<Item = (DestinationPlatform, Service<'_>)> {
         let all = DestinationPlatform::ALL.iter().copied();
-        let named = all.filter_map(|at| Some((at, self.service(at.into())?)));
+        let named = all.map(|at| (at, self.service(at.into())));
         named.filter(|(_, service)| service.enabled)
     }
 }

@@ -32,6 +32,17 @@ names!(
     }
 );
 names!(
+    /// By what an observation was read (requirement A2).
+    DataSource {
+        /// The item page of Yahoo! Auctions.
+        YahooPage = "yahoo_page",
+        /// The Selling Partner API's offers of an item.
+        AmazonOffers = "amazon_offers",
+        /// The Selling Partner API's competitive price of an item.
+        AmazonCompetitive = "amazon_competitive_price",
+    }
+);
+names!(
     /// What an item costs the seller: a rule of the product.
     CostRule {
         /// The buy-now price; without one the item cannot be bought.
@@ -134,6 +145,8 @@ pub struct Observation {
     pub seller_id: Option<Box<str>>,
     /// Whether the address still shows the item.
     pub url_status: UrlStatus,
+    /// By what it was read.
+    pub data_source: DataSource,
     /// When the answer's last byte was read.
     pub fetched_at: DateTime<Utc>,
 }

@@ -260,6 +260,11 @@ impl Client {
         Request::new(self.clone(), Method::PUT, url)
     }
 
+    /// Begins a PATCH.
+    pub fn patch(&self, url: Url) -> Request {
+        Request::new(self.clone(), Method::PATCH, url)
+    }
+
     /// Begins a DELETE.
     pub fn delete(&self, url: Url) -> Request {
         Request::new(self.clone(), Method::DELETE, url)

@@ -4,9 +4,9 @@
 
 use super::{InputProblem, Ops, OpsError};
 use crate::domain::Platform;
-use crate::platform::ebay;
 use crate::platform::oauth::Consented;
 use crate::platform::oauth::consent::code_in;
+use crate::platform::{amazon, ebay, mercari};
 use crate::store::credentials::{self, Kept, NewCredentials, SealedRow, WARNED_BEFORE};
 use crate::store::{Connection, StoreError, errors};
 use crate::vault::{Ring, Row, Secrets, Vault, VaultError};
@@ -119,7 +119,9 @@ impl<'de> Deserialize<'de> for ConsentAnswer {
 pub fn fields_of(platform: Platform) -> &'static [&'static str] {
     match platform {
         Platform::Ebay => ebay::SECRETS,
-        Platform::YahooAuction | Platform::Amazon | Platform::Mercari | Platform::AmazonSeller => &[],
+        Platform::Amazon | Platform::AmazonSeller => amazon::SECRETS,
+        Platform::Mercari => mercari::SECRETS,
+        Platform::YahooAuction => &[],
     }
 }
 

@@ -5,7 +5,7 @@
 //! unless the row says `auto_sync` = `true`.
 
 use super::listings::sku_problem;
-use super::products::{TITLE_CHARACTERS, source_of};
+use super::products::{ONE_PRICE, TITLE_CHARACTERS, is_priced_so, source_of};
 use super::{InputProblem, text_problem};
 use crate::domain::{CostRule, DestinationPlatform, SourcePlatform, SourceProductId};
 use encoding_rs::SHIFT_JIS;
@@ -261,6 +261,11 @@ impl Fields<'_> {
         };
         if cost_rule.is_none() {
             problems.push(self.problem("cost_rule", "one of buy_now, current_bid"));
+        }
+        if let (Ok((source, ..)), Some(rule)) = (&source, cost_rule)
+            && !is_priced_so(*source, rule)
+        {
+            problems.push(self.problem("cost_rule", ONE_PRICE));
         }
         let value_at_risk = match self.get("value_at_risk") {
             "" => Some(1.0),

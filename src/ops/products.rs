@@ -3,6 +3,7 @@
 use super::{InputProblem, Ops, OpsError, Page, Rows, text_problem, unsent, word_problem};
 use crate::domain::{CostRule, ProductId, SourcePlatform, SourceProductId, UnknownName, WatchId};
 use crate::nodes::Concern;
+use crate::platform::amazon::Asin;
 use crate::platform::yahoo;
 use crate::store::errors;
 use crate::store::views::{self, Thing};
@@ -23,6 +24,9 @@ pub struct ProductFilter {
     /// Part of the title, or the whole item id.
     pub search: Option<String>,
 }
+
+/// What an item of Amazon costs by.
+pub(super) const ONE_PRICE: &str = "buy_now, as Amazon has no bids";
 
 const STATES: [&str; 7] = [
     "in_stock",
@@ -64,16 +68,38 @@ pub struct NewProductOrder {
 
 /// Reads an item's address; the error says what was expected.
 pub(super) fn source_of(url: &str) -> Result<(SourcePlatform, SourceProductId, String), String> {
+    if is_amazon(url) {
+        let asin = Asin::of_link(url).map_err(|error| {
+            format!(
+                "a product page such as https://www.amazon.co.jp/dp/B07FZ8S74R ({})",
+                error.why
+            )
+        })?;
+        return Ok((SourcePlatform::Amazon, asin.id().clone(), asin.page()));
+    }
     match yahoo::source_product_id(url) {
         Ok(id) => {
             let canonical = yahoo::canonical_url(&id);
             Ok((SourcePlatform::Yahoo, id, canonical))
         }
         Err(error) => Err(format!(
-            "an item page such as https://auctions.yahoo.co.jp/jp/auction/s1238539612 ({})",
+            "an item page such as https://auctions.yahoo.co.jp/jp/auction/s1238539612 or \
+             https://www.amazon.co.jp/dp/B07FZ8S74R ({})",
             error.why
         )),
     }
+}
+
+/// Whether an address is meant to be one of Amazon: then the rule it breaks is one of Amazon's.
+fn is_amazon(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split(['/', '?', '#']).next().unwrap_or_default();
+    host.to_ascii_lowercase().contains("amazon.")
+}
+
+/// An item of Amazon has one price: no bids.
+pub(super) fn is_priced_so(source: SourcePlatform, rule: CostRule) -> bool {
+    source == SourcePlatform::Yahoo || rule == CostRule::BuyNow
 }
 
 impl Ops {
@@ -126,6 +152,11 @@ impl Ops {
                 ));
             }),
         };
+        if let (Ok((source, ..)), Ok(rule)) = (&source, cost_rule)
+            && !is_priced_so(*source, rule)
+        {
+            problems.push(InputProblem::new("cost_rule", ONE_PRICE, rule.as_str()));
+        }
         let value_at_risk = order.value_at_risk.unwrap_or(1.0);
         if !(0.0..=1e9).contains(&value_at_risk) {
             let expected = "yen per hour, from 0 to 1000000000";

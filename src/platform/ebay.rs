@@ -32,7 +32,7 @@ mod revise;
 pub use fault::{CONTRACT, REVISION_LIMIT};
 
 use super::json::{self, At, Drift};
-use super::oauth::{Grants, OAuth, OAuthSettings, TokenStore};
+use super::oauth::{ClientAuth, Grants, OAuth, OAuthSettings, TokenStore};
 use super::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Reached, Revision};
 use crate::clock::Clock;
 use crate::domain::{ErrorClass, ListingRef, ListingState, ListingStatus, Platform, Quantity};
@@ -102,6 +102,7 @@ impl Ebay {
             platform: Platform::Ebay,
             token_url: settings.endpoint.join("/identity/v1/oauth2/token")?,
             scopes: vec![SCOPE.to_owned()],
+            client_auth: ClientAuth::Basic,
         };
         let oauth = OAuth::new(asked, grants, http.clone(), tokens, clock.clone());
         let client = Client::new(

@@ -3,6 +3,7 @@
 //! Two rules that serde's defaults do not keep: a key that stands twice in an object is an error (which of the two
 //! would count?), and every complaint names the path of the value it is about.
 
+use rust_decimal::Decimal;
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -149,6 +150,17 @@ impl<'a> At<'a> {
     /// When it is none.
     pub(super) fn int(&self) -> Result<i64, Drift> {
         self.value.as_i64().ok_or_else(|| self.drift("a whole number"))
+    }
+
+    /// The number that stands here, as its digits say it.
+    ///
+    /// # Errors
+    /// When it is none, or has more digits than any amount.
+    pub(super) fn decimal(&self) -> Result<Decimal, Drift> {
+        let number = self.value.as_number().map(ToString::to_string);
+        number
+            .and_then(|digits| digits.parse().ok())
+            .ok_or_else(|| self.drift("a number"))
     }
 
     /// The boolean that stands here.

@@ -120,7 +120,9 @@ impl Mercari {
         let variables = operation::stock(sku, wanted.get());
         let reply = self.client.ask(&doing, &SET_STOCK, variables, points(1)).await?;
         let payload = reply.value(&doing)?.ok_or_else(|| reply.nothing(&doing))?;
-        let shown = payload.get("productVariant").and_then(|at| variant::holds(&at, sku, wanted));
+        let shown = payload
+            .get("productVariant")
+            .and_then(|at| variant::holds(&at, sku, wanted));
         shown.map_err(|drift| reply.drifted(&doing, &drift))
     }
 
@@ -128,7 +130,10 @@ impl Mercari {
     async fn set_stocks(&self, sent: &[&Revision]) -> Bulk {
         let doing = format!("set the stock of {} SKUs", sent.len());
         let variables = operation::stocks(sent);
-        let answer = self.client.ask(&doing, &SET_STOCKS, variables, points(sent.len())).await;
+        let answer = self
+            .client
+            .ask(&doing, &SET_STOCKS, variables, points(sent.len()))
+            .await;
         let read = stock::read(sent, answer);
         if matches!(read, Bulk::NotUnderstood(_)) && !self.one_by_one.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -147,7 +152,8 @@ impl Mercari {
         let yen = variant::yen_of(price).map_err(Lost::unsent)?;
         let listing = &revision.listing;
         let doing = format!("set the price of {} to {yen} JPY", named(listing));
-        self.set_product(&doing, listing, operation::price(listing, yen), Shows::Price(yen)).await
+        self.set_product(&doing, listing, operation::price(listing, yen), Shows::Price(yen))
+            .await
     }
 
     async fn set_product(
@@ -163,8 +169,16 @@ impl Mercari {
     }
 
     /// What a SKU shows; `None` when no variant has it.
-    async fn variant(&self, doing: &str, sku: &str, of: Option<&ListingRef>) -> Result<Option<Variant>, PlatformError> {
-        let reply = self.client.ask(doing, &VARIANT, operation::by_sku(sku), points(1)).await;
+    async fn variant(
+        &self,
+        doing: &str,
+        sku: &str,
+        of: Option<&ListingRef>,
+    ) -> Result<Option<Variant>, PlatformError> {
+        let reply = self
+            .client
+            .ask(doing, &VARIANT, operation::by_sku(sku), points(1))
+            .await;
         let reply = reply.map_err(|lost| lost.error)?;
         let at = match reply.value(doing) {
             Ok(Some(at)) => at,
@@ -176,7 +190,9 @@ impl Mercari {
             of.map_or(Ok(()), |listing| variant.check(&at, listing))?;
             Ok(variant)
         });
-        variant.map(Some).map_err(|drift| reply.drifted(doing, &drift).error)
+        variant
+            .map(Some)
+            .map_err(|drift| reply.drifted(doing, &drift).error)
     }
 
     async fn shown(&self, listing: &ListingRef) -> Result<ListingState, PlatformError> {
@@ -194,10 +210,16 @@ impl Mercari {
     /// Shows or hides; `Ok` when the product stands as `wanted` afterwards, whoever made it so.
     async fn turn(&self, listing: &ListingRef, wanted: ListingStatus) -> Result<(), PlatformError> {
         check(listing)?;
-        let verb = if wanted == ListingStatus::Active { "show" } else { "hide" };
+        let verb = if wanted == ListingStatus::Active {
+            "show"
+        } else {
+            "hide"
+        };
         let doing = format!("{verb} {} to buyers", named(listing));
         let variables = operation::visibility(listing, wanted);
-        let turned = self.set_product(&doing, listing, variables, Shows::Status(wanted)).await;
+        let turned = self
+            .set_product(&doing, listing, variables, Shows::Status(wanted))
+            .await;
         match turned {
             Ok(()) => Ok(()),
             Err(lost) if lost.maybe_applied => Err(unconfirmed(lost.error)),
@@ -214,8 +236,10 @@ impl Mercari {
 
     /// Sets the stock of all entries that name one, as few calls as may be.
     async fn stocks(&self, entries: &mut [Entry<'_>]) {
-        let mut open: Vec<&mut Entry<'_>> =
-            entries.iter_mut().filter(|e| e.outcome.is_none() && e.revision.quantity.is_some()).collect();
+        let mut open: Vec<&mut Entry<'_>> = entries
+            .iter_mut()
+            .filter(|e| e.outcome.is_none() && e.revision.quantity.is_some())
+            .collect();
         for chunk in open.chunks_mut(self.batch_size()) {
             let sent: Vec<&Revision> = chunk.iter().map(|entry| entry.revision).collect();
             let results = match sent.as_slice() {
@@ -224,7 +248,10 @@ impl Mercari {
                     Bulk::Each(results) => results,
                     Bulk::NotUnderstood(lost) => {
                         // The gateway's order to send each alone.
-                        let error = PlatformError { code: BATCH_REFUSED.into(), ..lost.error };
+                        let error = PlatformError {
+                            code: BATCH_REFUSED.into(),
+                            ..lost.error
+                        };
                         many.iter().map(|_| Err(Lost::unsent(error.clone()))).collect()
                     }
                 },
@@ -244,7 +271,10 @@ impl Mercari {
         for entry in entries.iter_mut().filter(|entry| entry.outcome.is_none()) {
             open.push(Box::pin(self.settle(entry)));
         }
-        stream::iter(open).buffer_unordered(PRICES_AT_ONCE).collect::<()>().await;
+        stream::iter(open)
+            .buffer_unordered(PRICES_AT_ONCE)
+            .collect::<()>()
+            .await;
     }
 
     async fn settle(&self, entry: &mut Entry<'_>) {
@@ -283,7 +313,9 @@ impl Destination for Mercari {
     }
 
     fn admits(&self, revision: &Revision) -> Result<(), PlatformError> {
-        revision.price.map_or(Ok(()), |price| variant::yen_of(price).map(drop))
+        revision
+            .price
+            .map_or(Ok(()), |price| variant::yen_of(price).map(drop))
     }
 
     fn revise<'a>(&'a self, revisions: &'a [Revision]) -> BoxFuture<'a, Vec<EntryOutcome>> {
@@ -294,7 +326,8 @@ impl Destination for Mercari {
                 .map(|revision| {
                     let first = named.insert(&revision.listing.platform_product_id);
                     let refused = check(&revision.listing).and_then(|()| self.admits(revision));
-                    let refused = refused.and_then(|()| if first { Ok(()) } else { Err(named_twice(revision)) });
+                    let refused =
+                        refused.and_then(|()| if first { Ok(()) } else { Err(named_twice(revision)) });
                     Entry {
                         revision,
                         outcome: refused.err().map(|error| failed(Lost::unsent(error))),
@@ -328,7 +361,10 @@ impl Destination for Mercari {
     fn reach(&self) -> BoxFuture<'_, Result<Reached, PlatformError>> {
         Box::pin(async move {
             let doing = "say which shop this is";
-            let reply = self.client.ask(doing, &SHOP, serde_json::json!({}), points(1)).await;
+            let reply = self
+                .client
+                .ask(doing, &SHOP, serde_json::json!({}), points(1))
+                .await;
             let reply = reply.map_err(|lost| lost.error)?;
             let shop = reply.value(doing).map_err(|lost| lost.error)?;
             let shop = shop.ok_or_else(|| reply.nothing(doing).error)?;
@@ -356,7 +392,10 @@ impl Destination for Mercari {
 
 /// What a listing is called in messages.
 fn named(listing: &ListingRef) -> String {
-    format!("product `{}` of SKU `{}`", listing.platform_product_id, listing.sku)
+    format!(
+        "product `{}` of SKU `{}`",
+        listing.platform_product_id, listing.sku
+    )
 }
 
 /// A failure of a single call that may have had its effect: whatever it is, it says "look", and that is `Transient`. What
@@ -389,7 +428,12 @@ fn check_key(what: &str, key: &str) -> Result<(), PlatformError> {
     let shown: String = key.chars().take(60).flat_map(char::escape_default).collect();
     let message =
         format!("expected a {what} of 1 to {LONGEST_KEY} characters, got `{shown}`; link the listing again");
-    Err(fault::error(ErrorClass::Rejected, "mercari_bad_key", message, None))
+    Err(fault::error(
+        ErrorClass::Rejected,
+        "mercari_bad_key",
+        message,
+        None,
+    ))
 }
 
 fn named_twice(revision: &Revision) -> PlatformError {

@@ -1,6 +1,7 @@
 //! Access tokens: asked for early, by one caller at a time, and kept.
 //!
-//! The grant is RFC 6749's `refresh_token` with the client's name and secret in a Basic header. A marketplace's client
+//! The grant is RFC 6749's `refresh_token`, with the client's name and secret where the platform wants them
+//! ([`ClientAuth`]). A marketplace's client
 //! asks [`OAuth::access`] before every request, and [`OAuth::renew`] once when a request was answered with 401.
 //!
 //! # Guarantees
@@ -61,6 +62,37 @@ pub struct OAuthSettings {
     pub token_url: Url,
     /// The scopes asked for; none asks for those of the grant.
     pub scopes: Vec<String>,
+    /// Where the client's name and secret stand.
+    pub client_auth: ClientAuth,
+}
+
+/// Where a token request names the client (RFC 6749, 2.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// In a Basic header (eBay).
+    Basic,
+    /// As `client_id` and `client_secret` in the form (Login with Amazon).
+    Form,
+}
+
+impl ClientAuth {
+    /// Puts the client's name and secret where they belong.
+    fn sign<'a>(
+        self,
+        request: http::Request,
+        form: &mut Vec<(&'a str, &'a str)>,
+        client_id: &'a str,
+        client_secret: &'a SecretString,
+    ) -> http::Request {
+        match self {
+            Self::Basic => request.basic(client_id, client_secret),
+            Self::Form => {
+                form.push(("client_id", client_id));
+                form.push(("client_secret", client_secret.expose_secret()));
+                request
+            }
+        }
+    }
 }
 
 /// What is kept over a restart.
@@ -541,8 +573,14 @@ impl Endpoint {
             form.push(("scope", &scopes));
         }
         let request = self.http.post(settings.token_url.clone());
-        let request = request.basic(&grant.client_id, &grant.client_secret).form(&form);
-        let answer = request.header("accept", "application/json").send().await;
+        let request = settings
+            .client_auth
+            .sign(request, &mut form, &grant.client_id, &grant.client_secret);
+        let answer = request
+            .form(&form)
+            .header("accept", "application/json")
+            .send()
+            .await;
         let answer = answer.map_err(|error| rfc_refusal(&error))?;
         rule::read(answer.status, &answer.body, answer.retry_after(self.clock.now()))
     }

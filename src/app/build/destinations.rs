@@ -1,6 +1,6 @@
 //! Each destination that is kept in line: its gateway and its syncer.
 
-use super::{Common, ebay, guard};
+use super::{Common, amazon, ebay, guard, mercari};
 use crate::app::database::Database;
 use crate::app::probe;
 use crate::config::{Service, Settings};
@@ -49,9 +49,8 @@ pub(super) async fn destinations(shared: &Shared<'_>) -> anyhow::Result<Sold> {
         let platform = Platform::from(destination);
         let made = match destination {
             DestinationPlatform::Ebay => ebay::make(shared),
-            DestinationPlatform::Mercari | DestinationPlatform::AmazonSeller => {
-                Err(anyhow::anyhow!("there is no adapter for it"))
-            }
+            DestinationPlatform::Mercari => mercari::make(shared),
+            DestinationPlatform::AmazonSeller => amazon::seller(shared),
         };
         let made = made.with_context(|| format!("platforms.{platform}"))?;
         super::warn_of_needs(platform, &*made.account);

@@ -1,6 +1,6 @@
 //! Each source that is watched: its gateway and its patrol.
 
-use super::{Common, WATCH_ARBITER, guard, yahoo};
+use super::{Common, WATCH_ARBITER, amazon, guard, yahoo};
 use crate::app::database::Database;
 use crate::app::probe;
 use crate::config::{Service, Settings};
@@ -9,6 +9,7 @@ use crate::ops::Account;
 use crate::platform::Source;
 use crate::platform::gateway::SourceGateway;
 use crate::supervision::{ChildSpec, Handle, Placement, Shutdown};
+use crate::vault::Vault;
 use crate::watch::{Counters, Patrol, PatrolEnv, Roster};
 use anyhow::Context as _;
 use std::collections::HashMap;
@@ -36,6 +37,7 @@ pub(super) struct Shared<'a> {
     pub(super) settings: &'a Settings,
     pub(super) common: &'a Common,
     pub(super) database: &'a Database,
+    pub(super) vault: &'a Vault,
     pub(super) counters: &'a HashMap<SourcePlatform, Arc<Counters>>,
     pub(super) roster: &'a Handle<Roster>,
     pub(super) can_commit: watch::Receiver<bool>,
@@ -51,7 +53,7 @@ pub(super) async fn sources(shared: &Shared<'_>) -> anyhow::Result<Watching> {
         let platform = Platform::from(source);
         let made = match source {
             SourcePlatform::Yahoo => yahoo::make(shared.settings, shared.common),
-            SourcePlatform::Amazon => Err(anyhow::anyhow!("there is no adapter for it")),
+            SourcePlatform::Amazon => amazon::source(shared),
         };
         let made = made.with_context(|| format!("platforms.{platform}"))?;
         if let Some(account) = made.account {

@@ -1,6 +1,7 @@
 //! Credentials and tokens as the adapters ask for them: sealed rows of the database, opened for the moment of use.
 
 use crate::domain::Platform;
+use crate::platform::mercari;
 use crate::platform::oauth::{self, Grant, Grants, Kept, NoGrant, TokenStore, TokenStoreError};
 use crate::store::credentials::{self, SealedRow};
 use crate::store::{Conn, Db, StoreError};
@@ -268,6 +269,21 @@ impl Grants for SealedGrants {
 
     fn lacking(&self) -> Vec<&'static str> {
         self.lacking.lock().clone()
+    }
+}
+
+impl mercari::Keys for SealedGrants {
+    fn token(&self) -> BoxFuture<'_, Result<SecretString, NoGrant>> {
+        async move {
+            let secrets = self.secrets().await?;
+            let token = secrets.get("token").cloned();
+            token.ok_or_else(|| NoGrant::Lacking(Grants::lacking(self)))
+        }
+        .boxed()
+    }
+
+    fn is_lacking(&self) -> bool {
+        !Grants::lacking(self).is_empty()
     }
 }
 

@@ -39,7 +39,10 @@ pub(super) struct Lost {
 impl Lost {
     /// One that surely had no effect.
     pub(super) fn unsent(error: PlatformError) -> Self {
-        Self { error, maybe_applied: false }
+        Self {
+            error,
+            maybe_applied: false,
+        }
     }
 }
 
@@ -139,7 +142,9 @@ impl Client {
             return Some(REFUSED_REST);
         }
         let refused = self.refused.lock().as_ref().map(|refused| refused.until);
-        let refused = refused.map(|until| until.saturating_duration_since(now)).filter(|rest| !rest.is_zero());
+        let refused = refused
+            .map(|until| until.saturating_duration_since(now))
+            .filter(|rest| !rest.is_zero());
         refused.max(self.points.lock().free_in(1, now))
     }
 
@@ -159,7 +164,8 @@ impl Client {
         let token = self.token().await.map_err(Lost::unsent)?;
         let taken = self.points.lock().take(points, Instant::now());
         taken.map_err(|wait| Lost::unsent(spent(doing, wait)))?;
-        let body = json!({ "query": operation.text, "operationName": operation.name, "variables": variables });
+        let body =
+            json!({ "query": operation.text, "operationName": operation.name, "variables": variables });
         let answer = self
             .http
             .post(self.url.clone())
@@ -179,8 +185,17 @@ impl Client {
     }
 
     /// The failure of an answer with another status than 200.
-    fn refusal(&self, doing: &str, operation: &Operation, answer: &Answer, body: &[u8], token: &SecretString) -> Lost {
-        let faults = json::parse(body).map(|body| fault::faults_in(&body)).unwrap_or_default();
+    fn refusal(
+        &self,
+        doing: &str,
+        operation: &Operation,
+        answer: &Answer,
+        body: &[u8],
+        token: &SecretString,
+    ) -> Lost {
+        let faults = json::parse(body)
+            .map(|body| fault::faults_in(&body))
+            .unwrap_or_default();
         let refused = Refused {
             status: answer.status,
             content_type: answer.header("content-type"),
@@ -205,7 +220,10 @@ impl Client {
         let token = self.keys.token().await.map_err(without_token)?;
         let digest = digest(&token);
         let refused = self.refused.lock();
-        match refused.as_ref().filter(|r| r.digest == digest && Instant::now() < r.until) {
+        match refused
+            .as_ref()
+            .filter(|r| r.digest == digest && Instant::now() < r.until)
+        {
             Some(refused) => Err(refused.error.clone()),
             None => Ok(token),
         }
@@ -231,7 +249,9 @@ fn without_token(why: NoGrant) -> PlatformError {
 
 /// What it means that the hour's points are spent.
 fn spent(doing: &str, wait: Duration) -> PlatformError {
-    let class = ErrorClass::RateLimited { retry_after: Some(wait) };
+    let class = ErrorClass::RateLimited {
+        retry_after: Some(wait),
+    };
     let message = format!(
         "did not {doing}: this hour's cost points are spent, and enough are free again in {} s; \
          `platforms.mercari.points_per_hour` says how many there are",
@@ -243,20 +263,29 @@ fn spent(doing: &str, wait: Duration) -> PlatformError {
 /// What an exchange without an answer means.
 fn lost(doing: &str, error: &HttpError, operation: &Operation) -> Lost {
     let maybe_applied = error.outcome_unknown() && operation.changes;
-    let but = if maybe_applied { "; whether it was done is unknown" } else { "" };
+    let but = if maybe_applied {
+        "; whether it was done is unknown"
+    } else {
+        ""
+    };
     let message = format!("could not {doing}: {error}{but}");
-    Lost { error: fault::error(error.class(), error.code(), message, None), maybe_applied }
+    Lost {
+        error: fault::error(error.class(), error.code(), message, None),
+        maybe_applied,
+    }
 }
 
 /// An answer with status 200.
-fn read(
-    doing: &str,
-    operation: &Operation,
-    body: &[u8],
-    date: Option<DateTime<Utc>>,
-) -> Result<Reply, Lost> {
+fn read(doing: &str, operation: &Operation, body: &[u8], date: Option<DateTime<Utc>>) -> Result<Reply, Lost> {
     let broken = |path: &str, what: String| Lost {
-        error: fault::contract(doing, &Drift { path: path.into(), what }, kept(body)),
+        error: fault::contract(
+            doing,
+            &Drift {
+                path: path.into(),
+                what,
+            },
+            kept(body),
+        ),
         maybe_applied: operation.changes,
     };
     let mut whole = json::parse(body).map_err(|bad| broken("body", format!("expected JSON: {bad}")))?;
@@ -273,11 +302,21 @@ fn read(
         Value::Object(mut members) => match members.remove(operation.field) {
             Some(value) => value,
             None if faults.is_empty() => {
-                return Err(broken(&format!("data.{}", operation.field), "expected a value, got none".into()));
+                return Err(broken(
+                    &format!("data.{}", operation.field),
+                    "expected a value, got none".into(),
+                ));
             }
             None => Value::Null,
         },
         _ => return Err(broken("data", "expected an object".into())),
     };
-    Ok(Reply { value, field: operation.field, faults, kept: kept(body), date, changes: operation.changes })
+    Ok(Reply {
+        value,
+        field: operation.field,
+        faults,
+        kept: kept(body),
+        date,
+        changes: operation.changes,
+    })
 }

@@ -37,9 +37,14 @@ impl Fault {
     fn read(value: &Value) -> Self {
         let text_of = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
         let inner = value.get("extensions").and_then(|e| e.get("code"));
-        let code: String = text_of(inner.or_else(|| value.get("code"))).chars().take(60).collect();
+        let code: String = text_of(inner.or_else(|| value.get("code")))
+            .chars()
+            .take(60)
+            .collect();
         let executed = value.get("path").is_some_and(|path| !path.is_null());
-        let placed = value.get("locations").is_some_and(|l| l.as_array().is_some_and(|l| !l.is_empty()));
+        let placed = value
+            .get("locations")
+            .is_some_and(|l| l.as_array().is_some_and(|l| !l.is_empty()));
         Self {
             is_of_query: code.starts_with("GRAPHQL_") || (placed && !executed && class_of(&code).is_none()),
             text: text_of(value.get("message")).chars().take(500).collect(),
@@ -49,15 +54,15 @@ impl Fault {
 
     /// Whether it says for certain that nothing was done.
     fn is_sure(&self) -> bool {
-        self.is_of_query
-            || class_of(&self.code).is_some_and(|class| !matches!(class, ErrorClass::Transient))
+        self.is_of_query || class_of(&self.code).is_some_and(|class| !matches!(class, ErrorClass::Transient))
     }
 }
 
 /// The members of `errors`; none when there is no such list.
 pub(super) fn faults_in(body: &Value) -> Vec<Fault> {
     let list = body.get("errors").and_then(Value::as_array);
-    list.map(|list| list.iter().map(Fault::read).collect()).unwrap_or_default()
+    list.map(|list| list.iter().map(Fault::read).collect())
+        .unwrap_or_default()
 }
 
 /// Whether all of `faults` say for certain that nothing was done; without any, nothing is certain.
@@ -69,7 +74,9 @@ pub(super) fn nothing_was_done(faults: &[Fault]) -> bool {
 fn class_of(code: &str) -> Option<ErrorClass> {
     Some(match code {
         "NOT_FOUND" => ErrorClass::NotFound,
-        "FAILED_PRECONDITION" | "INVALID_ARGUMENT" | "OUT_OF_RANGE" | "ALREADY_EXISTS" => ErrorClass::Rejected,
+        "FAILED_PRECONDITION" | "INVALID_ARGUMENT" | "OUT_OF_RANGE" | "ALREADY_EXISTS" => {
+            ErrorClass::Rejected
+        }
         // Time ran out over there, or it was interrupted: whether it was done is not said.
         "DEADLINE_EXCEEDED" | "UNAVAILABLE" | "ABORTED" | "INTERNAL" | "INTERNAL_SERVER_ERROR" => {
             ErrorClass::Transient
@@ -84,7 +91,10 @@ fn class_of(code: &str) -> Option<ErrorClass> {
 /// wrote down is `Protocol`: it promises neither that the call will work next time nor that it never will.
 pub(super) fn from_faults(doing: &str, faults: &[Fault], body: Option<Box<str>>) -> PlatformError {
     let class = |fault: &Fault| class_of(&fault.code).unwrap_or(ErrorClass::Protocol);
-    let chief = faults.iter().find(|fault| !class(fault).is_retryable()).or_else(|| faults.first());
+    let chief = faults
+        .iter()
+        .find(|fault| !class(fault).is_retryable())
+        .or_else(|| faults.first());
     let (class, code, text) = match chief {
         Some(fault) if fault.is_of_query => (ErrorClass::Protocol, BAD_QUERY.to_owned(), fault.text.as_str()),
         Some(fault) => (class(fault), code_of(fault), fault.text.as_str()),
@@ -96,7 +106,12 @@ pub(super) fn from_faults(doing: &str, faults: &[Fault], body: Option<Box<str>>)
         (_, ErrorClass::Unauthorized) => "; give the token again: `zaikoban credentials set mercari`",
         _ => "",
     };
-    error(class, &code, format!("Mercari did not {doing}: {} ({code}){advice}", said(text)), body)
+    error(
+        class,
+        &code,
+        format!("Mercari did not {doing}: {} ({code}){advice}", said(text)),
+        body,
+    )
 }
 
 /// Our name for a fault's code.
@@ -133,9 +148,15 @@ impl Refused<'_> {
     /// The error for `doing`.
     pub(super) fn error(self, doing: &str) -> PlatformError {
         let status = self.status;
-        let plain = self.content_type.is_some_and(|t| t.to_ascii_lowercase().starts_with("text/plain"));
+        let plain = self
+            .content_type
+            .is_some_and(|t| t.to_ascii_lowercase().starts_with("text/plain"));
         let of_query = self.faults.iter().any(|fault| fault.is_of_query);
-        let text = self.faults.first().map(|fault| fault.text.as_str()).unwrap_or_default();
+        let text = self
+            .faults
+            .first()
+            .map(|fault| fault.text.as_str())
+            .unwrap_or_default();
         let plainly = |why: &str| format!("Mercari did not {doing}: {} ({status}){why}", said(text));
         let (class, code, message) = match status {
             400 if of_query => {
@@ -163,14 +184,23 @@ impl Refused<'_> {
                 ),
             ),
             429 => {
-                let class = ErrorClass::RateLimited { retry_after: self.retry_after };
-                (class, "http_429".to_owned(), plainly("; the hour's cost points are spent"))
+                let class = ErrorClass::RateLimited {
+                    retry_after: self.retry_after,
+                };
+                (
+                    class,
+                    "http_429".to_owned(),
+                    plainly("; the hour's cost points are spent"),
+                )
             }
             408 | 500..=599 => (ErrorClass::Transient, format!("http_{status}"), plainly("")),
             _ => (ErrorClass::Protocol, format!("http_{status}"), plainly("")),
         };
         let away_for = self.retry_after.filter(|_| status == 503);
-        PlatformError { away_for, ..error(class, &code, message, self.body) }
+        PlatformError {
+            away_for,
+            ..error(class, &code, message, self.body)
+        }
     }
 }
 
@@ -214,15 +244,29 @@ mod tests {
             ("DEADLINE_EXCEEDED", Transient, false),
             ("INTERNAL", Transient, false),
             ("UNAUTHENTICATED", Unauthorized, true),
-            ("RESOURCE_EXHAUSTED", ErrorClass::RateLimited { retry_after: None }, true),
+            (
+                "RESOURCE_EXHAUSTED",
+                ErrorClass::RateLimited { retry_after: None },
+                true,
+            ),
             ("NEVER_SEEN", Protocol, false),
             ("", Protocol, false),
         ] {
             let error = from_faults("do it", &[fault(code)], None);
-            assert_eq!((error.class, nothing_was_done(&[fault(code)])), (class, sure), "{code}");
+            assert_eq!(
+                (error.class, nothing_was_done(&[fault(code)])),
+                (class, sure),
+                "{code}"
+            );
         }
-        assert_eq!(&*from_faults("do it", &[fault("NOT_FOUND")], None).code, "mercari_not_found");
-        assert_eq!(&*from_faults("do it", &[fault("在庫")], None).code, "mercari_error");
+        assert_eq!(
+            &*from_faults("do it", &[fault("NOT_FOUND")], None).code,
+            "mercari_not_found"
+        );
+        assert_eq!(
+            &*from_faults("do it", &[fault("在庫")], None).code,
+            "mercari_error"
+        );
         assert!(!nothing_was_done(&[]));
     }
 
@@ -238,17 +282,41 @@ mod tests {
         let judged = |status, content_type, faults: &[Fault]| {
             let body = None;
             let retry_after = Some(Duration::from_secs(7));
-            let refused = Refused { status, content_type, faults, retry_after, body };
+            let refused = Refused {
+                status,
+                content_type,
+                faults,
+                retry_after,
+                body,
+            };
             let maybe = refused.maybe_done();
             let error = refused.error("do it");
             (error.class, error.code.to_string(), maybe)
         };
-        let of_query = [Fault::read(&json!({ "message": "Cannot query", "locations": [{ "line": 1 }] }))];
-        let limited = ErrorClass::RateLimited { retry_after: Some(Duration::from_secs(7)) };
+        let of_query = [Fault::read(
+            &json!({ "message": "Cannot query", "locations": [{ "line": 1 }] }),
+        )];
+        let limited = ErrorClass::RateLimited {
+            retry_after: Some(Duration::from_secs(7)),
+        };
         let plain = Some("text/plain; charset=utf-8");
         for (status, content_type, faults, class, code, maybe) in [
-            (404, plain, &[][..], ErrorClass::Blocked, ADDRESS_NOT_REGISTERED, false),
-            (404, Some("text/html"), &[][..], ErrorClass::Protocol, "http_404", false),
+            (
+                404,
+                plain,
+                &[][..],
+                ErrorClass::Blocked,
+                ADDRESS_NOT_REGISTERED,
+                false,
+            ),
+            (
+                404,
+                Some("text/html"),
+                &[][..],
+                ErrorClass::Protocol,
+                "http_404",
+                false,
+            ),
             (404, None, &[][..], ErrorClass::Protocol, "http_404", false),
             (400, None, &[][..], ErrorClass::Unauthorized, TOKEN_REFUSED, false),
             (400, None, &of_query[..], ErrorClass::Protocol, BAD_QUERY, false),
@@ -260,7 +328,11 @@ mod tests {
             (302, None, &[][..], ErrorClass::Protocol, "http_302", true),
             (204, None, &[][..], ErrorClass::Protocol, "http_204", true),
         ] {
-            assert_eq!(judged(status, content_type, faults), (class, code.to_owned(), maybe), "{status}");
+            assert_eq!(
+                judged(status, content_type, faults),
+                (class, code.to_owned(), maybe),
+                "{status}"
+            );
         }
     }
 }

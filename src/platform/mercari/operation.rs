@@ -92,7 +92,9 @@ pub(super) fn stock(sku: &str, quantity: u32) -> Value {
 
 /// The variables of [`SET_STOCKS`], for those of `revisions` that name a quantity.
 pub(super) fn stocks(revisions: &[&Revision]) -> Value {
-    let entries = revisions.iter().filter_map(|r| Some(stock(&r.listing.sku, r.quantity?.get())));
+    let entries = revisions
+        .iter()
+        .filter_map(|r| Some(stock(&r.listing.sku, r.quantity?.get())));
     json!({ "inputs": entries.collect::<Vec<_>>() })
 }
 
@@ -103,7 +105,11 @@ pub(super) fn price(listing: &ListingRef, yen: u32) -> Value {
 
 /// The variables of [`SET_PRODUCT`] for a product that should be on sale, or not.
 pub(super) fn visibility(listing: &ListingRef, wanted: ListingStatus) -> Value {
-    let status = if wanted == ListingStatus::Active { OPENED } else { UNOPENED };
+    let status = if wanted == ListingStatus::Active {
+        OPENED
+    } else {
+        UNOPENED
+    };
     json!({ "input": { "id": listing.platform_product_id, "status": status } })
 }
 

@@ -43,7 +43,11 @@ pub(super) fn read(sent: &[&Revision], answer: Result<Reply, Lost>) -> Bulk {
     let root = At::root(reply.field, &reply.value);
     let items = root.get("productVariants").and_then(|list| list.items());
     let items = items.as_deref().unwrap_or_default();
-    Bulk::Each(sent.iter().map(|revision| of_one(revision, items, &reply)).collect())
+    Bulk::Each(
+        sent.iter()
+            .map(|revision| of_one(revision, items, &reply))
+            .collect(),
+    )
 }
 
 fn is_not_understood(lost: &Lost) -> bool {
@@ -55,7 +59,11 @@ fn of_one(revision: &Revision, items: &[At<'_>], reply: &Reply) -> Result<(), Lo
         return Ok(());
     };
     let sku = &*revision.listing.sku;
-    let named = |item: &&At<'_>| item.get("skuCode").and_then(|at| at.text()).is_ok_and(|text| text == sku);
+    let named = |item: &&At<'_>| {
+        item.get("skuCode")
+            .and_then(|at| at.text())
+            .is_ok_and(|text| text == sku)
+    };
     let unknown = |drift: &Drift| {
         let doing = doing(revision);
         let error = if reply.faults.is_empty() {
@@ -63,7 +71,10 @@ fn of_one(revision: &Revision, items: &[At<'_>], reply: &Reply) -> Result<(), Lo
         } else {
             fault::from_faults(&doing, &reply.faults, reply.kept.clone())
         };
-        Err(Lost { error, maybe_applied: true })
+        Err(Lost {
+            error,
+            maybe_applied: true,
+        })
     };
     let of = |what: &str| Drift {
         path: format!("{}.productVariants[skuCode={sku}]", reply.field),

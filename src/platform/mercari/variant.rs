@@ -81,7 +81,10 @@ pub(super) fn shows(at: &At<'_>, listing: &ListingRef, wanted: Shows) -> Result<
     let product = at.get("product")?;
     let id = product.get("id")?;
     if id.text()? != &*listing.platform_product_id {
-        return Err(id.drift(&format!("the product asked for, `{}`", listing.platform_product_id)));
+        return Err(id.drift(&format!(
+            "the product asked for, `{}`",
+            listing.platform_product_id
+        )));
     }
     match wanted {
         Shows::Price(yen) => {
@@ -114,7 +117,10 @@ fn status(at: &At<'_>) -> Result<ListingStatus, Drift> {
 fn price(at: &At<'_>) -> Result<Money, Drift> {
     let expected = "a price in whole yen";
     let yen = at.int()?;
-    Money::yen(yen).ok().filter(|money| !money.is_zero()).ok_or_else(|| at.drift(expected))
+    Money::yen(yen)
+        .ok()
+        .filter(|money| !money.is_zero())
+        .ok_or_else(|| at.drift(expected))
 }
 
 /// `price` as Mercari takes it.
@@ -158,12 +164,16 @@ mod tests {
         let variant = shown(&json!({})).unwrap();
         assert_eq!(&*variant.product_id, "p");
         assert_eq!(variant.state.price, Money::yen(1_200).ok());
-        assert_eq!((variant.state.status, variant.state.quantity.get()), (ListingStatus::Active, 3));
+        assert_eq!(
+            (variant.state.status, variant.state.quantity.get()),
+            (ListingStatus::Active, 3)
+        );
     }
 
     #[test]
     fn what_is_missing_odd_or_about_something_else_is_an_error_and_never_a_zero() {
-        let product = |status: Value, price: Value| json!({"product": {"id": "p", "status": status, "price": price}});
+        let product =
+            |status: Value, price: Value| json!({"product": {"id": "p", "status": status, "price": price}});
         for (patch, path) in [
             (json!({"stockQuantity": null}), "productVariant.stockQuantity"),
             (json!({"stockQuantity": "3"}), "productVariant.stockQuantity"),
@@ -171,13 +181,31 @@ mod tests {
             (json!({"stockQuantity": 1.5}), "productVariant.stockQuantity"),
             (json!({"skuCode": "b"}), "productVariant.skuCode"),
             (json!({"product": null}), "productVariant.product"),
-            (product(json!("DRAFT"), json!(300)), "productVariant.product.status"),
-            (product(json!("opened"), json!(300)), "productVariant.product.status"),
-            (product(json!("OPENED"), json!(null)), "productVariant.product.price"),
-            (product(json!("OPENED"), json!("300")), "productVariant.product.price"),
-            (product(json!("OPENED"), json!(300.5)), "productVariant.product.price"),
+            (
+                product(json!("DRAFT"), json!(300)),
+                "productVariant.product.status",
+            ),
+            (
+                product(json!("opened"), json!(300)),
+                "productVariant.product.status",
+            ),
+            (
+                product(json!("OPENED"), json!(null)),
+                "productVariant.product.price",
+            ),
+            (
+                product(json!("OPENED"), json!("300")),
+                "productVariant.product.price",
+            ),
+            (
+                product(json!("OPENED"), json!(300.5)),
+                "productVariant.product.price",
+            ),
             (product(json!("OPENED"), json!(0)), "productVariant.product.price"),
-            (product(json!("OPENED"), json!(-300)), "productVariant.product.price"),
+            (
+                product(json!("OPENED"), json!(-300)),
+                "productVariant.product.price",
+            ),
         ] {
             assert_eq!(shown(&patch).unwrap_err().path, path, "{patch}");
         }

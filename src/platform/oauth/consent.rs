@@ -105,14 +105,15 @@ pub async fn exchange(
     now: DateTime<Utc>,
 ) -> Result<Consented, PlatformError> {
     use secrecy::ExposeSecret as _;
-    let form = [
+    let mut form = vec![
         ("grant_type", "authorization_code"),
         ("code", code.expose_secret()),
-        ("redirect_uri", &asking.redirect),
+        ("redirect_uri", asking.redirect.as_str()),
     ];
-    let request = http
-        .post(settings.token_url.clone())
-        .basic(&asking.client_id, client_secret);
+    let request = http.post(settings.token_url.clone());
+    let request = settings
+        .client_auth
+        .sign(request, &mut form, &asking.client_id, client_secret);
     let request = request.header("accept", "application/json").form(&form);
     let refusal = match request.send().await {
         Ok(answer) => match rule::read_consent(answer.status, &answer.body, answer.retry_after(now)) {

@@ -16,7 +16,9 @@
 use super::refusal::{Code, Refusal};
 use super::wire::{Item, PageData};
 use super::{number, title};
-use crate::domain::{ItemStatus, Money, Observation, Quantity, SourceProductId, TitleHash, UrlStatus};
+use crate::domain::{
+    DataSource, ItemStatus, Money, Observation, Quantity, SourceProductId, TitleHash, UrlStatus,
+};
 use chrono::{DateTime, FixedOffset, NaiveDateTime, Utc};
 
 /// Consumption tax in per cent: the general rate and the one for food, tried where a store's page names none.
@@ -130,6 +132,7 @@ pub(super) fn observation(
             seller_is_store: is_store,
             seller_id: seller_id.map(Into::into),
             url_status: UrlStatus::Active,
+            data_source: DataSource::YahooPage,
             fetched_at,
         });
     }

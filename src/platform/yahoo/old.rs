@@ -8,7 +8,9 @@ use super::check::in_japan;
 use super::refusal::{Code, Refusal};
 use super::wire::PageData;
 use super::{document, number, title};
-use crate::domain::{ItemStatus, Money, Observation, Quantity, SourceProductId, TitleHash, UrlStatus};
+use crate::domain::{
+    DataSource, ItemStatus, Money, Observation, Quantity, SourceProductId, TitleHash, UrlStatus,
+};
 use chrono::{DateTime, NaiveDate, Utc};
 use select::document::Document;
 use select::node::Node;
@@ -80,6 +82,7 @@ pub(super) fn observation(
         seller_is_store,
         seller_id: None,
         url_status: UrlStatus::Active,
+        data_source: DataSource::YahooPage,
         fetched_at,
         source_product_id: id,
     };

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::{Currency, HoldStatus, Meanwhile, Proposal, SourceProductId};
+use crate::domain::{Currency, DataSource, HoldStatus, Meanwhile, Proposal, SourceProductId};
 use crate::watch::anomaly::judge_price;
 use crate::watch::similarity::similarity;
 use rand::rngs::StdRng;
@@ -36,6 +36,7 @@ fn page(pieces: i64, price: i64) -> Observation {
         seller_is_store: false,
         seller_id: Some("seller".into()),
         url_status: UrlStatus::Active,
+        data_source: DataSource::YahooPage,
         fetched_at: at(100),
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use zaikoban::clock::Clock;
 use zaikoban::domain::{
-    ErrorClass, ItemStatus, ListingRef, ListingState, ListingStatus, Money, Observation, SourceProductId,
-    TitleHash, UrlStatus,
+    DataSource, ErrorClass, ItemStatus, ListingRef, ListingState, ListingStatus, Money, Observation,
+    SourceProductId, TitleHash, UrlStatus,
 };
 use zaikoban::platform::gateway::{
     BATCH_REFUSED, DestinationGateway, Observe, Read, Revise, SourceGateway, codes, was_never_sent,
@@ -51,6 +51,7 @@ fn observation(id: &SourceProductId) -> Observation {
         seller_is_store: false,
         seller_id: None,
         url_status: UrlStatus::Active,
+        data_source: DataSource::YahooPage,
         fetched_at: "2026-11-22T00:00:00Z".parse().unwrap(),
     }
 }

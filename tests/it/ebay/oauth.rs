@@ -13,7 +13,7 @@ use std::time::Duration;
 use zaikoban::clock::Clock;
 use zaikoban::domain::{ErrorClass, Platform};
 use zaikoban::platform::oauth::{
-    Grant, Grants, NEEDS_CREDENTIALS, NEEDS_REAUTH, NoGrant, OAuth, OAuthSettings,
+    ClientAuth, Grant, Grants, NEEDS_CREDENTIALS, NEEDS_REAUTH, NoGrant, OAuth, OAuthSettings,
 };
 
 struct Bench {
@@ -50,6 +50,7 @@ impl Bench {
             platform: Platform::Ebay,
             token_url: self.server.url.join(super::server::TOKEN_PATH).unwrap(),
             scopes: vec!["a".into(), "b".into()],
+            client_auth: ClientAuth::Basic,
         };
         OAuth::new(
             settings,

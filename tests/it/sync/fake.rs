@@ -242,7 +242,9 @@ impl Outlet for Fake {
 
     fn admits(&self, revision: &Revision) -> Result<(), PlatformError> {
         match (revision.price, self.state.lock().dearest) {
-            (Some(price), Some(dearest)) if price.amount() > dearest.into() => Err(error(ErrorClass::Rejected)),
+            (Some(price), Some(dearest)) if price.amount() > dearest.into() => {
+                Err(error(ErrorClass::Rejected))
+            }
             _ => Ok(()),
         }
     }

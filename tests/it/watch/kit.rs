@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use zaikoban::clock::Clock;
 use zaikoban::domain::{
-    Committed, CostRule, ErrorClass, ItemStatus, Money, Observation, Platform, ProductId, Quantity,
-    SourcePlatform, SourceProductId, SourceState, TitleHash, UrlStatus, Version, WatchId,
+    Committed, CostRule, DataSource, ErrorClass, ItemStatus, Money, Observation, Platform, ProductId,
+    Quantity, SourcePlatform, SourceProductId, SourceState, TitleHash, UrlStatus, Version, WatchId,
 };
 use zaikoban::domain::{Epoch, Shard};
 use zaikoban::nodes::{Notices, Ownership};
@@ -316,6 +316,7 @@ pub fn page(clock: &Clock, id: i64, pieces: i64, price: i64) -> Observation {
         seller_is_store: false,
         seller_id: Some("seller".into()),
         url_status: UrlStatus::Active,
+        data_source: DataSource::YahooPage,
         fetched_at: clock.now(),
     }
 }

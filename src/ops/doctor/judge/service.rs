@@ -395,7 +395,10 @@ mod tests {
             assert!(!to_do.contains("authorize"), "{to_do}");
         }
         let to_do = told(&error(ErrorClass::Blocked, ADDRESS_NOT_REGISTERED)).remove(0);
-        assert!(to_do.contains("register this machine's public address"), "{to_do}");
+        assert!(
+            to_do.contains("register this machine's public address"),
+            "{to_do}"
+        );
         assert!(!to_do.contains("requests_per_second"), "{to_do}");
     }
 

@@ -1,0 +1,67 @@
+//! Amazon as a source and as a place to sell, as their settings have it. Each is an account of its own.
+
+use super::keeping::{Keeping, client, typed};
+use super::{destinations, sources};
+use crate::app::account::OwnAccount;
+use crate::app::ports::credentials::SealedGrants;
+use crate::config::AmazonAccount;
+use crate::domain::Platform;
+use crate::http;
+use crate::platform::amazon::{self, Amazon, AmazonSeller};
+use std::sync::Arc;
+
+/// The client and the secrets of one side.
+fn entrance(
+    own: &AmazonAccount,
+    platform: Platform,
+    keeping: &Keeping<'_>,
+) -> anyhow::Result<(http::Client, Arc<SealedGrants>)> {
+    let hosts = [&own.endpoint, &own.token_endpoint];
+    let client = client(&hosts, own.ca_file.clone(), own.pace.time_limit)?;
+    let id = own.client_id.clone().map(Into::into);
+    let given = [id, own.client_secret.clone(), own.refresh_token.clone()];
+    let grants = keeping.grants(platform, amazon::SECRETS, typed(amazon::SECRETS, given));
+    Ok((client, grants))
+}
+
+/// The source.
+///
+/// # Errors
+/// When its endpoints or certificate cannot be used.
+pub(super) fn source(shared: &sources::Shared<'_>) -> anyhow::Result<sources::Made> {
+    let own = &shared.settings.amazon;
+    let keeping = Keeping::new(shared.database, shared.vault);
+    let (client, grants) = entrance(&own.account, Platform::Amazon, &keeping)?;
+    let clock = shared.common.clock.clone();
+    let adapter = Amazon::new(own.adapter(), grants.clone(), client, keeping.tokens(), clock)?;
+    let account = OwnAccount {
+        oauth: adapter.oauth().clone(),
+        grants,
+        platform: Platform::Amazon,
+    };
+    Ok(sources::Made {
+        adapter: Arc::new(adapter),
+        account: Some(Arc::new(account)),
+    })
+}
+
+/// The destination.
+///
+/// # Errors
+/// When its endpoints or certificate cannot be used.
+pub(super) fn seller(shared: &destinations::Shared<'_>) -> anyhow::Result<destinations::Made> {
+    let own = &shared.settings.amazon_seller;
+    let keeping = Keeping::new(shared.database, shared.vault);
+    let (client, grants) = entrance(&own.account, Platform::AmazonSeller, &keeping)?;
+    let clock = shared.common.clock.clone();
+    let adapter = AmazonSeller::new(own.adapter(), grants.clone(), client, keeping.tokens(), clock)?;
+    let account = OwnAccount {
+        oauth: adapter.oauth().clone(),
+        grants,
+        platform: Platform::AmazonSeller,
+    };
+    Ok(destinations::Made {
+        adapter: Arc::new(adapter),
+        account: Arc::new(account),
+    })
+}

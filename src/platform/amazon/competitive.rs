@@ -1,0 +1,167 @@
+//! What the competitive pricing of an item says: the price that leads the page, or that nobody offers it.
+//!
+//! It is asked for twenty items five times as often as offers may be, and says less: neither when the thing is shipped nor
+//! by whom. So the settings take it only without filters on those.
+
+use super::Want;
+use super::account::amount;
+use crate::domain::Money;
+use crate::platform::json::{At, Drift};
+
+/// The competitive price of `asin` in one member of the payload; `None` when nobody offers the item in the condition.
+///
+/// # Errors
+/// When it lacks what the contract promises, contradicts itself, or says that there are offers and no price.
+pub(super) fn price(at: &At<'_>, asin: &str, want: &Want) -> Result<Option<Money>, Drift> {
+    let product = at.get("Product")?;
+    let named = product.get("Identifiers")?.get("MarketplaceASIN")?;
+    let (of, market) = (named.get("ASIN")?, named.get("MarketplaceId")?);
+    if of.text()? != asin {
+        return Err(of.drift(&format!("the item asked for, `{asin}`")));
+    }
+    if market.text()? != &*want.marketplace {
+        return Err(market.drift(&format!("the marketplace asked for, `{}`", want.marketplace)));
+    }
+    let pricing = product.get("CompetitivePricing")?;
+    let (prices, counts) = (
+        pricing.get("CompetitivePrices")?,
+        pricing.get("NumberOfOfferListings")?,
+    );
+    let mut least = None;
+    for each in prices.items()? {
+        if let Some(price) = one(&each, want)? {
+            least = Some(least.map_or(price, |least: rust_decimal::Decimal| least.min(price)));
+        }
+    }
+    // A condition that is not counted has no offers: the list holds one count for each that has.
+    let mut offered = 0;
+    for count in counts.items()? {
+        if want.filters.condition.is(count.get("condition")?.text()?) {
+            offered = count.get("Count")?.int()?.max(offered);
+        }
+    }
+    match least {
+        Some(price) if offered > 0 => {
+            let price = Money::new(price, want.currency);
+            price.map(Some).map_err(|bad| prices.drift(&bad.to_string()))
+        }
+        None if offered == 0 => Ok(None),
+        Some(_) => Err(counts.drift("a count of the offers that have a price")),
+        None => Err(prices.drift("a price of what is offered; `read = \"offers\"` looks at each offer")),
+    }
+}
+
+/// What one competitive price says, if it is one of ours.
+fn one(at: &At<'_>, want: &Want) -> Result<Option<rust_decimal::Decimal>, Drift> {
+    let ours = match at.maybe("condition")? {
+        Some(condition) => want.filters.condition.is(condition.text()?),
+        None => {
+            return Err(at
+                .get("condition")
+                .err()
+                .unwrap_or_else(|| at.drift("a condition")));
+        }
+    };
+    let own = at
+        .maybe("belongsToRequester")?
+        .map(|own| own.flag())
+        .transpose()?
+        == Some(true);
+    let for_companies = at.maybe("offerType")?.map(|kind| kind.text()).transpose()? == Some("B2B");
+    let for_many = at
+        .maybe("quantityTier")?
+        .map(|tier| tier.int())
+        .transpose()?
+        .unwrap_or(1)
+        > 1;
+    if !ours || own || for_companies || for_many {
+        return Ok(None);
+    }
+    let (price, names) = (at.get("Price")?, ("CurrencyCode", "Amount"));
+    if let Some(landed) = price.maybe("LandedPrice")? {
+        return amount(&landed, names, want.currency).map(Some);
+    }
+    let sum = amount(&price.get("ListingPrice")?, names, want.currency)?.checked_add(amount(
+        &price.get("Shipping")?,
+        names,
+        want.currency,
+    )?);
+    sum.map(Some).ok_or_else(|| price.drift("an amount of money"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Filters;
+    use super::*;
+    use crate::domain::Currency;
+    use serde_json::{Value, json};
+
+    fn entry(prices: Value, counts: Value) -> Value {
+        json!({"status": "Success", "ASIN": "B07FZ8S74R", "Product": {
+            "Identifiers": {"MarketplaceASIN": {"MarketplaceId": "A1VC38T7YXB528", "ASIN": "B07FZ8S74R"}},
+            "CompetitivePricing": {"CompetitivePrices": prices, "NumberOfOfferListings": counts},
+        }})
+    }
+
+    fn yen(amount: i64) -> Value {
+        json!({"CurrencyCode": "JPY", "Amount": amount})
+    }
+
+    fn read(entry: &Value) -> Result<Option<Money>, String> {
+        let want = Want {
+            marketplace: "A1VC38T7YXB528".into(),
+            currency: Currency::Jpy,
+            filters: Filters::default(),
+        };
+        price(&At::root("entry", entry), "B07FZ8S74R", &want).map_err(|drift| drift.path)
+    }
+
+    #[test]
+    fn the_landed_price_counts_and_what_is_ours_or_for_companies_does_not() {
+        let new = |price: Value| json!({"CompetitivePriceId": "1", "condition": "New", "Price": price});
+        let mut mine = new(json!({"LandedPrice": yen(1)}));
+        mine["belongsToRequester"] = true.into();
+        let mut company = new(json!({"LandedPrice": yen(2)}));
+        company["offerType"] = "B2B".into();
+        let prices = json!([
+            mine,
+            company,
+            new(json!({"ListingPrice": yen(900), "Shipping": yen(200)})),
+            new(json!({"LandedPrice": yen(1200), "ListingPrice": yen(1)}))
+        ]);
+        let seen = entry(
+            prices,
+            json!([{"condition": "New", "Count": 4}, {"condition": "Any", "Count": 9}]),
+        );
+        assert_eq!(read(&seen), Ok(Some(Money::yen(1100).unwrap())));
+    }
+
+    #[test]
+    fn none_needs_a_count_that_says_so() {
+        assert_eq!(
+            read(&entry(json!([]), json!([{"condition": "New", "Count": 0}]))),
+            Ok(None)
+        );
+        assert_eq!(
+            read(&entry(json!([]), json!([{"condition": "Used", "Count": 3}]))),
+            Ok(None)
+        );
+        assert_eq!(read(&entry(json!([]), json!([]))), Ok(None));
+        let path = "entry.Product.CompetitivePricing.";
+        let offered = entry(json!([]), json!([{"condition": "New", "Count": 3}]));
+        assert_eq!(read(&offered), Err(format!("{path}CompetitivePrices")));
+        let uncounted = entry(
+            json!([{"condition": "New", "Price": {"LandedPrice": yen(5)}}]),
+            json!([]),
+        );
+        assert_eq!(read(&uncounted), Err(format!("{path}NumberOfOfferListings")));
+        assert_eq!(
+            read(&entry(json!([]), json!(null))),
+            Err(format!("{path}NumberOfOfferListings"))
+        );
+        assert_eq!(
+            read(&entry(json!(null), json!([]))),
+            Err(format!("{path}CompetitivePrices"))
+        );
+    }
+}

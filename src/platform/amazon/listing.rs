@@ -1,0 +1,374 @@
+//! A seller's listing as Amazon shows it, and the change that is asked for.
+//!
+//! Amazon has no "ended": a listing stays, and with a quantity of 0 nobody can buy. So what is not buyable for want of
+//! pieces is *active with 0*; what has pieces and is not buyable is *paused*: suppressed, or still being worked on.
+
+use super::account::amount;
+use super::fault;
+use crate::domain::{Currency, ErrorClass, ListingState, ListingStatus, Money, Quantity};
+use crate::platform::json::{At, Drift};
+use crate::platform::{PlatformError, Revision};
+use serde_json::{Value, json};
+
+/// The code of a quantity that only Amazon's warehouse sets.
+pub const FBA: &str = "amazon_fba";
+/// The code of a submission that was answered with `INVALID`.
+pub const INVALID: &str = "amazon_invalid";
+/// The seller's own stock.
+const OWN_STOCK: &str = "DEFAULT";
+
+/// What a change needs to know of a listing, and does not change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// Amazon's kind of product, which a change must name.
+    pub(super) product_type: Box<str>,
+    /// Amazon ships it, and alone counts its pieces.
+    pub(super) is_fba: bool,
+}
+
+/// A listing as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) kind: Kind,
+    /// What it is on the shop's pages, once it is there.
+    pub(super) asin: Option<Box<str>>,
+    pub(super) state: ListingState,
+}
+
+/// Reads the answer of `getListingsItem`.
+pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currency) -> Result<Shown, Drift> {
+    let named = at.get("sku")?;
+    if named.text()? != sku {
+        return Err(named.drift(&format!("the SKU asked for, `{sku}`")));
+    }
+    let summaries = at.get("summaries")?;
+    let Some(summary) = of_marketplace(&summaries, marketplace)?.into_iter().next() else {
+        return Err(summaries.drift(&format!("a summary for `{marketplace}`")));
+    };
+    let (is_fba, quantity) = stock(&at.get("fulfillmentAvailability")?)?;
+    let words = summary.get("status")?.items()?;
+    let words: Vec<&str> = words.iter().map(At::text).collect::<Result<_, _>>()?;
+    // Other words come and go; this is the one that says "on sale".
+    let is_buyable = words.contains(&"BUYABLE");
+    let status = if is_buyable || quantity.is_zero() {
+        ListingStatus::Active
+    } else {
+        ListingStatus::Paused
+    };
+    Ok(Shown {
+        kind: Kind {
+            product_type: summary.get("productType")?.text()?.into(),
+            is_fba,
+        },
+        asin: summary
+            .maybe("asin")?
+            .map(|a| a.text())
+            .transpose()?
+            .map(Into::into),
+        state: ListingState {
+            status,
+            quantity,
+            price: price(at, marketplace, currency)?,
+        },
+    })
+}
+
+fn of_marketplace<'a>(list: &At<'a>, marketplace: &str) -> Result<Vec<At<'a>>, Drift> {
+    let mut ours = Vec::new();
+    for each in list.items()? {
+        if each.get("marketplaceId")?.text()? == marketplace {
+            ours.push(each);
+        }
+    }
+    Ok(ours)
+}
+
+/// Whether Amazon ships it, and how many pieces are for sale.
+fn stock(list: &At<'_>) -> Result<(bool, Quantity), Drift> {
+    let items = list.items()?;
+    let mut own = None;
+    for each in &items {
+        if each.get("fulfillmentChannelCode")?.text()? == OWN_STOCK {
+            own = Some(each);
+        }
+    }
+    let (is_fba, found) = match (own, items.as_slice()) {
+        (Some(own), _) => (false, own),
+        (None, [only]) => (true, only),
+        _ => return Err(list.drift("the availability of `DEFAULT`, or of one warehouse of Amazon")),
+    };
+    let count = found.get("quantity")?;
+    let quantity = Quantity::new(count.int()?).map_err(|bad| count.drift(&bad.to_string()))?;
+    Ok((is_fba, quantity))
+}
+
+/// What everybody pays; prices for companies are other offers.
+fn price(at: &At<'_>, marketplace: &str, currency: Currency) -> Result<Option<Money>, Drift> {
+    let Some(offers) = at.maybe("offers")? else {
+        return Ok(None);
+    };
+    for offer in of_marketplace(&offers, marketplace)? {
+        if offer.get("offerType")?.text()? == "B2C" {
+            let price = offer.get("price")?;
+            let digits = amount(&price, ("currencyCode", "amount"), currency)?;
+            let money = Money::new(digits, currency).map_err(|bad| price.drift(&bad.to_string()))?;
+            return Ok(Some(money));
+        }
+    }
+    Ok(None)
+}
+
+/// The body of `patchListingsItem`: only what differs, and nothing else of the attributes is touched (`merge`).
+pub(super) fn patch(kind: &Kind, marketplace: &str, revision: &Revision) -> Value {
+    let mut patches = Vec::new();
+    if let Some(price) = revision.price {
+        patches.push(json!({
+            "op": "merge",
+            "path": "/attributes/purchasable_offer",
+            "value": [{
+                "marketplace_id": marketplace,
+                "currency": price.currency().code(),
+                "our_price": [{"schedule": [{"value_with_tax": number(price)}]}],
+            }],
+        }));
+    }
+    if let Some(quantity) = revision.quantity {
+        patches.push(json!({
+            "op": "merge",
+            "path": "/attributes/fulfillment_availability",
+            "value": [{"fulfillment_channel_code": OWN_STOCK, "quantity": quantity.get()}],
+        }));
+    }
+    json!({"productType": kind.product_type, "patches": patches})
+}
+
+/// An amount as a JSON number with all its digits.
+fn number(price: Money) -> Value {
+    let digits = price.amount().normalize().to_string();
+    serde_json::from_str(&digits).unwrap_or(Value::String(digits))
+}
+
+/// What the answer of `patchListingsItem` says. `is_preview`: nothing was asked to change.
+///
+/// # Errors
+/// `INVALID` is a refusal with the issues kept; whether something was done is not known when the answer says neither.
+pub(super) fn submitted(
+    doing: &str,
+    at: &At<'_>,
+    sku: &str,
+    is_preview: bool,
+) -> Result<Vec<Box<str>>, PlatformError> {
+    let issues = issues(at);
+    let body = || fault::kept(at.value().to_string().as_bytes());
+    let read = || -> Result<&str, Drift> {
+        let named = at.get("sku")?;
+        if named.text()? != sku {
+            return Err(named.drift(&format!("the SKU sent, `{sku}`")));
+        }
+        at.get("submissionId")?.text()?;
+        let status = at.get("status")?;
+        match status.text()? {
+            word @ "INVALID" => Ok(word),
+            word @ "ACCEPTED" if !is_preview => Ok(word),
+            word @ "VALID" if is_preview => Ok(word),
+            _ => Err(status.drift(if is_preview {
+                "VALID or INVALID"
+            } else {
+                "ACCEPTED or INVALID"
+            })),
+        }
+    };
+    match read() {
+        Ok("INVALID") => {
+            let said = issues.first().map_or("no reason given", |(_, text)| text);
+            Err(PlatformError {
+                class: ErrorClass::Rejected,
+                code: INVALID.into(),
+                message: format!(
+                    "Amazon did not {doing}: {said} ({} issues, INVALID)",
+                    issues.len()
+                )
+                .into(),
+                missing: Vec::new(),
+                body: body(),
+                away_for: None,
+            })
+        }
+        Ok(_) => Ok(issues.into_iter().map(|(whole, _)| whole).collect()),
+        Err(drift) => Err(fault::contract(
+            &format!("tell whether it did {doing}"),
+            &drift,
+            body(),
+        )),
+    }
+}
+
+/// The issues of an answer, each whole and as a line for people; errors before warnings.
+fn issues(at: &At<'_>) -> Vec<(Box<str>, String)> {
+    let list = at.value().get("issues").and_then(Value::as_array);
+    let mut issues: Vec<&Value> = list.map(|list| list.iter().collect()).unwrap_or_default();
+    issues.sort_by_key(|issue| issue.get("severity").and_then(Value::as_str) != Some("ERROR"));
+    let line = |issue: &Value| {
+        let text = |key: &str| issue.get(key).and_then(Value::as_str).unwrap_or_default();
+        let line = format!("{} ({})", text("message"), text("code"));
+        line.chars().take(500).collect()
+    };
+    let whole = |issue: &Value| issue.to_string().chars().take(4_000).collect::<String>();
+    issues
+        .iter()
+        .map(|issue| (whole(issue).into(), line(issue)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{DestinationPlatform, ListingId, ListingRef};
+
+    const JAPAN: &str = super::super::JAPAN;
+
+    fn body() -> Value {
+        json!({
+            "sku": "A-1",
+            "summaries": [
+                {"marketplaceId": "ATVPDKIKX0DER", "productType": "OTHER", "status": []},
+                {"marketplaceId": JAPAN, "asin": "B07FZ8S74R", "productType": "LUGGAGE",
+                    "status": ["BUYABLE", "DISCOVERABLE", "NEW_WORD"]},
+            ],
+            "offers": [
+                {"marketplaceId": JAPAN, "offerType": "B2B", "price": {"currencyCode": "JPY", "amount": "1"}},
+                {"marketplaceId": JAPAN, "offerType": "B2C", "price": {"currencyCode": "JPY", "amount": "1980"}},
+            ],
+            "fulfillmentAvailability": [{"fulfillmentChannelCode": "DEFAULT", "quantity": 3}],
+            "issues": [],
+        })
+    }
+
+    fn read(body: &Value) -> Result<Shown, String> {
+        shown(&At::root("item", body), "A-1", JAPAN, Currency::Jpy).map_err(|drift| drift.path)
+    }
+
+    fn with(pointer: &str, value: Value) -> Value {
+        let mut body = body();
+        *body.pointer_mut(pointer).unwrap() = value;
+        body
+    }
+
+    #[test]
+    fn a_listing_is_read_from_its_own_marketplace() {
+        let shown = read(&body()).unwrap();
+        assert_eq!(&*shown.kind.product_type, "LUGGAGE");
+        assert!(!shown.kind.is_fba);
+        assert_eq!(shown.state.status, ListingStatus::Active);
+        assert_eq!(shown.state.quantity.get(), 3);
+        assert_eq!(shown.state.price, Some(Money::yen(1980).unwrap()));
+        let suppressed = with("/summaries/1/status", json!(["DISCOVERABLE"]));
+        assert_eq!(read(&suppressed).unwrap().state.status, ListingStatus::Paused);
+        let mut sold = suppressed;
+        sold["fulfillmentAvailability"][0]["quantity"] = 0.into();
+        assert_eq!(read(&sold).unwrap().state.status, ListingStatus::Active);
+        let fba = with(
+            "/fulfillmentAvailability/0/fulfillmentChannelCode",
+            json!("AMAZON_JP"),
+        );
+        assert!(read(&fba).unwrap().kind.is_fba);
+    }
+
+    #[test]
+    fn what_is_missing_is_an_error_never_a_zero() {
+        for (pointer, value, path) in [
+            ("/sku", json!("B"), "item.sku"),
+            ("/summaries", json!([]), "item.summaries"),
+            (
+                "/summaries/1/productType",
+                json!(null),
+                "item.summaries[1].productType",
+            ),
+            ("/summaries/1/status", json!(null), "item.summaries[1].status"),
+            (
+                "/fulfillmentAvailability",
+                json!(null),
+                "item.fulfillmentAvailability",
+            ),
+            (
+                "/fulfillmentAvailability",
+                json!([]),
+                "item.fulfillmentAvailability",
+            ),
+            (
+                "/fulfillmentAvailability/0/quantity",
+                json!(null),
+                "item.fulfillmentAvailability[0].quantity",
+            ),
+            (
+                "/fulfillmentAvailability/0/quantity",
+                json!(-1),
+                "item.fulfillmentAvailability[0].quantity",
+            ),
+            (
+                "/offers/1/price/currencyCode",
+                json!("USD"),
+                "item.offers[1].price.currencyCode",
+            ),
+            (
+                "/offers/1/price/amount",
+                json!("x"),
+                "item.offers[1].price.amount",
+            ),
+        ] {
+            assert_eq!(read(&with(pointer, value)), Err(path.into()), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn a_change_names_only_what_differs() {
+        let kind = Kind {
+            product_type: "LUGGAGE".into(),
+            is_fba: false,
+        };
+        let mut revision = Revision {
+            listing: ListingRef {
+                listing_id: ListingId(1),
+                destination: DestinationPlatform::AmazonSeller,
+                sku: "A-1".into(),
+                platform_product_id: "A-1".into(),
+            },
+            quantity: Some(Quantity::ZERO),
+            price: None,
+            confirmed: read(&body()).unwrap().state,
+        };
+        let sent = patch(&kind, JAPAN, &revision);
+        assert_eq!(sent["patches"].as_array().unwrap().len(), 1);
+        assert_eq!(sent["patches"][0]["value"][0]["quantity"], 0);
+        revision.price = Some(Money::yen(2480).unwrap());
+        let sent = patch(&kind, JAPAN, &revision);
+        let offer = &sent["patches"][0]["value"][0];
+        assert_eq!(offer["our_price"][0]["schedule"][0]["value_with_tax"], 2480);
+        assert_eq!(
+            (&offer["currency"], &offer["marketplace_id"]),
+            (&json!("JPY"), &json!(JAPAN))
+        );
+    }
+
+    #[test]
+    fn invalid_is_a_refusal_and_an_unknown_word_tells_nothing() {
+        let said = |status: &str, preview| {
+            let body = json!({"sku": "A-1", "status": status, "submissionId": "s", "issues": [
+                {"code": "1", "message": "soft", "severity": "WARNING", "categories": []},
+                {"code": "2", "message": "hard", "severity": "ERROR", "categories": []}]});
+            submitted("x", &At::root("answer", &body), "A-1", preview)
+        };
+        assert_eq!(said("ACCEPTED", false).unwrap().len(), 2);
+        assert_eq!(said("VALID", true).unwrap().len(), 2);
+        let refused = said("INVALID", false).unwrap_err();
+        assert_eq!((refused.class, &*refused.code), (ErrorClass::Rejected, INVALID));
+        assert!(refused.message.contains("hard (2)") && refused.body.is_some());
+        for (word, preview) in [("VALID", false), ("ACCEPTED", true), ("QUEUED", false)] {
+            assert_eq!(
+                said(word, preview).unwrap_err().class,
+                ErrorClass::Protocol,
+                "{word}"
+            );
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! What the offers of an item say: the price of the cheapest that a buyer would take, or that there is none.
+//!
+//! Nothing is concluded from what is missing. "None" is said only when the answer says so itself: no offers counted, no
+//! buyable offer, none of the asked condition, or a complete list of which each offer was read and turned down by the
+//! settings. The list ends at twenty offers; when all twenty are turned down there may be a twenty-first, and that is an
+//! error, not a zero.
+
+use super::account::amount;
+use super::{Condition, Filters, Fulfilment, Want};
+use crate::domain::Money;
+use crate::platform::json::{At, Drift};
+use rust_decimal::Decimal;
+
+/// Longer lists are cut by Amazon.
+const MOST_LISTED: usize = 20;
+
+/// What one offer is to the buyer.
+enum Offer {
+    /// It can be had for this, shipping included.
+    Taken(Decimal),
+    /// The settings turn it down.
+    TurnedDown,
+    /// Whether it can be had now is not said in words that are known.
+    Unclear(Drift),
+}
+
+/// The price of the cheapest offer of `asin` in the payload `at` of `getItemOffers`; `None` when there is none.
+///
+/// # Errors
+/// When the payload is about something else, lacks what the contract promises or contradicts itself.
+pub(super) fn cheapest(at: &At<'_>, asin: &str, want: &Want) -> Result<Option<Money>, Drift> {
+    is_same(at, asin, want)?;
+    let offers = at.get("Offers")?;
+    let items = offers.items()?;
+    let summary = at.get("Summary")?;
+    let total = summary.get("TotalOfferCount")?;
+    let status = at.get("status")?;
+    match status.text()? {
+        "Success" | "NoBuyableOffers" if total.int()? < 0 => Err(total.drift("a count")),
+        "NoBuyableOffers" if items.is_empty() => Ok(None),
+        "NoBuyableOffers" => Err(offers.drift("no offers beside `NoBuyableOffers`")),
+        "Success" if total.int()? == 0 && !items.is_empty() => Err(total.drift("as many as are listed")),
+        "Success" if total.int()? == 0 => Ok(None),
+        "Success" if items.is_empty() => none_of(&summary, want.filters.condition).map(|()| None),
+        "Success" => cheapest_of(&items, want),
+        _ => Err(status.drift("`Success` or `NoBuyableOffers`")),
+    }
+}
+
+fn is_same(at: &At<'_>, asin: &str, want: &Want) -> Result<(), Drift> {
+    let named = at.get("ASIN")?;
+    if named.text()? != asin {
+        return Err(named.drift(&format!("the item asked for, `{asin}`")));
+    }
+    let market = at.get("marketplaceId")?;
+    if market.text()? != &*want.marketplace {
+        return Err(market.drift(&format!("the marketplace asked for, `{}`", want.marketplace)));
+    }
+    let condition = at.get("ItemCondition")?;
+    if !want.filters.condition.is(condition.text()?) {
+        let expected = format!("the condition asked for, `{}`", want.filters.condition.name());
+        return Err(condition.drift(&expected));
+    }
+    Ok(())
+}
+
+/// Offers are counted and none is listed: those counted must be of other conditions.
+fn none_of(summary: &At<'_>, condition: Condition) -> Result<(), Drift> {
+    let counts = summary.get("NumberOfOffers")?;
+    for count in counts.items()? {
+        let ours = condition.is(count.get("condition")?.text()?);
+        if ours && count.get("OfferCount")?.int()? > 0 {
+            return Err(counts.drift("the offers that are counted to be listed"));
+        }
+    }
+    Ok(())
+}
+
+fn cheapest_of(items: &[At<'_>], want: &Want) -> Result<Option<Money>, Drift> {
+    let (mut best, mut unclear) = (None::<Decimal>, None);
+    for item in items {
+        match judge(item, want)? {
+            Offer::Taken(price) => best = Some(best.map_or(price, |best| best.min(price))),
+            Offer::TurnedDown => {}
+            Offer::Unclear(why) => unclear = Some(why),
+        }
+    }
+    match (best, unclear) {
+        (Some(price), _) => {
+            let price = Money::new(price, want.currency);
+            price.map(Some).map_err(|bad| Drift {
+                path: "Offers".into(),
+                what: bad.to_string(),
+            })
+        }
+        (None, Some(why)) => Err(why),
+        (None, None) if items.len() >= MOST_LISTED => Err(Drift {
+            path: "Offers".into(),
+            what: "expected one of the 20 cheapest offers to pass the settings' filters; whether a dearer one does is not \
+                   told. Loosen them in `[platforms.amazon]`"
+                .into(),
+        }),
+        // A list that was read whole.
+        (None, None) => Ok(None),
+    }
+}
+
+/// Reads an offer. Its price is read whatever else it says: what cannot be read might be the cheapest.
+fn judge(at: &At<'_>, want: &Want) -> Result<Offer, Drift> {
+    let names = ("CurrencyCode", "Amount");
+    let price = amount(&at.get("ListingPrice")?, names, want.currency)?
+        .checked_add(amount(&at.get("Shipping")?, names, want.currency)?)
+        .ok_or_else(|| at.drift("an amount of money"))?;
+    let by_amazon = at.get("IsFulfilledByAmazon")?.flag()?;
+    if is_turned_down(at, by_amazon, &want.filters)? {
+        return Ok(Offer::TurnedDown);
+    }
+    let Some(when) = at.get("ShippingTime")?.maybe("availabilityType")? else {
+        let why = at.get("ShippingTime")?.get("availabilityType");
+        return Ok(why.map_or_else(Offer::Unclear, |_there| Offer::TurnedDown));
+    };
+    Ok(match when.text()? {
+        "NOW" => Offer::Taken(price),
+        "FUTURE_WITHOUT_DATE" | "FUTURE_WITH_DATE" if want.filters.later => Offer::Taken(price),
+        "FUTURE_WITHOUT_DATE" | "FUTURE_WITH_DATE" => Offer::TurnedDown,
+        _ => Offer::Unclear(when.drift("NOW, FUTURE_WITHOUT_DATE or FUTURE_WITH_DATE")),
+    })
+}
+
+fn is_turned_down(at: &At<'_>, by_amazon: bool, filters: &Filters) -> Result<bool, Drift> {
+    // What we sell ourselves is no source, and a price for companies is not ours.
+    let own = at.maybe("MyOffer")?.map(|own| own.flag()).transpose()? == Some(true);
+    let for_companies = at.maybe("offerType")?.map(|kind| kind.text()).transpose()? == Some("B2B");
+    let worse =
+        filters.condition == Condition::New && !at.get("SubCondition")?.text()?.eq_ignore_ascii_case("new");
+    let elsewhere = match filters.fulfilment {
+        Fulfilment::Any => false,
+        Fulfilment::Amazon => !by_amazon,
+        Fulfilment::Merchant => by_amazon,
+    };
+    Ok(own || for_companies || worse || elsewhere || !is_trusted(at, filters)?)
+}
+
+/// Whether the seller's feedback suffices; a seller without any has none to show.
+fn is_trusted(at: &At<'_>, filters: &Filters) -> Result<bool, Drift> {
+    if filters.feedback_percent == 0 && filters.feedback_count == 0 {
+        return Ok(true);
+    }
+    let Some(rating) = at.maybe("SellerFeedbackRating")? else {
+        return Ok(false);
+    };
+    let enough = rating.get("FeedbackCount")?.int()? >= i64::from(filters.feedback_count);
+    if filters.feedback_percent == 0 {
+        return Ok(enough);
+    }
+    let good = rating.maybe("SellerPositiveFeedbackRating")?;
+    let good = good.map(|good| good.decimal()).transpose()?;
+    Ok(enough && good.is_some_and(|good| good >= Decimal::from(filters.feedback_percent)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Currency;
+    use serde_json::{Value, json};
+
+    fn want() -> Want {
+        Want {
+            marketplace: "A1VC38T7YXB528".into(),
+            currency: Currency::Jpy,
+            filters: Filters::default(),
+        }
+    }
+
+    fn offer(price: i64, shipping: i64) -> Value {
+        json!({
+            "SubCondition": "new", "IsFulfilledByAmazon": false, "SellerId": "A1",
+            "ListingPrice": {"CurrencyCode": "JPY", "Amount": price},
+            "Shipping": {"CurrencyCode": "JPY", "Amount": shipping},
+            "ShippingTime": {"minimumHours": 24, "maximumHours": 48, "availabilityType": "NOW"},
+            "SellerFeedbackRating": {"FeedbackCount": 100, "SellerPositiveFeedbackRating": 96.0},
+        })
+    }
+
+    fn payload(total: i64, offers: Vec<Value>) -> Value {
+        json!({
+            "ASIN": "B07FZ8S74R", "status": "Success", "ItemCondition": "New", "marketplaceId": "A1VC38T7YXB528",
+            "Identifier": {"MarketplaceId": "A1VC38T7YXB528", "ItemCondition": "New", "ASIN": "B07FZ8S74R"},
+            "Summary": {"TotalOfferCount": total, "NumberOfOffers": [
+                {"condition": "new", "fulfillmentChannel": "Merchant", "OfferCount": total}]},
+            "Offers": offers,
+        })
+    }
+
+    fn read(payload: &Value, want: &Want) -> Result<Option<i64>, String> {
+        use rust_decimal::prelude::ToPrimitive as _;
+        let read = cheapest(&At::root("payload", payload), "B07FZ8S74R", want);
+        read.map(|price| price.map(|p| p.amount().to_i64().unwrap()))
+            .map_err(|drift| drift.path)
+    }
+
+    #[test]
+    fn the_cheapest_with_shipping_counts() {
+        let seen = payload(3, vec![offer(1000, 500), offer(1200, 0), offer(1199, 2)]);
+        assert_eq!(read(&seen, &want()), Ok(Some(1200)));
+    }
+
+    #[test]
+    fn the_settings_turn_offers_down() {
+        let mut by_amazon = offer(900, 0);
+        by_amazon["IsFulfilledByAmazon"] = true.into();
+        let mut mine = offer(1, 0);
+        mine["MyOffer"] = true.into();
+        let mut company = offer(2, 0);
+        company["offerType"] = "B2B".into();
+        let mut later = offer(3, 0);
+        later["ShippingTime"]["availabilityType"] = "FUTURE_WITH_DATE".into();
+        let mut open_box = offer(4, 0);
+        open_box["SubCondition"] = "Open Box".into();
+        let mut poor = offer(800, 0);
+        poor["SellerFeedbackRating"]["SellerPositiveFeedbackRating"] = 70.into();
+        let mut unknown = offer(700, 0);
+        unknown.as_object_mut().unwrap().remove("SellerFeedbackRating");
+        let seen = payload(
+            8,
+            vec![
+                mine,
+                company,
+                later,
+                open_box,
+                unknown,
+                poor,
+                by_amazon,
+                offer(1000, 0),
+            ],
+        );
+        let by = |change: fn(&mut Filters)| {
+            let mut want = want();
+            change(&mut want.filters);
+            read(&seen, &want)
+        };
+        assert_eq!(by(|_| ()), Ok(Some(700)));
+        assert_eq!(by(|f| f.later = true), Ok(Some(3)));
+        assert_eq!(by(|f| f.fulfilment = Fulfilment::Amazon), Ok(Some(900)));
+        assert_eq!(by(|f| f.feedback_percent = 95), Ok(Some(900)));
+        assert_eq!(by(|f| f.feedback_count = 1), Ok(Some(800)));
+        assert_eq!(by(|f| f.feedback_count = 101), Ok(None));
+        let trusted_merchant = |f: &mut Filters| {
+            f.fulfilment = Fulfilment::Merchant;
+            f.feedback_percent = 95;
+        };
+        assert_eq!(by(trusted_merchant), Ok(Some(1000)));
+    }
+
+    #[test]
+    fn none_is_said_only_when_the_answer_says_it() {
+        assert_eq!(read(&payload(0, vec![]), &want()), Ok(None));
+        let mut none = payload(0, vec![]);
+        none["status"] = "NoBuyableOffers".into();
+        assert_eq!(read(&none, &want()), Ok(None));
+        let mut used = payload(2, vec![]);
+        used["Summary"]["NumberOfOffers"][0]["condition"] = "used".into();
+        assert_eq!(read(&used, &want()), Ok(None));
+        let mut later = offer(3, 0);
+        later["ShippingTime"]["availabilityType"] = "FUTURE_WITHOUT_DATE".into();
+        assert_eq!(read(&payload(1, vec![later.clone()]), &want()), Ok(None));
+        // Twenty of who knows how many.
+        let full = payload(4000, vec![later; 20]);
+        assert_eq!(read(&full, &want()), Err("Offers".into()));
+    }
+
+    #[test]
+    fn what_is_missing_or_contradicts_is_an_error() {
+        let whole = payload(1, vec![offer(1000, 0)]);
+        for (pointer, value, path) in [
+            ("/ASIN", json!("B000000000"), "payload.ASIN"),
+            ("/marketplaceId", json!("ATVPDKIKX0DER"), "payload.marketplaceId"),
+            ("/ItemCondition", json!("Used"), "payload.ItemCondition"),
+            (
+                "/status",
+                json!("ActiveButTooSoonForProcessing"),
+                "payload.status",
+            ),
+            ("/status", json!("NoBuyableOffers"), "payload.Offers"),
+            ("/Offers", json!(null), "payload.Offers"),
+            ("/Offers", json!([]), "payload.Summary.NumberOfOffers"),
+            (
+                "/Summary/TotalOfferCount",
+                json!(0),
+                "payload.Summary.TotalOfferCount",
+            ),
+            (
+                "/Summary/TotalOfferCount",
+                json!(-1),
+                "payload.Summary.TotalOfferCount",
+            ),
+            (
+                "/Summary/TotalOfferCount",
+                json!("1"),
+                "payload.Summary.TotalOfferCount",
+            ),
+            (
+                "/Offers/0/ListingPrice/CurrencyCode",
+                json!("USD"),
+                "payload.Offers[0].ListingPrice.CurrencyCode",
+            ),
+            (
+                "/Offers/0/ListingPrice/Amount",
+                json!(null),
+                "payload.Offers[0].ListingPrice.Amount",
+            ),
+            (
+                "/Offers/0/ListingPrice/Amount",
+                json!(-5),
+                "payload.Offers[0].ListingPrice.Amount",
+            ),
+            ("/Offers/0/ListingPrice/Amount", json!(10.5), "Offers"),
+            ("/Offers/0/Shipping", json!(null), "payload.Offers[0].Shipping"),
+            (
+                "/Offers/0/ShippingTime/availabilityType",
+                json!("SOON"),
+                "payload.Offers[0].ShippingTime.availabilityType",
+            ),
+            (
+                "/Offers/0/ShippingTime/availabilityType",
+                json!(null),
+                "payload.Offers[0].ShippingTime.availabilityType",
+            ),
+            (
+                "/Offers/0/IsFulfilledByAmazon",
+                json!(null),
+                "payload.Offers[0].IsFulfilledByAmazon",
+            ),
+        ] {
+            let mut broken = whole.clone();
+            *broken.pointer_mut(pointer).unwrap() = value;
+            assert_eq!(read(&broken, &want()), Err(path.into()), "{pointer}");
+        }
+        assert_eq!(read(&whole, &want()), Ok(Some(1000)));
+    }
+}
