@@ -1,9 +1,9 @@
 //! The marketplaces on loopback: for rehearsals without risking an account, for the demo, and as the tests' other side.
 //!
-//! Two doors, each plain and, when wanted, over TLS under an authority of our own: Yahoo! Auctions' item pages at full
-//! size, and eBay's OAuth and Sell Inventory API. Behind them two registers of plain data, each under one lock that is
-//! held for microseconds: what is true at the source (`world`) and what is on sale at the destination (`market`).
-//! A seeded `script` moves both; a [`FaultPlan`] says what goes wrong on the way. Every door also answers the paths
+//! Three doors, each plain and, when wanted, over TLS under an authority of our own: Yahoo! Auctions' item pages at full
+//! size, eBay's OAuth and Sell Inventory API, and Mercari Shops' GraphQL. Behind them registers of plain data, each under one lock that is
+//! held for microseconds: what is true at the source (`world`) and what is on sale at the destinations (`market`, `mercari`).
+//! A seeded `script` moves them; a [`FaultPlan`] says what goes wrong on the way. Every door also answers the paths
 //! that begin with `/_`: `/_script` (what happens from now on), `/_truth`, `/_served`, `/_changes`, `/_register`,
 //! `/_ledger`, `/_catalogue`, `/_stats`. All of it can be called in process through [`Running`].
 //!
@@ -27,6 +27,7 @@ mod faults;
 mod goods;
 mod ledger;
 mod market;
+mod mercari;
 mod page;
 mod script;
 mod server;
@@ -38,9 +39,10 @@ mod views;
 mod world;
 mod yahoo;
 
-pub use faults::{CallFault, Drift, EbayFaults, FaultPlan, PageFault, Storm, YahooFaults};
+pub use faults::{CallFault, Drift, EbayFaults, FaultPlan, MercariFault, MercariFaults, PageFault, Storm, YahooFaults};
 pub use market::{CatalogueListing, LedgerEntry, RegisterEntry, SetListing};
-pub use settings::{AuctionSettings, BadSettings, EbaySettings, SimulatorSettings};
+pub use mercari::{MercariAsked, MercariEntry, MercariListing, SetMercari};
+pub use settings::{AuctionSettings, BadSettings, EbaySettings, MercariSettings, SimulatorSettings};
 pub use shared::{BadOrder, Order};
 pub use sinks::{Hooked, SinkMood, Sinks};
 pub use views::{Catalogue, CatalogueProduct, Credentials, Page, PageEntry, Platform, Stats};
@@ -83,10 +85,14 @@ pub struct Urls {
     pub yahoo: String,
     /// eBay over plain HTTP.
     pub ebay: String,
+    /// Mercari over plain HTTP.
+    pub mercari: String,
     /// Yahoo! over TLS.
     pub yahoo_tls: Option<String>,
     /// eBay over TLS.
     pub ebay_tls: Option<String>,
+    /// Mercari over TLS.
+    pub mercari_tls: Option<String>,
     /// The authority that signed the certificates, as PEM.
     pub ca_pem: Option<PathBuf>,
 }
@@ -115,8 +121,8 @@ impl Simulator {
         let shared = Arc::new(shared);
         let (server, urls) = Server::start(&settings, &shared)?;
         tracing::info!(
-            yahoo = %urls.yahoo, ebay = %urls.ebay, products = settings.products, seed = settings.seed,
-            "Simulator serves `{}` and `{}`", urls.yahoo, urls.ebay
+            yahoo = %urls.yahoo, ebay = %urls.ebay, mercari = %urls.mercari, products = settings.products, seed = settings.seed,
+            "Simulator serves `{}`, `{}` and `{}`", urls.yahoo, urls.ebay, urls.mercari
         );
         Ok(Running { urls, shared, server })
     }
@@ -165,6 +171,18 @@ impl Running {
     #[must_use]
     pub fn ledger(&self, after: u64, limit: usize) -> Page<LedgerEntry> {
         self.shared.ebay_ledger(after, limit)
+    }
+
+    /// What Mercari shows for every SKU.
+    #[must_use]
+    pub fn mercari_register(&self) -> Vec<MercariEntry> {
+        self.shared.mercari_register()
+    }
+
+    /// What Mercari was asked behind number `after`, at most `limit` lines.
+    #[must_use]
+    pub fn mercari_ledger(&self, after: u64, limit: usize) -> Page<MercariAsked> {
+        self.shared.mercari_ledger(after, limit)
     }
 
     /// Which pages were asked for behind number `after`, at most `limit` lines.

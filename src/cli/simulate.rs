@@ -29,19 +29,22 @@ async fn simulate(arguments: &SimulateArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(&arguments.dir)
         .with_context(|| format!("cannot make `{}`", arguments.dir.display()))?;
     let directory = std::path::absolute(&arguments.dir)?;
-    let (yahoo_port, ebay_port) = ports(arguments.listen.port());
+    let (yahoo_port, ebay_port, mercari_port) = ports(arguments.listen.port());
     let tls = arguments.listen_tls.map(|a| ports(a.port()));
     let simulator = Simulator::start(SimulatorSettings {
         bind: arguments.listen.ip(),
         yahoo_port,
         ebay_port,
+        mercari_port,
         tls: tls.is_some(),
         yahoo_tls_port: tls.map_or(0, |t| t.0),
         ebay_tls_port: tls.map_or(0, |t| t.1),
+        mercari_tls_port: tls.map_or(0, |t| t.2),
         directory: Some(directory.clone()),
         seed: arguments.seed,
         products: arguments.products,
         listings: arguments.products,
+        mercari_listings: arguments.products,
         change_rate_per_s: arguments.changes_per_s,
         faults: if arguments.calm {
             FaultPlan::default()
@@ -52,9 +55,10 @@ async fn simulate(arguments: &SimulateArgs) -> anyhow::Result<()> {
     })?;
     write_down(&simulator, &directory)?;
     output::talk(&format!(
-        "Yahoo! Auctions: {}\neBay: {}\nproducts, keys and addresses: {}\nCtrl-C ends it",
+        "Yahoo! Auctions: {}\neBay: {}\nMercari Shops: {}\nproducts, keys and addresses: {}\nCtrl-C ends it",
         simulator.urls.yahoo,
         simulator.urls.ebay,
+        simulator.urls.mercari,
         directory.display()
     ));
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -67,12 +71,12 @@ async fn simulate(arguments: &SimulateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// eBay's door is one port further; a free port is taken for each when none was named.
-fn ports(first: u16) -> (u16, u16) {
+/// eBay's door is one port further, Mercari's two; a free port is taken for each when none was named.
+fn ports(first: u16) -> (u16, u16, u16) {
     if first == 0 {
-        (0, 0)
+        (0, 0, 0)
     } else {
-        (first, first.saturating_add(1))
+        (first, first.saturating_add(1), first.saturating_add(2))
     }
 }
 

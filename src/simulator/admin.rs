@@ -17,7 +17,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/_script", web::post().to(script))
         .route("/_truth", web::get().to(|s: Shares| json_of(&s.truth())))
         .route("/_served", web::get().to(|s: Shares| json_of(&s.served())))
-        .route("/_register", web::get().to(|s: Shares| json_of(&s.register())))
+        .route("/_register", web::get().to(register))
         .route("/_catalogue", web::get().to(|s: Shares| json_of(&s.catalogue())))
         .route("/_stats", web::get().to(|s: Shares| json_of(&s.stats())))
         .route("/_changes", web::get().to(changes))
@@ -45,10 +45,19 @@ fn changes(part: web::Query<Part>, shared: Shares) -> Ready<HttpResponse> {
     json_of(&shared.changes(part.after, part.limit()))
 }
 
+/// The register of a destination; Yahoo! has none, and eBay's is the usual one.
+fn register(part: web::Query<Part>, shared: Shares) -> Ready<HttpResponse> {
+    match part.platform {
+        Platform::Mercari => json_of(&shared.mercari_register()),
+        Platform::Yahoo | Platform::Ebay => json_of(&shared.register()),
+    }
+}
+
 fn ledger(part: web::Query<Part>, shared: Shares) -> Ready<HttpResponse> {
     match part.platform {
         Platform::Yahoo => json_of(&shared.page_ledger(part.after, part.limit())),
         Platform::Ebay => json_of(&shared.ebay_ledger(part.after, part.limit())),
+        Platform::Mercari => json_of(&shared.mercari_ledger(part.after, part.limit())),
     }
 }
 

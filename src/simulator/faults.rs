@@ -279,7 +279,62 @@ faults!(
     }
 );
 
-/// What goes wrong at both marketplaces. The default: nothing.
+faults!(
+    /// What can be wrong with the answer to one call of Mercari's interface.
+    enum MercariFault;
+    /// What is wrong with Mercari Shops.
+    struct MercariFaults;
+    shares {
+        /// 500; nothing is applied.
+        p_500 => Http500 = "http_500",
+        /// 503 with `Retry-After`; nothing is applied.
+        p_503 => Http503 = "http_503",
+        /// 429 with `Retry-After`; nothing is applied.
+        p_429 => Http429 = "http_429",
+        /// 401; nothing is applied.
+        p_401 => Http401 = "http_401",
+        /// `DEADLINE_EXCEEDED` in an answer with 200; nothing is applied.
+        p_deadline => Deadline = "deadline",
+        /// The same, and the call is applied.
+        p_deadline_after => DeadlineAfter = "deadline_after",
+        /// A code that nobody has seen; nothing is applied.
+        p_odd_code => OddCode = "odd_code",
+        /// `FAILED_PRECONDITION`; nothing is applied.
+        p_refused => Refused = "refused",
+        /// The call is applied and shown, and an error stands beside it.
+        p_complaint => Complaint = "complaint",
+        /// The call is applied, and neither shown nor complained of.
+        p_nothing => Nothing = "nothing",
+        /// The call is applied, the answer is cut.
+        p_cut => Cut = "cut",
+        /// The call is applied, the answer comes late.
+        p_delay => Delay = "delay",
+        /// Nothing is applied, and the answer comes late.
+        p_hang => Hang = "hang",
+    }
+    rest {
+        /// The `Retry-After` of 503 and 429, as it stands; empty sends none.
+        retry_after: String = "2".into(),
+        /// How late a late answer is, in milliseconds.
+        delay_ms: u32 = 800,
+        /// Share of bulk entries that fail with `FAILED_PRECONDITION`.
+        p_entry_fails: f64 = 0.0,
+        /// Share of bulk entries that are applied and not in the answer.
+        p_entry_missing: f64 = 0.0,
+        /// Whether the address that asks is not registered: everything is answered with a bare 404.
+        unregistered: bool = false,
+        /// Whether the token is refused.
+        revoked: bool = false,
+        /// Whether the token is of the other environment: 400.
+        wrong_environment: bool = false,
+        /// Whether answers hold members that nobody has seen.
+        odd_fields: bool = false,
+        /// Whether products show a status that nobody has seen.
+        odd_status: bool = false,
+    }
+);
+
+/// What goes wrong at the marketplaces. The default: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FaultPlan {
@@ -287,12 +342,25 @@ pub struct FaultPlan {
     pub yahoo: YahooFaults,
     /// The eBay Sell APIs.
     pub ebay: EbayFaults,
+    /// Mercari Shops.
+    pub mercari: MercariFaults,
 }
 
 impl FaultPlan {
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = self.yahoo.problems("faults.yahoo");
         problems.extend(self.ebay.problems("faults.ebay"));
+        problems.extend(self.mercari.problems("faults.mercari"));
+        for (key, share) in [
+            ("p_entry_fails", self.mercari.p_entry_fails),
+            ("p_entry_missing", self.mercari.p_entry_missing),
+        ] {
+            if !(0.0..=1.0).contains(&share) {
+                problems.push(format!(
+                    "`faults.mercari.{key}`: expected a share from 0 to 1, got {share}"
+                ));
+            }
+        }
         let entries = [
             ("p_entry_fails", self.ebay.p_entry_fails),
             ("p_entry_warns", self.ebay.p_entry_warns),
@@ -313,6 +381,7 @@ impl FaultPlan {
         for (key, text) in [
             ("yahoo", &self.yahoo.retry_after),
             ("ebay", &self.ebay.retry_after),
+            ("mercari", &self.mercari.retry_after),
         ] {
             if !text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
                 problems.push(format!(

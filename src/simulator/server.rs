@@ -1,7 +1,7 @@
 //! The doors themselves, on threads of their own.
 
 use super::shared::Shared;
-use super::{SimulatorError, SimulatorSettings, Urls, admin, ebay, tls, yahoo};
+use super::{SimulatorError, SimulatorSettings, Urls, admin, ebay, mercari, tls, yahoo};
 use actix_web::dev::{Server as ActixServer, ServerHandle, Service as _};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{App, HttpServer, web};
@@ -133,14 +133,24 @@ fn open(
         config,
         ebay::routes,
     )?;
+    let (mercari_server, mercari_urls) = door(
+        settings,
+        shared,
+        "Mercari",
+        (settings.mercari_port, settings.mercari_tls_port),
+        config,
+        mercari::routes,
+    )?;
     let urls = Urls {
         yahoo: yahoo_urls.0,
         ebay: ebay_urls.0,
+        mercari: mercari_urls.0,
+        mercari_tls: mercari_urls.1,
         yahoo_tls: yahoo_urls.1,
         ebay_tls: ebay_urls.1,
         ca_pem: certificates.map(|(_, file)| file),
     };
-    Ok((vec![yahoo_server, ebay_server], urls))
+    Ok((vec![yahoo_server, ebay_server, mercari_server], urls))
 }
 
 /// One door, plain and over TLS.

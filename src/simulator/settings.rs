@@ -15,12 +15,16 @@ pub struct SimulatorSettings {
     pub yahoo_port: u16,
     /// Port of the plain eBay door; 0 takes a free one.
     pub ebay_port: u16,
-    /// Whether both doors are served over TLS too, on ports of their own.
+    /// Port of the plain Mercari door; 0 takes a free one.
+    pub mercari_port: u16,
+    /// Whether all doors are served over TLS too, on ports of their own.
     pub tls: bool,
     /// Port of the Yahoo! door over TLS; 0 takes a free one.
     pub yahoo_tls_port: u16,
     /// Port of the eBay door over TLS; 0 takes a free one.
     pub ebay_tls_port: u16,
+    /// Port of the Mercari door over TLS; 0 takes a free one.
+    pub mercari_tls_port: u16,
     /// Where `ca.pem` is written; needed with `tls`.
     pub directory: Option<PathBuf>,
     /// Threads per door.
@@ -31,9 +35,11 @@ pub struct SimulatorSettings {
     pub products: u32,
     /// How many eBay listings exist; listing `i` sells product `i % products`.
     pub listings: u32,
+    /// How many listings of Mercari Shops exist, none by default; listing `i` sells product `i % products`.
+    pub mercari_listings: u32,
     /// How many changes of stock or price happen per second, over all products.
     pub change_rate_per_s: f64,
-    /// How many pieces are sold on eBay per second, over all listings.
+    /// How many pieces are sold per second at each destination, over all its listings.
     pub sale_rate_per_s: f64,
     /// Share of changes that are wild: a price ten times too high or too low (0 to 1).
     pub wild_share: f64,
@@ -43,6 +49,8 @@ pub struct SimulatorSettings {
     pub auctions: AuctionSettings,
     /// How eBay behaves when nothing is wrong.
     pub ebay: EbaySettings,
+    /// How Mercari behaves when nothing is wrong.
+    pub mercari: MercariSettings,
     /// What goes wrong.
     pub faults: FaultPlan,
     /// How many entries each ledger keeps; older ones are dropped and counted.
@@ -79,26 +87,49 @@ pub struct EbaySettings {
     pub allow_zero: bool,
 }
 
+/// How Mercari Shops behaves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MercariSettings {
+    /// The cost points that an hour has.
+    pub points_per_hour: u32,
+    /// Whether there is a call for several SKUs at once: its shape is not published.
+    pub takes_bulk: bool,
+}
+
+impl Default for MercariSettings {
+    fn default() -> Self {
+        Self {
+            points_per_hour: 10_000,
+            takes_bulk: true,
+        }
+    }
+}
+
 impl Default for SimulatorSettings {
     fn default() -> Self {
         Self {
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             yahoo_port: 0,
             ebay_port: 0,
+            mercari_port: 0,
             tls: false,
             yahoo_tls_port: 0,
             ebay_tls_port: 0,
+            mercari_tls_port: 0,
             directory: None,
             workers: 1,
             seed: 1,
             products: 200,
             listings: 200,
+            mercari_listings: 0,
             change_rate_per_s: 0.0,
             sale_rate_per_s: 0.0,
             wild_share: 0.0,
             relist_after_s: 20.0,
             auctions: AuctionSettings::default(),
             ebay: EbaySettings::default(),
+            mercari: MercariSettings::default(),
             faults: FaultPlan::default(),
             ledger_capacity: 200_000,
         }
@@ -174,6 +205,12 @@ impl SimulatorSettings {
                 count.to_string(),
             );
         }
+        expect(
+            self.mercari_listings <= MAX_PRODUCTS,
+            "mercari_listings",
+            "0 to 1000000",
+            self.mercari_listings.to_string(),
+        );
         let rates = [
             ("change_rate_per_s", self.change_rate_per_s),
             ("sale_rate_per_s", self.sale_rate_per_s),

@@ -2,6 +2,7 @@
 
 use super::draw::count;
 use super::faults::{FaultPlan, PageFault, one_or_many};
+use super::mercari::{self, MercariAsked, MercariEntry, SetMercari, Shop};
 use super::market::{self, LedgerEntry, Market, RegisterEntry, SetListing};
 use super::page::{BadTemplate, OtherPage, Pages, bomb};
 use super::settings::SimulatorSettings;
@@ -30,7 +31,7 @@ pub struct Order {
     pub stop_changes: Option<bool>,
     /// How many changes happen per second.
     pub change_rate_per_s: Option<f64>,
-    /// How many pieces are sold on eBay per second.
+    /// How many pieces are sold per second at each destination.
     pub sale_rate_per_s: Option<f64>,
     /// Share of wild changes.
     pub wild_share: Option<f64>,
@@ -46,6 +47,9 @@ pub struct Order {
     /// Changes of listings by hand, one or a list.
     #[serde(deserialize_with = "one_or_many")]
     pub set_listing: Vec<SetListing>,
+    /// Changes of listings at Mercari by hand, one or a list.
+    #[serde(deserialize_with = "one_or_many")]
+    pub set_mercari: Vec<SetMercari>,
 }
 
 /// Everything that is wrong with an order, one line each.
@@ -67,11 +71,13 @@ pub(super) struct Shared {
     pub clock: Clock,
     pub world: Mutex<World>,
     pub market: Mutex<Market>,
+    pub shop: Mutex<Shop>,
     pub faults: ArcSwap<FaultPlan>,
     pub pages: Pages,
     bomb: OnceLock<Bytes>,
     pub counters: Counters,
     catalogue: Vec<market::CatalogueListing>,
+    at_mercari: Vec<mercari::MercariListing>,
     products: u32,
     seed: u64,
     started: Micros,
@@ -84,11 +90,14 @@ impl Shared {
     pub(super) fn new(settings: &SimulatorSettings, clock: Clock) -> Result<Self, BadTemplate> {
         let now = clock.now().timestamp_micros();
         let market = Market::new(settings, now);
+        let shop = Shop::new(settings, now);
         Ok(Self {
             clock,
             world: Mutex::new(World::new(settings, now)),
             catalogue: market.catalogue(),
             market: Mutex::new(market),
+            at_mercari: shop.catalogue(),
+            shop: Mutex::new(shop),
             faults: ArcSwap::from_pointee(settings.faults.clone()),
             pages: Pages::new(settings.seed)?,
             bomb: OnceLock::new(),
@@ -117,6 +126,7 @@ impl Shared {
         let now = self.now();
         self.world.lock().advance(now);
         self.market.lock().advance(now);
+        self.shop.lock().advance(now);
     }
 
     /// The bomb; made when first asked for.
@@ -149,6 +159,11 @@ impl Shared {
                     .iter()
                     .skip(super::draw::at(index))
                     .step_by(many.max(1));
+                let at_mercari = self
+                    .at_mercari
+                    .iter()
+                    .skip(super::draw::at(index))
+                    .step_by(many.max(1));
                 CatalogueProduct {
                     url: format!("https://auctions.yahoo.co.jp/jp/auction/{id}").into(),
                     item_id: id.into(),
@@ -159,6 +174,7 @@ impl Shared {
                         CostRule::BuyNow
                     },
                     listings: listings.cloned().collect(),
+                    mercari: at_mercari.cloned().collect(),
                 }
             })
             .collect();
@@ -169,6 +185,8 @@ impl Shared {
                 client_secret: market::CLIENT_SECRET.into(),
                 refresh_token: market::REFRESH_TOKEN.into(),
                 ru_name: market::RU_NAME.into(),
+                mercari_token: mercari::TOKEN.into(),
+                mercari_client_name: mercari::CLIENT_NAME.into(),
             },
         }
     }
@@ -186,6 +204,14 @@ impl Shared {
 
     pub(super) fn register(&self) -> Vec<RegisterEntry> {
         self.market.lock().register(self.now())
+    }
+
+    pub(super) fn mercari_register(&self) -> Vec<MercariEntry> {
+        self.shop.lock().register(self.now())
+    }
+
+    pub(super) fn mercari_ledger(&self, after: u64, limit: usize) -> Page<MercariAsked> {
+        page(&self.shop.lock().ledger, after, limit, |_, entry| entry.clone())
     }
 
     pub(super) fn changes(&self, after: u64, limit: usize) -> Page<TruthChange> {
@@ -221,6 +247,7 @@ impl Shared {
             let market = self.market.lock();
             (market.ledger.total(), market.tokens.given())
         };
+        let mercari_asked = self.shop.lock().ledger.total();
         let faults = self.counters.faults.lock();
         Stats {
             uptime_s: u64::try_from((self.now() - self.started) / 1_000_000).unwrap_or(0),
@@ -230,6 +257,7 @@ impl Shared {
             page_mean_us: read(&self.counters.render_us).checked_div(rendered).unwrap_or(0),
             page_faults: faults.iter().map(|(f, n)| (f.as_str().to_owned(), *n)).collect(),
             ebay_asked,
+            mercari_asked,
             tokens,
             changes,
         }
@@ -247,30 +275,38 @@ impl Shared {
         let now = self.now();
         let mut world = self.world.lock();
         let mut market = self.market.lock();
+        let mut shop = self.shop.lock();
         let (items, listings) = (&order.set, &order.set_listing);
         let mut problems: Vec<String> = items.iter().filter_map(|set| world.cannot_set(set)).collect();
         problems.extend(listings.iter().filter_map(|set| market.cannot_set(set)));
+        problems.extend(order.set_mercari.iter().filter_map(|set| shop.cannot_set(set)));
         if !problems.is_empty() {
             return Err(BadOrder(problems));
         }
         self.faults.store(plan.into());
         world.advance(now);
         market.advance(now);
+        shop.advance(now);
         for set in items {
             world.set(set, now);
         }
         for set in listings {
             market.set(set, now);
         }
+        for set in &order.set_mercari {
+            shop.set(set, now);
+        }
         world
             .script
             .set_rates(order.change_rate_per_s, order.wild_share, now);
         if let Some(rate) = order.sale_rate_per_s {
             market.set_rate(rate, now);
+            shop.set_rate(rate, now);
         }
         if let Some(stopped) = order.stop_changes {
             world.script.stop(stopped, now);
             market.stop(stopped, now);
+            shop.stop(stopped, now);
         }
         if let Some(lifetime_s) = order.token_lifetime_s {
             market.tokens.set_lifetime(lifetime_s);

@@ -2,6 +2,7 @@
 
 use super::faults::PageFault;
 use super::market::CatalogueListing;
+use super::mercari::MercariListing;
 use crate::domain::CostRule;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,9 +13,11 @@ use std::collections::BTreeMap;
 pub enum Platform {
     /// The source.
     Yahoo,
-    /// The destination.
+    /// The first destination.
     #[default]
     Ebay,
+    /// The other destination.
+    Mercari,
 }
 
 /// Everything a seller would know before the first day.
@@ -22,7 +25,7 @@ pub enum Platform {
 pub struct Catalogue {
     /// The products, each with its listings.
     pub products: Vec<CatalogueProduct>,
-    /// The keys to eBay.
+    /// The keys to the destinations.
     pub credentials: Credentials,
 }
 
@@ -39,9 +42,11 @@ pub struct CatalogueProduct {
     pub cost_rule: CostRule,
     /// Where it is sold.
     pub listings: Vec<CatalogueListing>,
+    /// Where it is sold at Mercari Shops.
+    pub mercari: Vec<MercariListing>,
 }
 
-/// What eBay's token endpoint accepts. They open nothing but this simulator.
+/// What eBay's token endpoint and Mercari accept. They open nothing but this simulator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     /// The application.
@@ -52,6 +57,10 @@ pub struct Credentials {
     pub refresh_token: Box<str>,
     /// The name for where a seller goes after consenting at `/oauth2/authorize`.
     pub ru_name: Box<str>,
+    /// The token of the shop at Mercari.
+    pub mercari_token: Box<str>,
+    /// The name that Mercari assigned to the program.
+    pub mercari_client_name: Box<str>,
 }
 
 /// A part of a long list.
@@ -99,6 +108,8 @@ pub struct Stats {
     pub page_faults: BTreeMap<String, u64>,
     /// Lines of eBay's ledger.
     pub ebay_asked: u64,
+    /// Lines of Mercari's ledger.
+    pub mercari_asked: u64,
     /// Access tokens given out.
     pub tokens: u64,
     /// Changes of the truth.

@@ -52,6 +52,7 @@ struct State {
     script: HashMap<Box<str>, VecDeque<Does>>,
     calls: usize,
     shut: bool,
+    dearest: Option<i64>,
     writing: HashSet<Box<str>>,
     overlaps: usize,
 }
@@ -111,6 +112,11 @@ impl Fake {
 
     pub fn shut(&self, shut: bool) {
         self.state.lock().shut = shut;
+    }
+
+    /// Takes no price above this, and says so beforehand.
+    pub fn takes_up_to(&self, dearest: i64) {
+        self.state.lock().dearest = Some(dearest);
     }
 
     pub fn slow(&self, delay: Duration) {

@@ -132,3 +132,31 @@ async fn a_slow_claim_does_not_make_its_requests_late() {
     assert_eq!(s.fake.shown("sku-1"), shows(1, 26));
     assert_eq!(s.status().await.not_sent, 0);
 }
+
+#[actix::test]
+async fn a_price_that_is_never_taken_is_held_unasked_and_keeps_back_no_smaller_quantity() {
+    let mut s = Stage::new(2).await;
+    s.start();
+    s.want(2, 5, usd(20)).await;
+    s.in_line(2).await;
+    s.fake.forget();
+    s.fake.takes_up_to(30);
+    s.want(1, 1, usd(99)).await;
+    s.want(2, 3, usd(99)).await;
+    let held = s.held(1, "refused").await;
+    assert!(held.synced_version < held.wanted_version);
+    s.held(2, "refused").await;
+    assert!(s.fake.writes_to("sku-1").is_empty());
+    assert_eq!(s.fake.writes_to("sku-2"), [("revise", Some(3))]);
+    assert_eq!(s.fake.shown("sku-2"), shows(3, 20));
+    assert_eq!(
+        s.t.text("SELECT count(*) FROM processing_queue WHERE status = 'dead'").await,
+        "2"
+    );
+    // A zero goes out all the same, and another price ends the hold.
+    s.want(2, 0, usd(99)).await;
+    until("the zero", || async { s.fake.shown("sku-2").quantity.is_zero().then_some(()) }).await;
+    s.want(1, 1, usd(25)).await;
+    s.in_line(1).await;
+    assert_eq!(s.fake.shown("sku-1"), shows(1, 25));
+}
