@@ -182,7 +182,8 @@ impl Mercari {
         let reply = reply.map_err(|lost| lost.error)?;
         let at = match reply.value(doing) {
             Ok(Some(at)) => at,
-            Ok(None) => return Ok(None),
+            // What is not there is said to be so (`NOT_FOUND`); silence is no word of it.
+            Ok(None) => return Err(reply.nothing(doing).error),
             Err(lost) if lost.error.class == ErrorClass::NotFound => return Ok(None),
             Err(lost) => return Err(lost.error),
         };

@@ -7,7 +7,7 @@ mod listing;
 pub mod memory;
 mod oauth;
 mod revise;
-mod server;
+pub mod server;
 
 use zaikoban::domain::{
     Currency, DestinationPlatform, ListingId, ListingRef, ListingState, ListingStatus, Money, Quantity,

@@ -21,6 +21,7 @@ mod daemon;
 mod ebay;
 mod embedded;
 mod faults;
+mod mercari;
 mod nodes;
 mod queue;
 mod redis;

@@ -62,7 +62,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// What was asked for; `None` when there is no such thing.
+    /// What was asked for; `None` when nothing is shown, and nothing said of it.
     ///
     /// # Errors
     /// When anything is complained of beside that. A change that is complained of without any doubt, and of which nothing

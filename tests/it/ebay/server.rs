@@ -185,7 +185,8 @@ async fn serve(
 }
 
 fn problems_of(asked: &Seen) -> Vec<String> {
-    let (Some(contract), false) = (Contract::load(), asked.is_token()) else {
+    let not_ebays = asked.is_token() || asked.path == "/v1/graphql";
+    let (Some(contract), false) = (Contract::load(), not_ebays) else {
         return Vec::new();
     };
     let problems = contract.problems_of_request(&Request {
