@@ -1,11 +1,13 @@
 //! The marketplaces on loopback: for rehearsals without risking an account, for the demo, and as the tests' other side.
 //!
-//! Three doors, each plain and, when wanted, over TLS under an authority of our own: Yahoo! Auctions' item pages at full
-//! size, eBay's OAuth and Sell Inventory API, and Mercari Shops' GraphQL. Behind them registers of plain data, each under one lock that is
-//! held for microseconds: what is true at the source (`world`) and what is on sale at the destinations (`market`, `mercari`).
+//! Four doors, each plain and, when wanted, over TLS under an authority of our own: Yahoo! Auctions' item pages at full
+//! size, eBay's OAuth and Sell Inventory API, Mercari Shops' GraphQL, and Login with Amazon with the Selling Partner API.
+//! Behind them registers of plain data, each under one lock that is held for microseconds: what is true at Yahoo!
+//! (`world`), what is on sale at eBay (`market`) and Mercari (`mercari`), and Amazon's items and listings (`amazon`).
 //! A seeded `script` moves them; a [`FaultPlan`] says what goes wrong on the way. Every door also answers the paths
 //! that begin with `/_`: `/_script` (what happens from now on), `/_truth`, `/_served`, `/_changes`, `/_register`,
-//! `/_ledger`, `/_catalogue`, `/_stats`. All of it can be called in process through [`Running`].
+//! `/_ledger`, `/_catalogue`, `/_stats`, `/_amazon_truth`, `/_amazon_served`, `/_amazon_register`. All of it can be
+//! called in process through [`Running`].
 //!
 //! The wire formats are written from the platforms' documents and share nothing with `platform`: two readings of one
 //! document catch a misreading, one does not.
@@ -20,6 +22,7 @@
 //!   and whose answer was then cut stands there as accepted.
 
 mod admin;
+mod amazon;
 mod body;
 mod draw;
 mod ebay;
@@ -39,13 +42,22 @@ mod views;
 mod world;
 mod yahoo;
 
-pub use faults::{CallFault, Drift, EbayFaults, FaultPlan, MercariFault, MercariFaults, PageFault, Storm, YahooFaults};
+pub use amazon::{AmazonEntry, AmazonItem, AmazonListing, AmazonOperation, SetAmazonItem, SetAmazonListing};
+pub use faults::{
+    AmazonFault, AmazonFaults, CallFault, Drift, EbayFaults, FaultPlan, MercariFault, MercariFaults,
+    PageFault, Storm, YahooFaults,
+};
 pub use market::{CatalogueListing, LedgerEntry, RegisterEntry, SetListing};
 pub use mercari::{MercariAsked, MercariEntry, MercariListing, SetMercari};
-pub use settings::{AuctionSettings, BadSettings, EbaySettings, MercariSettings, SimulatorSettings};
+pub use settings::{
+    AmazonSettings, AuctionSettings, BadSettings, EbaySettings, MercariSettings, SimulatorSettings,
+};
 pub use shared::{BadOrder, Order};
 pub use sinks::{Hooked, SinkMood, Sinks};
-pub use views::{Catalogue, CatalogueProduct, Credentials, Page, PageEntry, Platform, Stats};
+pub use views::{
+    AmazonCatalogue, AmazonProduct, Catalogue, CatalogueProduct, Credentials, Page, PageEntry, Platform,
+    Stats,
+};
 pub use world::{ItemView, SetItem, Status, TruthChange};
 
 use crate::clock::Clock;
@@ -87,6 +99,10 @@ pub struct Urls {
     pub ebay: String,
     /// Mercari over plain HTTP.
     pub mercari: String,
+    /// Amazon over plain HTTP: the API and its tokens.
+    pub amazon: String,
+    /// Amazon over TLS.
+    pub amazon_tls: Option<String>,
     /// Yahoo! over TLS.
     pub yahoo_tls: Option<String>,
     /// eBay over TLS.
@@ -183,6 +199,30 @@ impl Running {
     #[must_use]
     pub fn mercari_ledger(&self, after: u64, limit: usize) -> Page<MercariAsked> {
         self.shared.mercari_ledger(after, limit)
+    }
+
+    /// What every item of Amazon is now.
+    #[must_use]
+    pub fn amazon_truth(&self) -> Vec<AmazonItem> {
+        self.shared.amazon_truth()
+    }
+
+    /// What the last whole answer said of each of Amazon's items; items never asked for are left out.
+    #[must_use]
+    pub fn amazon_served(&self) -> Vec<AmazonItem> {
+        self.shared.amazon_served()
+    }
+
+    /// What Amazon holds for every SKU.
+    #[must_use]
+    pub fn amazon_register(&self) -> Vec<AmazonListing> {
+        self.shared.amazon_register()
+    }
+
+    /// What Amazon was asked and what it applied behind number `after`, at most `limit` lines.
+    #[must_use]
+    pub fn amazon_ledger(&self, after: u64, limit: usize) -> Page<AmazonEntry> {
+        self.shared.amazon_ledger(after, limit)
     }
 
     /// Which pages were asked for behind number `after`, at most `limit` lines.

@@ -18,6 +18,18 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/_truth", web::get().to(|s: Shares| json_of(&s.truth())))
         .route("/_served", web::get().to(|s: Shares| json_of(&s.served())))
         .route("/_register", web::get().to(register))
+        .route(
+            "/_amazon_truth",
+            web::get().to(|s: Shares| json_of(&s.amazon_truth())),
+        )
+        .route(
+            "/_amazon_served",
+            web::get().to(|s: Shares| json_of(&s.amazon_served())),
+        )
+        .route(
+            "/_amazon_register",
+            web::get().to(|s: Shares| json_of(&s.amazon_register())),
+        )
         .route("/_catalogue", web::get().to(|s: Shares| json_of(&s.catalogue())))
         .route("/_stats", web::get().to(|s: Shares| json_of(&s.stats())))
         .route("/_changes", web::get().to(changes))
@@ -58,6 +70,7 @@ fn ledger(part: web::Query<Part>, shared: Shares) -> Ready<HttpResponse> {
         Platform::Yahoo => json_of(&shared.page_ledger(part.after, part.limit())),
         Platform::Ebay => json_of(&shared.ebay_ledger(part.after, part.limit())),
         Platform::Mercari => json_of(&shared.mercari_ledger(part.after, part.limit())),
+        Platform::Amazon => json_of(&shared.amazon_ledger(part.after, part.limit())),
     }
 }
 

@@ -334,6 +334,53 @@ faults!(
     }
 );
 
+faults!(
+    /// What can be wrong with the answer to one call of the Selling Partner API.
+    enum AmazonFault;
+    /// What is wrong with Amazon.
+    struct AmazonFaults;
+    shares {
+        /// 500; nothing is applied.
+        p_500 => Http500 = "http_500",
+        /// 503; nothing is applied.
+        p_503 => Http503 = "http_503",
+        /// 429, whatever the quota; nothing is applied.
+        p_429 => Http429 = "http_429",
+        /// 403 as if the access token had been revoked; nothing is applied.
+        p_withdrawn => Withdrawn = "withdrawn",
+        /// Nothing is applied, and for `hang_ms` nothing is answered.
+        p_hang_before => HangBefore = "hang_before",
+        /// The call is applied, and for `hang_ms` nothing is answered.
+        p_hang_after => HangAfter = "hang_after",
+        /// The call is applied, the answer is cut.
+        p_cut => Cut = "cut",
+        /// The answer comes late.
+        p_delay => Delay = "delay",
+    }
+    rest {
+        /// The `Retry-After` of 503 and 429, as it stands; empty, as Amazon has it, sends none.
+        retry_after: String = String::new(),
+        /// How late a late answer is, in milliseconds.
+        delay_ms: u32 = 800,
+        /// How long nothing is answered, in milliseconds.
+        hang_ms: u32 = 60_000,
+        /// Share of a batch's members that answer 500.
+        p_entry_500: f64 = 0.0,
+        /// Share of a batch's members that answer 429.
+        p_entry_429: f64 = 0.0,
+        /// Share of submissions that are answered with `INVALID`.
+        p_invalid: f64 = 0.0,
+        /// Share of submissions that are accepted and never applied.
+        p_never: f64 = 0.0,
+        /// Whether answers hold members that no document knows.
+        unknown_fields: bool = false,
+        /// Share of token calls that answer 500.
+        p_token_500: f64 = 0.0,
+        /// Whether the refresh token is refused (`invalid_grant`).
+        revoked: bool = false,
+    }
+);
+
 /// What goes wrong at the marketplaces. The default: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -344,6 +391,8 @@ pub struct FaultPlan {
     pub ebay: EbayFaults,
     /// Mercari Shops.
     pub mercari: MercariFaults,
+    /// The Selling Partner API.
+    pub amazon: AmazonFaults,
 }
 
 impl FaultPlan {
@@ -361,6 +410,7 @@ impl FaultPlan {
                 ));
             }
         }
+        problems.extend(self.amazon.problems("faults.amazon"));
         let entries = [
             ("p_entry_fails", self.ebay.p_entry_fails),
             ("p_entry_warns", self.ebay.p_entry_warns),
@@ -375,6 +425,20 @@ impl FaultPlan {
                 ));
             }
         }
+        let parts = [
+            ("p_entry_500", self.amazon.p_entry_500),
+            ("p_entry_429", self.amazon.p_entry_429),
+            ("p_invalid", self.amazon.p_invalid),
+            ("p_never", self.amazon.p_never),
+            ("p_token_500", self.amazon.p_token_500),
+        ];
+        for (key, share) in parts {
+            if !(0.0..=1.0).contains(&share) {
+                problems.push(format!(
+                    "`faults.amazon.{key}`: expected a share from 0 to 1, got {share}"
+                ));
+            }
+        }
         if self.yahoo.drip_bytes_per_s == 0 {
             problems.push("`faults.yahoo.drip_bytes_per_s`: expected at least 1, got 0".into());
         }
@@ -382,6 +446,7 @@ impl FaultPlan {
             ("yahoo", &self.yahoo.retry_after),
             ("ebay", &self.ebay.retry_after),
             ("mercari", &self.mercari.retry_after),
+            ("amazon", &self.amazon.retry_after),
         ] {
             if !text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
                 problems.push(format!(

@@ -1,7 +1,7 @@
 //! The doors themselves, on threads of their own.
 
 use super::shared::Shared;
-use super::{SimulatorError, SimulatorSettings, Urls, admin, ebay, mercari, tls, yahoo};
+use super::{SimulatorError, SimulatorSettings, Urls, admin, amazon, ebay, mercari, tls, yahoo};
 use actix_web::dev::{Server as ActixServer, ServerHandle, Service as _};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{App, HttpServer, web};
@@ -141,7 +141,17 @@ fn open(
         config,
         mercari::routes,
     )?;
+    let (amazon_server, amazon_urls) = door(
+        settings,
+        shared,
+        "Amazon",
+        (settings.amazon_port, settings.amazon_tls_port),
+        config,
+        amazon::routes,
+    )?;
     let urls = Urls {
+        amazon: amazon_urls.0,
+        amazon_tls: amazon_urls.1,
         yahoo: yahoo_urls.0,
         ebay: ebay_urls.0,
         mercari: mercari_urls.0,
@@ -150,7 +160,10 @@ fn open(
         ebay_tls: ebay_urls.1,
         ca_pem: certificates.map(|(_, file)| file),
     };
-    Ok((vec![yahoo_server, ebay_server, mercari_server], urls))
+    Ok((
+        vec![yahoo_server, ebay_server, mercari_server, amazon_server],
+        urls,
+    ))
 }
 
 /// One door, plain and over TLS.

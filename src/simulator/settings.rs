@@ -17,6 +17,8 @@ pub struct SimulatorSettings {
     pub ebay_port: u16,
     /// Port of the plain Mercari door; 0 takes a free one.
     pub mercari_port: u16,
+    /// Port of the plain Amazon door; 0 takes a free one.
+    pub amazon_port: u16,
     /// Whether all doors are served over TLS too, on ports of their own.
     pub tls: bool,
     /// Port of the Yahoo! door over TLS; 0 takes a free one.
@@ -25,6 +27,8 @@ pub struct SimulatorSettings {
     pub ebay_tls_port: u16,
     /// Port of the Mercari door over TLS; 0 takes a free one.
     pub mercari_tls_port: u16,
+    /// Port of the Amazon door over TLS; 0 takes a free one.
+    pub amazon_tls_port: u16,
     /// Where `ca.pem` is written; needed with `tls`.
     pub directory: Option<PathBuf>,
     /// Threads per door.
@@ -37,6 +41,10 @@ pub struct SimulatorSettings {
     pub listings: u32,
     /// How many listings of Mercari Shops exist, none by default; listing `i` sells product `i % products`.
     pub mercari_listings: u32,
+    /// How many items Amazon has.
+    pub amazon_products: u32,
+    /// How many listings the seller has on Amazon; listing `i` sells item `i % amazon_products`.
+    pub amazon_listings: u32,
     /// How many changes of stock or price happen per second, over all products.
     pub change_rate_per_s: f64,
     /// How many pieces are sold per second at each destination, over all its listings.
@@ -51,6 +59,8 @@ pub struct SimulatorSettings {
     pub ebay: EbaySettings,
     /// How Mercari behaves when nothing is wrong.
     pub mercari: MercariSettings,
+    /// How Amazon behaves when nothing is wrong.
+    pub amazon: AmazonSettings,
     /// What goes wrong.
     pub faults: FaultPlan,
     /// How many entries each ledger keeps; older ones are dropped and counted.
@@ -106,6 +116,31 @@ impl Default for MercariSettings {
     }
 }
 
+/// How Amazon behaves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AmazonSettings {
+    /// Life of an access token in seconds.
+    pub token_lifetime_s: u32,
+    /// How many changes of stock or price happen per second, over all items.
+    pub change_rate_per_s: f64,
+    /// How long after it was accepted a change of a listing is applied and shown, in milliseconds.
+    pub settle_ms: u32,
+    /// The published quotas times this; 0 has none.
+    pub quota_factor: f64,
+}
+
+impl Default for AmazonSettings {
+    fn default() -> Self {
+        Self {
+            token_lifetime_s: 3_600,
+            change_rate_per_s: 0.0,
+            settle_ms: 0,
+            quota_factor: 1.0,
+        }
+    }
+}
+
 impl Default for SimulatorSettings {
     fn default() -> Self {
         Self {
@@ -113,16 +148,20 @@ impl Default for SimulatorSettings {
             yahoo_port: 0,
             ebay_port: 0,
             mercari_port: 0,
+            amazon_port: 0,
             tls: false,
             yahoo_tls_port: 0,
             ebay_tls_port: 0,
             mercari_tls_port: 0,
+            amazon_tls_port: 0,
             directory: None,
             workers: 1,
             seed: 1,
             products: 200,
             listings: 200,
             mercari_listings: 0,
+            amazon_products: 50,
+            amazon_listings: 50,
             change_rate_per_s: 0.0,
             sale_rate_per_s: 0.0,
             wild_share: 0.0,
@@ -130,6 +169,7 @@ impl Default for SimulatorSettings {
             auctions: AuctionSettings::default(),
             ebay: EbaySettings::default(),
             mercari: MercariSettings::default(),
+            amazon: AmazonSettings::default(),
             faults: FaultPlan::default(),
             ledger_capacity: 200_000,
         }
@@ -197,7 +237,12 @@ impl SimulatorSettings {
             "1 to 64",
             self.workers.to_string(),
         );
-        for (key, count) in [("products", self.products), ("listings", self.listings)] {
+        for (key, count) in [
+            ("products", self.products),
+            ("listings", self.listings),
+            ("amazon_products", self.amazon_products),
+            ("amazon_listings", self.amazon_listings),
+        ] {
             expect(
                 (1..=MAX_PRODUCTS).contains(&count),
                 key,
@@ -214,6 +259,8 @@ impl SimulatorSettings {
         let rates = [
             ("change_rate_per_s", self.change_rate_per_s),
             ("sale_rate_per_s", self.sale_rate_per_s),
+            ("amazon.change_rate_per_s", self.amazon.change_rate_per_s),
+            ("amazon.quota_factor", self.amazon.quota_factor),
         ];
         for (key, rate) in rates {
             expect(

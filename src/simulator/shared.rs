@@ -1,9 +1,10 @@
 //! What the doors share: both registers, the plan of faults, the pages, and the orders that change them.
 
+use super::amazon::{AmazonEntry, AmazonItem, AmazonListing, Bazaar, SetAmazonItem, SetAmazonListing};
 use super::draw::count;
 use super::faults::{FaultPlan, PageFault, one_or_many};
-use super::mercari::{self, MercariAsked, MercariEntry, SetMercari, Shop};
 use super::market::{self, LedgerEntry, Market, RegisterEntry, SetListing};
+use super::mercari::{self, MercariAsked, MercariEntry, SetMercari, Shop};
 use super::page::{BadTemplate, OtherPage, Pages, bomb};
 use super::settings::SimulatorSettings;
 use super::views::{Catalogue, CatalogueProduct, Credentials, Page, PageEntry, Stats};
@@ -50,6 +51,14 @@ pub struct Order {
     /// Changes of listings at Mercari by hand, one or a list.
     #[serde(deserialize_with = "one_or_many")]
     pub set_mercari: Vec<SetMercari>,
+    /// How many changes of Amazon's items happen per second.
+    pub amazon_change_rate_per_s: Option<f64>,
+    /// Changes of Amazon's items, one or a list.
+    #[serde(deserialize_with = "one_or_many")]
+    pub set_amazon: Vec<SetAmazonItem>,
+    /// Changes of Amazon's listings by hand, one or a list.
+    #[serde(deserialize_with = "one_or_many")]
+    pub set_amazon_listing: Vec<SetAmazonListing>,
 }
 
 /// Everything that is wrong with an order, one line each.
@@ -72,6 +81,7 @@ pub(super) struct Shared {
     pub world: Mutex<World>,
     pub market: Mutex<Market>,
     pub shop: Mutex<Shop>,
+    pub amazon: Mutex<Bazaar>,
     pub faults: ArcSwap<FaultPlan>,
     pub pages: Pages,
     bomb: OnceLock<Bytes>,
@@ -98,6 +108,7 @@ impl Shared {
             market: Mutex::new(market),
             at_mercari: shop.catalogue(),
             shop: Mutex::new(shop),
+            amazon: Mutex::new(Bazaar::new(settings, now)),
             faults: ArcSwap::from_pointee(settings.faults.clone()),
             pages: Pages::new(settings.seed)?,
             bomb: OnceLock::new(),
@@ -127,6 +138,7 @@ impl Shared {
         self.world.lock().advance(now);
         self.market.lock().advance(now);
         self.shop.lock().advance(now);
+        self.amazon.lock().advance(now);
     }
 
     /// The bomb; made when first asked for.
@@ -188,6 +200,7 @@ impl Shared {
                 mercari_token: mercari::TOKEN.into(),
                 mercari_client_name: mercari::CLIENT_NAME.into(),
             },
+            amazon: self.amazon.lock().catalogue(),
         }
     }
 
@@ -200,6 +213,24 @@ impl Shared {
 
     pub(super) fn served(&self) -> Vec<ItemView> {
         self.world.lock().last_served()
+    }
+
+    pub(super) fn amazon_truth(&self) -> Vec<AmazonItem> {
+        self.amazon.lock().truth(self.now())
+    }
+
+    pub(super) fn amazon_served(&self) -> Vec<AmazonItem> {
+        self.amazon.lock().served()
+    }
+
+    pub(super) fn amazon_register(&self) -> Vec<AmazonListing> {
+        self.amazon.lock().register(self.now())
+    }
+
+    pub(super) fn amazon_ledger(&self, after: u64, limit: usize) -> Page<AmazonEntry> {
+        page(self.amazon.lock().ledger(), after, limit, |_, entry| {
+            entry.clone()
+        })
     }
 
     pub(super) fn register(&self) -> Vec<RegisterEntry> {
@@ -248,6 +279,7 @@ impl Shared {
             (market.ledger.total(), market.tokens.given())
         };
         let mercari_asked = self.shop.lock().ledger.total();
+        let (amazon_asked, amazon_tokens, amazon_changes) = self.amazon.lock().counts();
         let faults = self.counters.faults.lock();
         Stats {
             uptime_s: u64::try_from((self.now() - self.started) / 1_000_000).unwrap_or(0),
@@ -260,6 +292,9 @@ impl Shared {
             mercari_asked,
             tokens,
             changes,
+            amazon_asked,
+            amazon_tokens,
+            amazon_changes,
         }
     }
 
@@ -276,10 +311,12 @@ impl Shared {
         let mut world = self.world.lock();
         let mut market = self.market.lock();
         let mut shop = self.shop.lock();
+        let mut amazon = self.amazon.lock();
         let (items, listings) = (&order.set, &order.set_listing);
         let mut problems: Vec<String> = items.iter().filter_map(|set| world.cannot_set(set)).collect();
         problems.extend(listings.iter().filter_map(|set| market.cannot_set(set)));
         problems.extend(order.set_mercari.iter().filter_map(|set| shop.cannot_set(set)));
+        problems.extend(amazon.cannot(&order.set_amazon, &order.set_amazon_listing));
         if !problems.is_empty() {
             return Err(BadOrder(problems));
         }
@@ -307,12 +344,19 @@ impl Shared {
             world.script.stop(stopped, now);
             market.stop(stopped, now);
             shop.stop(stopped, now);
+            amazon.stop(stopped, now);
+        }
+        amazon.set(&order.set_amazon, &order.set_amazon_listing, now);
+        if let Some(rate) = order.amazon_change_rate_per_s {
+            amazon.set_rate(rate, now);
         }
         if let Some(lifetime_s) = order.token_lifetime_s {
             market.tokens.set_lifetime(lifetime_s);
+            amazon.set_token_lifetime(lifetime_s);
         }
         if order.expire_tokens {
             market.tokens.expire_all();
+            amazon.expire_tokens();
         }
         if let Some(off_s) = order.date_off_s {
             self.date_off_s.store(off_s, Ordering::Relaxed);
@@ -326,6 +370,11 @@ impl Shared {
         for (key, rate, most) in [
             ("change_rate_per_s", order.change_rate_per_s, 100_000.0),
             ("sale_rate_per_s", order.sale_rate_per_s, 100_000.0),
+            (
+                "amazon_change_rate_per_s",
+                order.amazon_change_rate_per_s,
+                100_000.0,
+            ),
             ("wild_share", order.wild_share, 1.0),
         ] {
             if let Some(rate) = rate.filter(|rate| !(0.0..=most).contains(rate)) {

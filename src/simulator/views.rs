@@ -16,8 +16,10 @@ pub enum Platform {
     /// The first destination.
     #[default]
     Ebay,
-    /// The other destination.
+    /// Another destination.
     Mercari,
+    /// Amazon: a source and a destination.
+    Amazon,
 }
 
 /// Everything a seller would know before the first day.
@@ -27,6 +29,38 @@ pub struct Catalogue {
     pub products: Vec<CatalogueProduct>,
     /// The keys to the destinations.
     pub credentials: Credentials,
+    /// Amazon's items and listings, and the keys to it.
+    pub amazon: AmazonCatalogue,
+}
+
+/// What a seller would know of Amazon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmazonCatalogue {
+    /// The items, each with its listings.
+    pub products: Vec<AmazonProduct>,
+    /// The application; it opens nothing but this simulator.
+    pub client_id: Box<str>,
+    /// Its secret.
+    pub client_secret: Box<str>,
+    /// The seller's authorisation.
+    pub refresh_token: Box<str>,
+    /// The seller.
+    pub seller_id: Box<str>,
+    /// The marketplace.
+    pub marketplace: Box<str>,
+}
+
+/// One item of Amazon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmazonProduct {
+    /// Its key.
+    pub asin: Box<str>,
+    /// The canonical address of its page (the real host; requests go to the simulator's own).
+    pub url: Box<str>,
+    /// Its title.
+    pub title: Box<str>,
+    /// The seller's listings of it.
+    pub skus: Vec<Box<str>>,
 }
 
 /// One product.
@@ -114,4 +148,10 @@ pub struct Stats {
     pub tokens: u64,
     /// Changes of the truth.
     pub changes: u64,
+    /// Calls of Amazon's API.
+    pub amazon_asked: u64,
+    /// Access tokens that Amazon gave out.
+    pub amazon_tokens: u64,
+    /// Changes of Amazon's items.
+    pub amazon_changes: u64,
 }

@@ -16,6 +16,7 @@
 )]
 
 mod alert;
+mod amazon;
 mod conformance;
 mod daemon;
 mod ebay;

@@ -10,4 +10,5 @@ pub mod proxy;
 pub mod redis;
 pub mod seed;
 pub mod sink;
+pub mod swagger;
 pub mod wait;

@@ -100,7 +100,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
             c if c == '-' || c.is_ascii_digit() => {
                 let more: String = std::iter::from_fn(|| letters.next_if(char::is_ascii_digit)).collect();
                 let number = format!("{c}{more}").parse();
-                tokens.push(Token::Number(number.map_err(|_| "Syntax Error: Invalid number.".to_owned())?));
+                tokens.push(Token::Number(
+                    number.map_err(|_| "Syntax Error: Invalid number.".to_owned())?,
+                ));
             }
             c if c == '_' || c.is_ascii_alphabetic() => {
                 let word = |c: &char| *c == '_' || c.is_ascii_alphanumeric();
@@ -162,7 +164,11 @@ impl Tokens {
                 }
             }
             let deeper = matches!(self.tokens.peek(), Some(Token::Mark('{')));
-            let inner = if deeper { self.selection(depth + 1)? } else { Vec::new() };
+            let inner = if deeper {
+                self.selection(depth + 1)?
+            } else {
+                Vec::new()
+            };
             fields.push(Field {
                 name,
                 arguments,
@@ -207,7 +213,10 @@ impl Document {
     pub(super) fn check(&self, given: &Value) -> Result<(), String> {
         for variable in self.variables.iter().filter(|v| v.required) {
             if given.get(&variable.name).is_none_or(Value::is_null) {
-                return Err(format!("Variable \"${}\" of required type was not provided.", variable.name));
+                return Err(format!(
+                    "Variable \"${}\" of required type was not provided.",
+                    variable.name
+                ));
             }
         }
         Ok(())

@@ -9,7 +9,14 @@ use serde_json::{Map, Value, json};
 
 /// Fields by type; a field that has fields of its own names its type.
 const TYPES: &[(&str, &[(&str, &str)])] = &[
-    ("Query", &[("shop", "Shop"), ("product", "Product"), ("productVariant", "ProductVariant")]),
+    (
+        "Query",
+        &[
+            ("shop", "Shop"),
+            ("product", "Product"),
+            ("productVariant", "ProductVariant"),
+        ],
+    ),
     (
         "Mutation",
         &[
@@ -20,15 +27,34 @@ const TYPES: &[(&str, &[(&str, &str)])] = &[
     ),
     ("Shop", &[("id", ""), ("name", "")]),
     ("UpdateProductPayload", &[("product", "Product")]),
-    ("UpdateProductVariantPayload", &[("productVariant", "ProductVariant")]),
-    ("UpdateProductVariantsPayload", &[("productVariants", "ProductVariant")]),
+    (
+        "UpdateProductVariantPayload",
+        &[("productVariant", "ProductVariant")],
+    ),
+    (
+        "UpdateProductVariantsPayload",
+        &[("productVariants", "ProductVariant")],
+    ),
     (
         "Product",
-        &[("id", ""), ("name", ""), ("description", ""), ("price", ""), ("status", ""), ("variants", "ProductVariant")],
+        &[
+            ("id", ""),
+            ("name", ""),
+            ("description", ""),
+            ("price", ""),
+            ("status", ""),
+            ("variants", "ProductVariant"),
+        ],
     ),
     (
         "ProductVariant",
-        &[("id", ""), ("skuCode", ""), ("name", ""), ("stockQuantity", ""), ("product", "Product")],
+        &[
+            ("id", ""),
+            ("skuCode", ""),
+            ("name", ""),
+            ("stockQuantity", ""),
+            ("product", "Product"),
+        ],
     ),
 ];
 
@@ -76,7 +102,10 @@ pub(super) fn check(
     };
     for name in arguments.as_object().into_iter().flat_map(Map::keys) {
         if !known.contains(&name.as_str()) {
-            return Err(format!("Unknown argument \"{name}\" on field \"{}\".", field.name));
+            return Err(format!(
+                "Unknown argument \"{name}\" on field \"{}\".",
+                field.name
+            ));
         }
     }
     for name in known {
@@ -100,13 +129,20 @@ pub(super) fn check(
 }
 
 fn fields(of: &str, asked: &[Field]) -> Result<(), String> {
-    let known = TYPES.iter().find(|(name, _)| *name == of).map(|(_, fields)| *fields).unwrap_or_default();
+    let known = TYPES
+        .iter()
+        .find(|(name, _)| *name == of)
+        .map(|(_, fields)| *fields)
+        .unwrap_or_default();
     for field in asked {
         let Some((_, kind)) = known.iter().find(|(name, _)| *name == field.name) else {
             return Err(format!("Cannot query field \"{}\" on type \"{of}\".", field.name));
         };
         if kind.is_empty() != field.fields.is_empty() {
-            return Err(format!("Field \"{}\" has or lacks a selection of subfields.", field.name));
+            return Err(format!(
+                "Field \"{}\" has or lacks a selection of subfields.",
+                field.name
+            ));
         }
         fields(kind, &field.fields)?;
     }
@@ -116,14 +152,18 @@ fn fields(of: &str, asked: &[Field]) -> Result<(), String> {
 fn only(value: &Value, known: &[&str]) -> Result<(), String> {
     let members = value.as_object().ok_or("Expected an input object.")?;
     let stranger = members.keys().find(|name| !known.contains(&name.as_str()));
-    stranger.map_or(Ok(()), |name| Err(format!("Field \"{name}\" is not defined by the input type.")))
+    stranger.map_or(Ok(()), |name| {
+        Err(format!("Field \"{name}\" is not defined by the input type."))
+    })
 }
 
 fn input(place: &str, value: &Value, known: &[(&str, Kind)], needed: &[&str]) -> Result<(), String> {
     let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
     only(value, &names)?;
     if let Some(name) = needed.iter().find(|name| value[**name].is_null()) {
-        return Err(format!("Field \"{place}.{name}\" of required type was not provided."));
+        return Err(format!(
+            "Field \"{place}.{name}\" of required type was not provided."
+        ));
     }
     for (name, kind) in known {
         let value = &value[*name];
@@ -181,5 +221,10 @@ pub(super) fn shop(fields: &[Field], id: &str) -> Value {
 }
 
 fn each(fields: &[Field], value: impl Fn(&Field) -> Value) -> Value {
-    Value::Object(fields.iter().map(|field| (field.name.clone(), value(field))).collect())
+    Value::Object(
+        fields
+            .iter()
+            .map(|field| (field.name.clone(), value(field)))
+            .collect(),
+    )
 }

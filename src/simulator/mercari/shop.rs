@@ -126,7 +126,12 @@ impl Shop {
     }
 
     /// Answers one request.
-    pub(in crate::simulator) fn call(&mut self, asked: &Asked<'_>, faults: &MercariFaults, now: Micros) -> Answer {
+    pub(in crate::simulator) fn call(
+        &mut self,
+        asked: &Asked<'_>,
+        faults: &MercariFaults,
+        now: Micros,
+    ) -> Answer {
         self.advance(now);
         let turned_away = |shop: &mut Self, answer: Answer, why: &str| {
             shop.note(why, now, None, Err("turned_away"), answer.status, None);
@@ -155,7 +160,13 @@ impl Shop {
     }
 
     /// Answers one operation that could be read.
-    fn operate(&mut self, document: &Document, variables: &Value, faults: &MercariFaults, now: Micros) -> Answer {
+    fn operate(
+        &mut self,
+        document: &Document,
+        variables: &Value,
+        faults: &MercariFaults,
+        now: Micros,
+    ) -> Answer {
         let [field] = document.fields.as_slice() else {
             return Answer::bad_query("one operation with one field is taken at a time");
         };
@@ -163,7 +174,14 @@ impl Shop {
             Ok(arguments) => arguments,
             Err(message) => {
                 let answer = Answer::bad_query(&message);
-                self.note(&field.name, now, None, Err("GRAPHQL_VALIDATION_FAILED"), answer.status, None);
+                self.note(
+                    &field.name,
+                    now,
+                    None,
+                    Err("GRAPHQL_VALIDATION_FAILED"),
+                    answer.status,
+                    None,
+                );
                 return answer;
             }
         };
@@ -183,7 +201,10 @@ impl Shop {
         let (data, mut refused) = self.perform(field, &arguments, faults, word, now, fault);
         let value = match fault {
             Some(MercariFault::DeadlineAfter) => {
-                refused = vec![Refusal::new("DEADLINE_EXCEEDED", "context deadline exceeded").at(vec![json!(field.name)])];
+                refused = vec![
+                    Refusal::new("DEADLINE_EXCEEDED", "context deadline exceeded")
+                        .at(vec![json!(field.name)]),
+                ];
                 Value::Null
             }
             Some(MercariFault::Complaint) => {
@@ -195,8 +216,13 @@ impl Shop {
             _ => data,
         };
         let mut answer = Answer::data(json!({ (field.name.as_str()): value }), &refused);
-        if faults.odd_fields && let Ok(Value::Object(body)) = &mut answer.body {
-            body.insert("extensions".into(), json!({ "cost": { "actual": 3 }, "traceId": "在庫" }));
+        if faults.odd_fields
+            && let Ok(Value::Object(body)) = &mut answer.body
+        {
+            body.insert(
+                "extensions".into(),
+                json!({ "cost": { "actual": 3 }, "traceId": "在庫" }),
+            );
             body.insert("later".into(), json!([{ "more": true }]));
         }
         answer.fault = fault;
@@ -216,7 +242,14 @@ impl Shop {
         let inner = field.fields.first();
         let sees = |shop: &mut Self, result: Result<usize, Refusal>| {
             let outcome = result.as_ref().map(|_| ()).map_err(|refusal| refusal.code);
-            shop.note(&field.name, now, result.as_ref().ok().copied(), outcome, 200, fault);
+            shop.note(
+                &field.name,
+                now,
+                result.as_ref().ok().copied(),
+                outcome,
+                200,
+                fault,
+            );
             result.map_err(|refusal| vec![refusal.at(here.clone())])
         };
         let result = match field.name.as_str() {
@@ -262,10 +295,17 @@ impl Shop {
     ) -> (Value, Vec<Refusal>) {
         let empty = Vec::new();
         let inputs = arguments["inputs"].as_array().unwrap_or(&empty);
-        let shown = field.fields.first().map(|f| f.fields.as_slice()).unwrap_or_default();
+        let shown = field
+            .fields
+            .first()
+            .map(|f| f.fields.as_slice())
+            .unwrap_or_default();
         let (mut values, mut refused) = (Vec::new(), Vec::new());
         if inputs.len() > MOST_ENTRIES {
-            let refusal = Refusal::new("FAILED_PRECONDITION", "at most 20 variants can be updated at once");
+            let refusal = Refusal::new(
+                "FAILED_PRECONDITION",
+                "at most 20 variants can be updated at once",
+            );
             self.note(&field.name, now, None, Err(refusal.code), 200, fault);
             return (Value::Null, vec![refusal.at(vec![json!(field.name)])]);
         }
@@ -273,12 +313,22 @@ impl Shop {
             let draw = unit(mix(word, 0x3e2e, count(nth)));
             let failing = draw < faults.p_entry_fails;
             let result = if failing {
-                Err(Refusal::new("FAILED_PRECONDITION", "the product is being changed by somebody else"))
+                Err(Refusal::new(
+                    "FAILED_PRECONDITION",
+                    "the product is being changed by somebody else",
+                ))
             } else {
                 self.set_stock(&entry["by"], &entry["input"], now)
             };
             let outcome = result.as_ref().map(|_| ()).map_err(|refusal| refusal.code);
-            self.note(&field.name, now, result.as_ref().ok().copied(), outcome, 200, fault);
+            self.note(
+                &field.name,
+                now,
+                result.as_ref().ok().copied(),
+                outcome,
+                200,
+                fault,
+            );
             match result {
                 Ok(_) if draw < faults.p_entry_fails + faults.p_entry_missing => {}
                 Ok(place) => values.push(self.variant(place, shown, faults)),
@@ -308,7 +358,10 @@ impl Shop {
     fn set_stock(&mut self, by: &Value, input: &Value, now: Micros) -> Result<usize, Refusal> {
         let place = self.variant_at(by)?;
         let refused = || Refusal::new("FAILED_PRECONDITION", "stockQuantity must be 0 or more");
-        let stock = input["stockQuantity"].as_i64().and_then(|n| u32::try_from(n).ok()).ok_or_else(refused)?;
+        let stock = input["stockQuantity"]
+            .as_i64()
+            .and_then(|n| u32::try_from(n).ok())
+            .ok_or_else(refused)?;
         self.write(place, now, |listing| listing.quantity = stock);
         Ok(place)
     }
@@ -317,11 +370,16 @@ impl Shop {
         let place = self.product_at(&input["id"])?;
         let price = input["price"].as_i64();
         if price.is_some_and(|yen| !PRICES.contains(&yen)) {
-            return Err(Refusal::new("FAILED_PRECONDITION", "price must be between 300 and 9999999"));
+            return Err(Refusal::new(
+                "FAILED_PRECONDITION",
+                "price must be between 300 and 9999999",
+            ));
         }
         let opened = input["status"].as_str().map(|status| status == "OPENED");
         self.write(place, now, |listing| {
-            listing.price = price.and_then(|yen| u32::try_from(yen).ok()).unwrap_or(listing.price);
+            listing.price = price
+                .and_then(|yen| u32::try_from(yen).ok())
+                .unwrap_or(listing.price);
             listing.opened = opened.unwrap_or(listing.opened);
         });
         Ok(place)
@@ -336,16 +394,26 @@ impl Shop {
     }
 
     fn variant(&self, place: usize, fields: &[Field], faults: &MercariFaults) -> Value {
-        self.listings.get(place).map(|l| super::schema::variant(l, fields, faults)).unwrap_or_default()
+        self.listings
+            .get(place)
+            .map(|l| super::schema::variant(l, fields, faults))
+            .unwrap_or_default()
     }
 
     fn product(&self, place: usize, fields: &[Field], faults: &MercariFaults) -> Value {
-        self.listings.get(place).map(|l| super::schema::product(l, fields, faults)).unwrap_or_default()
+        self.listings
+            .get(place)
+            .map(|l| super::schema::product(l, fields, faults))
+            .unwrap_or_default()
     }
 
     /// Whether the hour has so many points left; takes them.
     fn pay(&mut self, points: u64, now: Micros) -> bool {
-        while self.spent.front().is_some_and(|(when, _)| now.saturating_sub(*when) >= HOUR) {
+        while self
+            .spent
+            .front()
+            .is_some_and(|(when, _)| now.saturating_sub(*when) >= HOUR)
+        {
             self.spent.pop_front();
         }
         let spent: u64 = self.spent.iter().map(|(_, points)| points).sum();
@@ -462,10 +530,14 @@ pub(super) fn status(opened: bool) -> &'static str {
 
 /// The operation and the variables of a request.
 fn read(asked: &Asked<'_>) -> Result<(Document, Value), String> {
-    if !asked.content_type.is_some_and(|t| t.starts_with("application/json")) {
+    if !asked
+        .content_type
+        .is_some_and(|t| t.starts_with("application/json"))
+    {
         return Err("the header Content-Type must be application/json".to_owned());
     }
-    let body: Value = serde_json::from_slice(asked.body).map_err(|bad| format!("the body is not JSON: {bad}"))?;
+    let body: Value =
+        serde_json::from_slice(asked.body).map_err(|bad| format!("the body is not JSON: {bad}"))?;
     let text = body["query"].as_str().ok_or("the body has no query")?;
     let document = graphql::parse(text)?;
     let variables = body.get("variables").cloned().unwrap_or_default();

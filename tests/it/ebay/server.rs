@@ -39,7 +39,7 @@ impl Seen {
     }
 
     pub fn is_token(&self) -> bool {
-        self.path == TOKEN_PATH
+        self.path == TOKEN_PATH || self.path == "/auth/o2/token"
     }
 }
 
@@ -85,8 +85,16 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Answers each request with what `handler` says.
+    /// Answers each request with what `handler` says; each is held against eBay's contract.
     pub async fn start(handler: impl Fn(&Seen) -> Said + Send + Sync + 'static) -> Self {
+        Self::judged(handler, problems_of).await
+    }
+
+    /// The same with another judge of what it is asked.
+    pub async fn judged(
+        handler: impl Fn(&Seen) -> Said + Send + Sync + 'static,
+        judge: fn(&Seen) -> Vec<String>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap())
             .parse()
@@ -101,7 +109,7 @@ impl Server {
                 let (connection, _) = listener.accept().await.unwrap();
                 let (handler, (seen, problems)) = (Arc::clone(&handler), kept.clone());
                 connections.push(spawn_owned("connection", async move {
-                    serve(connection, &*handler, &seen, &problems).await
+                    serve(connection, &*handler, judge, &seen, &problems).await
                 }));
             }
         });
@@ -167,11 +175,12 @@ pub const CANARY_REFRESH: &str = "v^1.1#canary-refresh-91be";
 async fn serve(
     mut connection: TcpStream,
     handler: &Handler,
+    judge: fn(&Seen) -> Vec<String>,
     seen: &Mutex<Vec<Seen>>,
     problems: &Mutex<Vec<String>>,
 ) {
     while let Some(asked) = read(&mut connection).await {
-        problems.lock().extend(problems_of(&asked));
+        problems.lock().extend(judge(&asked));
         seen.lock().push(asked.clone());
         let said = handler(&asked);
         let (bytes, keeps) = bytes(&said);

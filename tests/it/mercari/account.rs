@@ -34,16 +34,27 @@ async fn a_refused_token_is_not_shown_again_until_there_is_another_or_a_person_s
     let keys = Arc::new(Given::default());
     let credentials = rig.running.catalogue().credentials;
     let url = rig.running.urls.mercari.parse().unwrap();
-    let mercari = adapter(&url, &credentials.mercari_client_name, 100, Arc::clone(&keys) as Arc<dyn Keys>);
+    let mercari = adapter(
+        &url,
+        &credentials.mercari_client_name,
+        100,
+        Arc::clone(&keys) as Arc<dyn Keys>,
+    );
     let lacking = mercari.reach().await.unwrap_err();
-    assert_eq!((lacking.class, &*lacking.code), (ErrorClass::Unauthorized, NEEDS_CREDENTIALS));
+    assert_eq!(
+        (lacking.class, &*lacking.code),
+        (ErrorClass::Unauthorized, NEEDS_CREDENTIALS)
+    );
     assert!(lacking.message.contains("`zaikoban credentials set mercari`"));
     assert!(mercari.rests_for().is_some());
     *keys.0.lock() = Some("msp_canary-not-the-one".into());
     assert_eq!(mercari.rests_for(), None);
     for _ in 0..3 {
         let refused = mercari.read(&rig.listing(0)).await.unwrap_err();
-        assert_eq!((refused.class, &*refused.code), (ErrorClass::Unauthorized, TOKEN_REFUSED));
+        assert_eq!(
+            (refused.class, &*refused.code),
+            (ErrorClass::Unauthorized, TOKEN_REFUSED)
+        );
         assert!(refused.message.contains("`zaikoban credentials set mercari`"));
         assert!(!format!("{refused:?}").contains("canary"));
     }
@@ -69,15 +80,26 @@ async fn a_token_of_the_other_environment_and_a_name_that_mercari_did_not_assign
     let rig = Rig::new();
     rig.faults(&json!({ "wrong_environment": true }));
     let error = rig.mercari.reach().await.unwrap_err();
-    assert_eq!((error.class, &*error.code), (ErrorClass::Unauthorized, TOKEN_REFUSED));
-    assert!(error.message.contains("platforms.mercari.endpoint"), "{}", error.message);
+    assert_eq!(
+        (error.class, &*error.code),
+        (ErrorClass::Unauthorized, TOKEN_REFUSED)
+    );
+    assert!(
+        error.message.contains("platforms.mercari.endpoint"),
+        "{}",
+        error.message
+    );
     rig.faults(&json!({}));
     let token = &*rig.running.catalogue().credentials.mercari_token;
     let url = rig.running.urls.mercari.parse().unwrap();
     let stranger = adapter(&url, "Somebody", 100, Arc::new(SecretString::from(token)));
     let error = stranger.reach().await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Unauthorized);
-    assert!(error.message.contains("platforms.mercari.client_name"), "{}", error.message);
+    assert!(
+        error.message.contains("platforms.mercari.client_name"),
+        "{}",
+        error.message
+    );
 }
 
 #[tokio::test]
@@ -92,14 +114,25 @@ async fn an_address_that_is_not_registered_never_means_that_a_listing_is_gone() 
         rig.mercari.relist(&listing).await.unwrap_err(),
         rig.mercari.reach().await.unwrap_err(),
     ];
-    for outcome in rig.mercari.revise(&[rig.quantity(0, 3), rig.quantity(1, 3)]).await {
+    for outcome in rig
+        .mercari
+        .revise(&[rig.quantity(0, 3), rig.quantity(1, 3)])
+        .await
+    {
         let (error, unknown) = failure(&outcome);
         assert!(!unknown);
         told.push(error.clone());
     }
     for error in told {
-        assert_eq!((error.class, &*error.code), (ErrorClass::Blocked, ADDRESS_NOT_REGISTERED));
-        assert!(error.message.contains("register the address"), "{}", error.message);
+        assert_eq!(
+            (error.class, &*error.code),
+            (ErrorClass::Blocked, ADDRESS_NOT_REGISTERED)
+        );
+        assert!(
+            error.message.contains("register the address"),
+            "{}",
+            error.message
+        );
     }
 }
 
@@ -116,13 +149,23 @@ async fn no_more_is_asked_than_the_hour_allows() {
     for outcome in &outcomes {
         let (error, unknown) = failure(outcome);
         assert_eq!((&*error.code, unknown), (POINTS_SPENT, false));
-        let ErrorClass::RateLimited { retry_after: Some(wait) } = error.class else {
+        let ErrorClass::RateLimited {
+            retry_after: Some(wait),
+        } = error.class
+        else {
             panic!("{error:?}");
         };
-        assert!(wait > Duration::from_secs(3_500) && wait <= Duration::from_secs(3_610), "{wait:?}");
+        assert!(
+            wait > Duration::from_secs(3_500) && wait <= Duration::from_secs(3_610),
+            "{wait:?}"
+        );
     }
     assert_eq!(rig.asked(), asked, "nothing was sent");
-    assert!(rig.mercari.rests_for().is_some_and(|rest| rest > Duration::from_secs(3_500)));
+    assert!(
+        rig.mercari
+            .rests_for()
+            .is_some_and(|rest| rest > Duration::from_secs(3_500))
+    );
 }
 
 #[tokio::test]
@@ -139,6 +182,9 @@ async fn the_shop_s_own_count_stands_over_ours() {
     let outcomes = rig.mercari.revise(&[rig.quantity(0, 3)]).await;
     let (error, unknown) = failure(&outcomes[0]);
     let told = Some(Duration::from_secs(2));
-    assert_eq!((error.class, unknown), (ErrorClass::RateLimited { retry_after: told }, false));
+    assert_eq!(
+        (error.class, unknown),
+        (ErrorClass::RateLimited { retry_after: told }, false)
+    );
     assert_eq!(rig.entry(0).quantity, 1);
 }

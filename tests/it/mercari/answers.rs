@@ -12,7 +12,12 @@ use zaikoban::platform::{Destination, EntryOutcome};
 const TOKEN: &str = "msp_canary-0123456789";
 
 fn of(server: &Server) -> Mercari {
-    adapter(&server.url, "Your_Shop", 10_000, Arc::new(SecretString::from(TOKEN)))
+    adapter(
+        &server.url,
+        "Your_Shop",
+        10_000,
+        Arc::new(SecretString::from(TOKEN)),
+    )
 }
 
 async fn server(handler: impl Fn(&Seen) -> Said + Send + Sync + 'static) -> Server {
@@ -42,12 +47,19 @@ async fn a_sku_counts_as_set_only_when_it_is_shown_once_with_what_was_sent() {
         (json!([entry("a", 3.5), entry("b", 3)]), "a broken number"),
         (json!([entry("a", Value::Null), entry("b", 3)]), "nothing"),
         (json!([entry("a", 3), entry("b", 3), entry("a", 3)]), "twice"),
-        (json!([{ "id": "v", "stockQuantity": 3 }, entry("b", 3)]), "without its SKU"),
+        (
+            json!([{ "id": "v", "stockQuantity": 3 }, entry("b", 3)]),
+            "without its SKU",
+        ),
         (json!([entry("A", 3), entry("b", 3)]), "another SKU"),
     ] {
         let outcomes = bulk(list).await;
         let (error, unknown) = failure(&outcomes[0]);
-        assert_eq!((error.class, &*error.code, unknown), (Protocol, CONTRACT, true), "{what}");
+        assert_eq!(
+            (error.class, &*error.code, unknown),
+            (Protocol, CONTRACT, true),
+            "{what}"
+        );
         assert!(is_accepted(&outcomes[1]), "{what}");
     }
     for list in [json!(null), json!({}), json!("done"), json!([])] {
@@ -58,7 +70,8 @@ async fn a_sku_counts_as_set_only_when_it_is_shown_once_with_what_was_sent() {
 
 #[tokio::test]
 async fn an_answer_that_cannot_be_read_gives_no_value_and_leaves_a_change_unknown() {
-    let shown = r#"{"id":"v","skuCode":"a","stockQuantity":3,"product":{"id":"pa","status":"OPENED","price":"#;
+    let shown =
+        r#"{"id":"v","skuCode":"a","stockQuantity":3,"product":{"id":"pa","status":"OPENED","price":"#;
     let read = |price: &str| format!(r#"{{"data":{{"productVariant":{shown}{price}}}}}}}}}"#);
     for body in [
         String::new(),
@@ -86,7 +99,9 @@ async fn an_answer_that_cannot_be_read_gives_no_value_and_leaves_a_change_unknow
         let mercari = of(&server);
         let error = mercari.read(&listing("a", "pa")).await.unwrap_err();
         assert_eq!((error.class, &*error.code), (Protocol, CONTRACT), "{body}");
-        let outcomes = mercari.revise(&[revision(listing("a", "pa"), Some(3), None)]).await;
+        let outcomes = mercari
+            .revise(&[revision(listing("a", "pa"), Some(3), None)])
+            .await;
         assert!(failure(&outcomes[0]).1, "{body}");
         let error = mercari.end(&listing("a", "pa")).await.unwrap_err();
         assert_eq!(error.class, Transient, "{body}");
@@ -102,13 +117,20 @@ async fn values_travel_as_variables_and_the_program_names_itself() {
     let server = server(|_| say(500, &json!({}))).await;
     let odd = r#"a"){shop{id}}"#;
     let mercari = of(&server);
-    let outcomes = mercari.revise(&[revision(listing(odd, "p"), Some(3), None)]).await;
+    let outcomes = mercari
+        .revise(&[revision(listing(odd, "p"), Some(3), None)])
+        .await;
     assert!(failure(&outcomes[0]).1);
-    let outcomes = mercari.revise(&[revision(listing(odd, "p"), None, Some(1_200))]).await;
+    let outcomes = mercari
+        .revise(&[revision(listing(odd, "p"), None, Some(1_200))])
+        .await;
     assert!(failure(&outcomes[0]).1);
     let calls = server.seen();
     assert_eq!(calls.len(), 2, "nothing is sent twice");
-    assert_eq!((calls[0].method.as_str(), calls[0].path.as_str()), ("POST", "/v1/graphql"));
+    assert_eq!(
+        (calls[0].method.as_str(), calls[0].path.as_str()),
+        ("POST", "/v1/graphql")
+    );
     let agent = format!("Your_Shop/{}", env!("CARGO_PKG_VERSION"));
     for (header, value) in [
         ("user-agent", agent.as_str()),
@@ -118,9 +140,15 @@ async fn values_travel_as_variables_and_the_program_names_itself() {
         assert_eq!(calls[0].header(header).unwrap(), value);
     }
     let body = calls[0].json();
-    assert_eq!(body["variables"], json!({ "by": { "skuCode": odd }, "input": { "stockQuantity": 3 } }));
+    assert_eq!(
+        body["variables"],
+        json!({ "by": { "skuCode": odd }, "input": { "stockQuantity": 3 } })
+    );
     assert!(!body["query"].as_str().unwrap().contains("shop"));
-    assert_eq!(calls[1].json()["variables"], json!({ "input": { "id": "p", "price": 1_200 } }));
+    assert_eq!(
+        calls[1].json()["variables"],
+        json!({ "input": { "id": "p", "price": 1_200 } })
+    );
 }
 
 #[tokio::test]
@@ -140,13 +168,20 @@ async fn a_token_that_the_answer_repeats_is_not_kept() {
 async fn a_connection_that_dies_leaves_a_change_unknown_and_what_was_not_sent_is_known() {
     for said in [Said::Close, Said::Silence] {
         let server = server(move |_| said.clone()).await;
-        let outcomes = of(&server).revise(&[revision(listing("a", "pa"), Some(3), None)]).await;
+        let outcomes = of(&server)
+            .revise(&[revision(listing("a", "pa"), Some(3), None)])
+            .await;
         let (error, unknown) = failure(&outcomes[0]);
         assert_eq!((error.class, unknown), (Transient, true));
     }
     let nobody = "http://127.0.0.1:9".parse().unwrap();
     let mercari = adapter(&nobody, "Your_Shop", 100, Arc::new(SecretString::from(TOKEN)));
-    let outcomes = mercari.revise(&[revision(listing("a", "pa"), Some(3), None)]).await;
+    let outcomes = mercari
+        .revise(&[revision(listing("a", "pa"), Some(3), None)])
+        .await;
     let (error, unknown) = failure(&outcomes[0]);
-    assert_eq!((error.class, &*error.code, unknown), (Transient, "refused", false));
+    assert_eq!(
+        (error.class, &*error.code, unknown),
+        (Transient, "refused", false)
+    );
 }

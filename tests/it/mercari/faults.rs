@@ -18,7 +18,13 @@ fn table() -> Vec<(&'static str, ErrorClass, &'static str, bool, bool)> {
         ("p_429", limited, "http_429", false, false),
         ("p_401", Unauthorized, TOKEN_REFUSED, false, false),
         ("p_deadline", Transient, "mercari_deadline_exceeded", true, false),
-        ("p_deadline_after", Transient, "mercari_deadline_exceeded", true, true),
+        (
+            "p_deadline_after",
+            Transient,
+            "mercari_deadline_exceeded",
+            true,
+            true,
+        ),
         ("p_odd_code", Protocol, "mercari_never_seen_before", true, false),
         ("p_refused", Rejected, "mercari_failed_precondition", false, false),
         ("p_complaint", Rejected, "mercari_failed_precondition", true, true),
@@ -37,11 +43,18 @@ async fn each_fault_has_its_class_and_what_may_be_done_is_unknown() {
         rig.faults(&json!({ fault: 1.0, "delay_ms": 2_000 }));
         let outcomes = rig.mercari.revise(&[rig.quantity(0, count)]).await;
         let (error, told) = failure(&outcomes[0]);
-        assert_eq!((error.class, &*error.code, told), (class, code, unknown), "{fault}: {error:?}");
+        assert_eq!(
+            (error.class, &*error.code, told),
+            (class, code, unknown),
+            "{fault}: {error:?}"
+        );
         assert_eq!(i64::from(rig.entry(0).quantity) == count, applied, "{fault}");
         rig.mercari.retry_now();
         // The same for a price, and for a product that is to be hidden: what may be done is said in the class.
-        let outcomes = rig.mercari.revise(&[revision(rig.listing(1), None, Some(4_000 + count))]).await;
+        let outcomes = rig
+            .mercari
+            .revise(&[revision(rig.listing(1), None, Some(4_000 + count))])
+            .await;
         assert_eq!(failure(&outcomes[0]).1, unknown, "{fault}");
         rig.mercari.retry_now();
         let ended = rig.mercari.end(&rig.listing(2)).await.unwrap_err();
@@ -49,11 +62,18 @@ async fn each_fault_has_its_class_and_what_may_be_done_is_unknown() {
         assert_eq!(ended.class, expected, "{fault}");
         rig.mercari.retry_now();
         // A reading is never taken from such an answer.
-        assert_eq!(rig.mercari.read(&rig.listing(0)).await.unwrap_err().class, class, "{fault}");
+        assert_eq!(
+            rig.mercari.read(&rig.listing(0)).await.unwrap_err().class,
+            class,
+            "{fault}"
+        );
         rig.mercari.retry_now();
         rig.faults(&json!({}));
         rig.mercari.relist(&rig.listing(2)).await.unwrap();
-        assert_eq!(rig.mercari.read(&rig.listing(2)).await.unwrap().status, ListingStatus::Active);
+        assert_eq!(
+            rig.mercari.read(&rig.listing(2)).await.unwrap().status,
+            ListingStatus::Active
+        );
     }
 }
 
@@ -66,7 +86,10 @@ async fn of_a_batch_only_what_the_answer_shows_is_done() {
         let (error, unknown) = failure(&outcome);
         assert_eq!((error.class, &*error.code, unknown), (Protocol, CONTRACT, true));
     }
-    assert!((0..5).all(|i| rig.entry(i).quantity == 9), "they were applied all the same");
+    assert!(
+        (0..5).all(|i| rig.entry(i).quantity == 9),
+        "they were applied all the same"
+    );
     rig.faults(&json!({ "p_entry_fails": 0.5 }));
     let mut seen = [0, 0];
     for count in 0..6 {
@@ -87,7 +110,9 @@ async fn of_a_batch_only_what_the_answer_shows_is_done() {
 #[tokio::test]
 async fn a_price_that_fails_after_the_stock_was_set_leaves_the_listing_unknown() {
     let rig = Rig::new();
-    rig.running.script(&json!({ "set_mercari": { "sku": "MS-000001", "opened": true } })).unwrap();
+    rig.running
+        .script(&json!({ "set_mercari": { "sku": "MS-000001", "opened": true } }))
+        .unwrap();
     let both = revision(super::listing("MS-000001", "2JPr0"), Some(6), Some(4_000));
     let outcomes = rig.mercari.revise(&[both]).await;
     let (error, unknown) = failure(&outcomes[0]);
@@ -99,12 +124,27 @@ async fn a_price_that_fails_after_the_stock_was_set_leaves_the_listing_unknown()
 async fn what_nobody_has_seen_does_not_matter_where_it_means_nothing_and_is_an_error_where_it_does() {
     let rig = Rig::new();
     rig.faults(&json!({ "odd_fields": true }));
-    assert!(rig.mercari.revise(&[rig.quantity(0, 3), rig.quantity(1, 3)]).await.iter().all(is_accepted));
+    assert!(
+        rig.mercari
+            .revise(&[rig.quantity(0, 3), rig.quantity(1, 3)])
+            .await
+            .iter()
+            .all(is_accepted)
+    );
     rig.mercari.end(&rig.listing(0)).await.unwrap();
-    assert_eq!(rig.mercari.read(&rig.listing(0)).await.unwrap().status, ListingStatus::Ended);
+    assert_eq!(
+        rig.mercari.read(&rig.listing(0)).await.unwrap().status,
+        ListingStatus::Ended
+    );
     rig.faults(&json!({ "odd_status": true }));
     // A quantity says nothing of the status.
-    assert!(rig.mercari.revise(&[rig.quantity(1, 4)]).await.iter().all(is_accepted));
+    assert!(
+        rig.mercari
+            .revise(&[rig.quantity(1, 4)])
+            .await
+            .iter()
+            .all(is_accepted)
+    );
     let error = rig.mercari.read(&rig.listing(1)).await.unwrap_err();
     assert_eq!(error.class, Protocol);
     assert_eq!(error.missing, [Box::<str>::from("productVariant.product.status")]);

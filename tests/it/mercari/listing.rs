@@ -19,10 +19,16 @@ async fn stock_and_price_are_set_and_read_back_and_stock_goes_in_one_call() {
     assert!(outcomes.iter().all(is_accepted), "{outcomes:?}");
     let lines = rig.running.mercari_ledger(0, 100).entries;
     let of = |name: &str| lines.iter().filter(|line| &*line.operation == name).count();
-    assert_eq!((of("updateProductVariants"), of("updateProduct"), lines.len()), (19, 2, 21));
+    assert_eq!(
+        (of("updateProductVariants"), of("updateProduct"), lines.len()),
+        (19, 2, 21)
+    );
     for (i, quantity, price) in [(3, 7, Some(4_980)), (4, 1, Some(300)), (5, 7, None)] {
         let shown = rig.mercari.read(&rig.listing(i)).await.unwrap();
-        assert_eq!((shown.status, shown.quantity.get()), (ListingStatus::Active, quantity));
+        assert_eq!(
+            (shown.status, shown.quantity.get()),
+            (ListingStatus::Active, quantity)
+        );
         assert_eq!(shown.price, Money::yen(i64::from(rig.entry(i).price)).ok());
         assert!(price.is_none_or(|yen| rig.entry(i).price == yen));
     }
@@ -35,10 +41,19 @@ async fn more_than_twenty_take_several_calls_and_one_alone_takes_the_single_one(
     assert_eq!(rig.mercari.requests(Call::Revise(&sent)), 2);
     assert!(rig.mercari.revise(&sent).await.iter().all(is_accepted));
     assert!((0..30).all(|i| rig.entry(i).quantity == 0));
-    assert!(rig.mercari.revise(&[rig.quantity(0, 2)]).await.iter().all(is_accepted));
+    assert!(
+        rig.mercari
+            .revise(&[rig.quantity(0, 2)])
+            .await
+            .iter()
+            .all(is_accepted)
+    );
     let last = rig.running.mercari_ledger(30, 10).entries;
     assert_eq!(last.len(), 1);
-    assert_eq!((&*last[0].operation, last[0].quantity), ("updateProductVariant", Some(2)));
+    assert_eq!(
+        (&*last[0].operation, last[0].quantity),
+        ("updateProductVariant", Some(2))
+    );
     assert!(rig.mercari.revise(&[]).await.is_empty());
 }
 
@@ -70,15 +85,27 @@ async fn a_listing_is_hidden_and_shown_again_and_doing_so_twice_is_harmless() {
     let listing = rig.listing(0);
     for _ in 0..2 {
         rig.mercari.end(&listing).await.unwrap();
-        assert_eq!(rig.mercari.read(&listing).await.unwrap().status, ListingStatus::Ended);
+        assert_eq!(
+            rig.mercari.read(&listing).await.unwrap().status,
+            ListingStatus::Ended
+        );
     }
     for _ in 0..2 {
         rig.mercari.relist(&listing).await.unwrap();
-        assert_eq!(rig.mercari.read(&listing).await.unwrap().status, ListingStatus::Active);
+        assert_eq!(
+            rig.mercari.read(&listing).await.unwrap().status,
+            ListingStatus::Active
+        );
     }
-    let outcomes = rig.mercari.revise(&[rig.quantity(0, 4), rig.quantity(1, 4)]).await;
+    let outcomes = rig
+        .mercari
+        .revise(&[rig.quantity(0, 4), rig.quantity(1, 4)])
+        .await;
     assert!(outcomes.iter().all(is_accepted));
-    let again = rig.mercari.revise(&[rig.quantity(0, 4), rig.quantity(1, 4)]).await;
+    let again = rig
+        .mercari
+        .revise(&[rig.quantity(0, 4), rig.quantity(1, 4)])
+        .await;
     assert!(again.iter().all(is_accepted));
     assert_eq!((rig.entry(1).quantity, rig.entry(1).version), (4, 2));
 }
@@ -94,7 +121,10 @@ async fn a_sku_is_found_and_an_unknown_one_is_not() {
     assert!(rig.mercari.find("nobody's").await.unwrap().is_empty());
     let gone = super::listing("nobody's", "2JPr0");
     let error = rig.mercari.read(&gone).await.unwrap_err();
-    assert_eq!((error.class, &*error.code), (ErrorClass::NotFound, "mercari_not_found"));
+    assert_eq!(
+        (error.class, &*error.code),
+        (ErrorClass::NotFound, "mercari_not_found")
+    );
     // A SKU that has moved to another product is not the listing that was linked.
     let moved = super::listing(&listing.sku, "2JPr0");
     let error = rig.mercari.read(&moved).await.unwrap_err();
@@ -107,10 +137,20 @@ async fn a_sku_is_found_and_an_unknown_one_is_not() {
 async fn a_bad_entry_of_a_batch_does_not_hide_the_good_ones() {
     let rig = Rig::new();
     let gone = revision(listing("nobody's", "2JPr0"), Some(3), None);
-    let outcomes = rig.mercari.revise(&[rig.quantity(0, 3), gone, rig.quantity(2, 3)]).await;
-    assert!(is_accepted(&outcomes[0]) && is_accepted(&outcomes[2]), "{outcomes:?}");
+    let outcomes = rig
+        .mercari
+        .revise(&[rig.quantity(0, 3), gone, rig.quantity(2, 3)])
+        .await;
+    assert!(
+        is_accepted(&outcomes[0]) && is_accepted(&outcomes[2]),
+        "{outcomes:?}"
+    );
     let (error, unknown) = failure(&outcomes[1]);
-    assert_eq!((error.class, unknown), (ErrorClass::NotFound, true), "the answer does not name its SKU");
+    assert_eq!(
+        (error.class, unknown),
+        (ErrorClass::NotFound, true),
+        "the answer does not name its SKU"
+    );
     let gone = revision(listing("nobody's", "2JPr0"), Some(3), None);
     let alone = rig.mercari.revise(&[gone]).await;
     let (error, unknown) = failure(&alone[0]);
@@ -127,13 +167,22 @@ async fn what_mercari_would_not_take_is_refused_before_anything_is_sent() {
         assert_eq!(&*rig.mercari.admits(&bad).unwrap_err().code, BAD_PRICE);
         let outcomes = rig.mercari.revise(std::slice::from_ref(&bad)).await;
         let (error, unknown) = failure(&outcomes[0]);
-        assert_eq!((error.class, &*error.code, unknown), (ErrorClass::Rejected, BAD_PRICE, false));
+        assert_eq!(
+            (error.class, &*error.code, unknown),
+            (ErrorClass::Rejected, BAD_PRICE, false)
+        );
     }
-    let outcomes = rig.mercari.revise(&[rig.quantity(0, 1), rig.quantity(0, 2)]).await;
+    let outcomes = rig
+        .mercari
+        .revise(&[rig.quantity(0, 1), rig.quantity(0, 2)])
+        .await;
     assert!(is_accepted(&outcomes[0]));
     assert_eq!(&*failure(&outcomes[1]).0.code, "mercari_named_twice");
     for sku in ["", "a\nb", &"x".repeat(101)] {
-        assert_eq!(rig.mercari.find(sku).await.unwrap_err().class, ErrorClass::Rejected);
+        assert_eq!(
+            rig.mercari.find(sku).await.unwrap_err().class,
+            ErrorClass::Rejected
+        );
     }
     assert_eq!(rig.asked(), 1);
     for good in [300, 9_999_999] {

@@ -150,12 +150,16 @@ async fn a_price_that_is_never_taken_is_held_unasked_and_keeps_back_no_smaller_q
     assert_eq!(s.fake.writes_to("sku-2"), [("revise", Some(3))]);
     assert_eq!(s.fake.shown("sku-2"), shows(3, 20));
     assert_eq!(
-        s.t.text("SELECT count(*) FROM processing_queue WHERE status = 'dead'").await,
+        s.t.text("SELECT count(*) FROM processing_queue WHERE status = 'dead'")
+            .await,
         "2"
     );
     // A zero goes out all the same, and another price ends the hold.
     s.want(2, 0, usd(99)).await;
-    until("the zero", || async { s.fake.shown("sku-2").quantity.is_zero().then_some(()) }).await;
+    until("the zero", || async {
+        s.fake.shown("sku-2").quantity.is_zero().then_some(())
+    })
+    .await;
     s.want(1, 1, usd(25)).await;
     s.in_line(1).await;
     assert_eq!(s.fake.shown("sku-1"), shows(1, 25));

@@ -1,0 +1,505 @@
+//! The door of Amazon: Login with Amazon and the Selling Partner API, with its quotas.
+//!
+//! Behind it stand the items of the marketplace ([`goods`]) and the listings of one seller ([`listings`]), apart from
+//! Yahoo!'s world and eBay's market. The ledger holds one line per call and one per applied change, in order.
+
+mod answer;
+mod goods;
+mod listings;
+mod pricing;
+mod tokens;
+
+pub use goods::{AmazonItem, SetAmazonItem};
+pub use listings::{AmazonListing, SetAmazonListing};
+
+use super::body::PageBody;
+use super::draw::mix;
+use super::faults::{AmazonFault, AmazonFaults};
+use super::ledger::Ring;
+use super::settings::SimulatorSettings;
+use super::shared::Shared;
+use super::views::{AmazonCatalogue, AmazonProduct};
+use super::world::Micros;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::{HttpRequest, HttpResponse, web};
+use answer::Answer;
+use bytes::Bytes;
+use goods::Goods;
+use listings::Listings;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokens::Tokens;
+
+/// Amazon.co.jp.
+pub(super) const MARKETPLACE: &str = "A1VC38T7YXB528";
+/// The one seller.
+pub(super) const SELLER_ID: &str = "A2SIMULATEDZK1";
+
+/// The operations that are served, with their published rate (requests a second) and burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AmazonOperation {
+    /// 0.1 a second, burst 1.
+    GetItemOffersBatch,
+    /// 0.5 a second, burst 1.
+    GetCompetitivePricing,
+    /// 2 a second, burst 2.
+    SearchCatalogItems,
+    /// 5 a second, burst 10.
+    GetListingsItem,
+    /// 5 a second, burst 5.
+    PatchListingsItem,
+    /// No call: a change that was accepted is applied.
+    Apply,
+}
+
+impl AmazonOperation {
+    fn quota(self) -> (f64, f64) {
+        match self {
+            Self::GetItemOffersBatch => (0.1, 1.0),
+            Self::GetCompetitivePricing => (0.5, 1.0),
+            Self::SearchCatalogItems => (2.0, 2.0),
+            Self::GetListingsItem => (5.0, 10.0),
+            Self::PatchListingsItem | Self::Apply => (5.0, 5.0),
+        }
+    }
+}
+
+/// One call, or one applied change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmazonEntry {
+    /// Its place in the order; starts at 1.
+    pub seq: u64,
+    /// When, in microseconds since 1970.
+    pub at_us: i64,
+    /// What was asked.
+    pub operation: AmazonOperation,
+    /// The status of the answer; 0 for an applied change.
+    pub status: u16,
+    /// The listing that was changed, shown or asked to change.
+    pub sku: Option<Box<str>>,
+    /// What a submission was answered with, such as `ACCEPTED`.
+    pub word: Option<Box<str>>,
+    /// Of an applied change: the pieces since then.
+    pub quantity: Option<u32>,
+    /// Of an applied change: the price since then.
+    pub price_jpy: Option<u32>,
+    /// What was wrong with the answer.
+    pub fault: Option<AmazonFault>,
+}
+
+/// What goes wrong with one call.
+struct Plan<'a> {
+    faults: &'a AmazonFaults,
+    /// The call's own draw.
+    word: u64,
+    fault: Option<AmazonFault>,
+}
+
+impl Plan<'_> {
+    /// Whether the asker gets no whole answer: then nothing counts as served.
+    fn is_lost(&self) -> bool {
+        matches!(self.fault, Some(AmazonFault::Cut | AmazonFault::HangAfter))
+    }
+}
+
+struct Bucket {
+    tokens: f64,
+    at: Micros,
+}
+
+/// Everything behind the door.
+pub(super) struct Bazaar {
+    goods: Goods,
+    listings: Listings,
+    tokens: Tokens,
+    ledger: Ring<AmazonEntry>,
+    buckets: BTreeMap<AmazonOperation, Bucket>,
+    /// The published quotas times this; 0 has none.
+    quota_factor: f64,
+    settle: Micros,
+    calls: u64,
+    seed: u64,
+    started: Micros,
+    sizes: (u32, u32),
+}
+
+impl Bazaar {
+    pub(super) fn new(settings: &SimulatorSettings, now: Micros) -> Self {
+        let (products, listings) = (settings.amazon_products, settings.amazon_listings);
+        let own = &settings.amazon;
+        let (seed, capacity) = (settings.seed, settings.ledger_capacity);
+        Self {
+            goods: Goods::new(seed, products, own.change_rate_per_s, capacity, now),
+            listings: Listings::new(seed, listings, products),
+            tokens: Tokens::new(seed, own.token_lifetime_s),
+            ledger: Ring::new(capacity),
+            buckets: BTreeMap::new(),
+            quota_factor: own.quota_factor,
+            settle: i64::from(own.settle_ms) * 1_000,
+            calls: 0,
+            seed,
+            started: now,
+            sizes: (products, listings),
+        }
+    }
+
+    /// Plays what happens until `now`.
+    pub(super) fn advance(&mut self, now: Micros) {
+        self.goods.advance(now);
+        for (at, listing) in self.listings.advance(now) {
+            self.enter(AmazonEntry {
+                quantity: Some(listing.quantity),
+                price_jpy: Some(listing.price_jpy),
+                sku: Some(listing.sku),
+                ..line(at, AmazonOperation::Apply)
+            });
+        }
+    }
+
+    fn enter(&mut self, mut entry: AmazonEntry) {
+        entry.seq = self.ledger.total() + 1;
+        self.ledger.push(entry);
+    }
+
+    pub(super) fn truth(&mut self, now: Micros) -> Vec<AmazonItem> {
+        self.advance(now);
+        self.goods.truth()
+    }
+
+    pub(super) fn served(&self) -> Vec<AmazonItem> {
+        self.goods.last_served()
+    }
+
+    pub(super) fn register(&mut self, now: Micros) -> Vec<AmazonListing> {
+        self.advance(now);
+        self.listings.register()
+    }
+
+    pub(super) fn ledger(&self) -> &Ring<AmazonEntry> {
+        &self.ledger
+    }
+
+    /// Calls, tokens given, and changes of items.
+    pub(super) fn counts(&self) -> (u64, u64, u64) {
+        (self.calls, self.tokens.given(), self.goods.changes.total())
+    }
+
+    pub(super) fn catalogue(&self) -> AmazonCatalogue {
+        let (products, listings) = self.sizes;
+        let products = pricing::names(self.seed, products).zip(0_u32..);
+        let products = products.map(|((asin, title), index)| AmazonProduct {
+            url: format!("https://www.amazon.co.jp/dp/{asin}").into(),
+            asin: asin.into(),
+            title: title.into(),
+            skus: (index..listings)
+                .step_by(super::draw::at(self.sizes.0).max(1))
+                .map(|index| listings::sku(index).into())
+                .collect(),
+        });
+        AmazonCatalogue {
+            products: products.collect(),
+            client_id: tokens::CLIENT_ID.into(),
+            client_secret: tokens::CLIENT_SECRET.into(),
+            refresh_token: tokens::REFRESH_TOKEN.into(),
+            seller_id: SELLER_ID.into(),
+            marketplace: MARKETPLACE.into(),
+        }
+    }
+
+    /// Why a part of an order cannot be.
+    pub(super) fn cannot(&self, items: &[SetAmazonItem], listings: &[SetAmazonListing]) -> Vec<String> {
+        let items = items.iter().filter_map(|set| self.goods.cannot_set(set));
+        let listings = listings.iter().filter_map(|set| self.listings.cannot_set(set));
+        items.chain(listings).collect()
+    }
+
+    pub(super) fn set(&mut self, items: &[SetAmazonItem], listings: &[SetAmazonListing], now: Micros) {
+        self.advance(now);
+        items.iter().for_each(|set| self.goods.set(set, now));
+        listings.iter().for_each(|set| self.listings.set(set));
+    }
+
+    pub(super) fn set_rate(&mut self, rate_per_s: f64, now: Micros) {
+        self.goods.set_rate(rate_per_s, now);
+    }
+
+    pub(super) fn stop(&mut self, stopped: bool, now: Micros) {
+        self.goods.stop(stopped, now);
+    }
+
+    pub(super) fn set_token_lifetime(&mut self, lifetime_s: u32) {
+        self.tokens.set_lifetime(lifetime_s);
+    }
+
+    pub(super) fn expire_tokens(&mut self) {
+        self.tokens.expire_all();
+    }
+
+    /// Whether a call is within the quota of its operation.
+    fn admits(&mut self, operation: AmazonOperation, now: Micros) -> bool {
+        if self.quota_factor <= 0.0 {
+            return true;
+        }
+        let (rate, burst) = operation.quota();
+        let bucket = self.buckets.entry(operation).or_insert(Bucket {
+            tokens: burst,
+            at: now,
+        });
+        let passed = Duration::from_micros(u64::try_from(now - bucket.at).unwrap_or(0)).as_secs_f64();
+        bucket.tokens = (bucket.tokens + passed * rate * self.quota_factor).min(burst);
+        bucket.at = now;
+        let admitted = bucket.tokens >= 1.0;
+        if admitted {
+            bucket.tokens -= 1.0;
+        }
+        admitted
+    }
+
+    /// Answers one call.
+    fn call(
+        &mut self,
+        operation: AmazonOperation,
+        token: Option<&str>,
+        faults: &AmazonFaults,
+        now: Micros,
+        carry_out: impl FnOnce(&mut Self, &Plan<'_>, &mut AmazonEntry) -> Answer,
+    ) -> Answer {
+        self.advance(now);
+        self.calls += 1;
+        let word = mix(self.seed, 0xa9, self.calls);
+        let fault = faults.decide(self.seed, word, now - self.started);
+        let plan = Plan { faults, word, fault };
+        let mut entry = line(now, operation);
+        let refusal = self.tokens.refusal(token, now);
+        let mut answer = match fault {
+            _ if refusal.is_some() => refusal.unwrap_or_else(Answer::over_quota),
+            Some(AmazonFault::Http500) => Answer::error(500, "InternalFailure", "Internal failure", ""),
+            Some(AmazonFault::Http503 | AmazonFault::HangBefore) => {
+                Answer::error(503, "ServiceUnavailable", "Service is unavailable", "")
+            }
+            Some(AmazonFault::Http429) => Answer::over_quota(),
+            Some(AmazonFault::Withdrawn) => Answer::denied("The access token you provided is revoked."),
+            _ if !self.admits(operation, now) => Answer::over_quota(),
+            _ => carry_out(self, &plan, &mut entry),
+        };
+        answer.fault = fault;
+        answer.number = self.calls;
+        if matches!(answer.status, 200 | 400 | 404) && self.quota_factor > 0.0 {
+            answer.rate = Some(operation.quota().0 * self.quota_factor);
+        }
+        entry.status = answer.status;
+        entry.fault = fault;
+        let word = answer.body.get("status").and_then(Value::as_str);
+        entry.word = word.map(Into::into);
+        self.enter(entry);
+        answer
+    }
+
+    fn show(&self, sku: &str, query: &[(String, String)], plan: &Plan<'_>) -> Answer {
+        match self.listings.find(sku) {
+            Some(listing) => listings::show(listing, query, plan),
+            None => listings::not_found(sku),
+        }
+    }
+
+    fn patch(
+        &mut self,
+        sku: &str,
+        query: &[(String, String)],
+        body: &Value,
+        plan: &Plan<'_>,
+        now: Micros,
+    ) -> Answer {
+        let Some(listing) = self.listings.find(sku) else {
+            return listings::not_found(sku);
+        };
+        let read = if plan.hits(0, 0xb4, plan.faults.p_invalid) {
+            Err(
+                serde_json::json!({"code": "90220", "message": "The listing is under review.", "severity": "ERROR",
+                "categories": []}),
+            )
+        } else {
+            listings::read_patch(listing, body)
+        };
+        let number = self.calls;
+        let change = match read {
+            Ok(change) => change,
+            Err(issue) => return listings::submitted(sku, "INVALID", number, &[issue]),
+        };
+        if pricing::value(query, "mode") == Some("VALIDATION_PREVIEW") {
+            return listings::submitted(sku, "VALID", number, &[]);
+        }
+        if !plan.hits(0, 0xb5, plan.faults.p_never) {
+            let at = now.saturating_add(self.settle);
+            self.listings.accept(sku, change, at, number);
+        }
+        let answer = listings::submitted(sku, "ACCEPTED", number, &[]);
+        // What settles at once is applied before the answer leaves.
+        self.advance(now);
+        answer
+    }
+}
+
+fn line(at_us: Micros, operation: AmazonOperation) -> AmazonEntry {
+    AmazonEntry {
+        seq: 0,
+        at_us,
+        operation,
+        status: 0,
+        sku: None,
+        word: None,
+        quantity: None,
+        price_jpy: None,
+        fault: None,
+    }
+}
+
+/// Enters the paths of Amazon.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    let listing = "/listings/2021-08-01/items/{seller}/{sku}";
+    config
+        .route("/auth/o2/token", web::post().to(token))
+        .route("/batches/products/pricing/v0/itemOffers", web::post().to(batch))
+        .route(
+            "/products/pricing/v0/competitivePrice",
+            web::get().to(competitive),
+        )
+        .route("/catalog/2022-04-01/items", web::get().to(catalogue))
+        .route(listing, web::get().to(show))
+        .route(listing, web::patch().to(patch));
+}
+
+type Shares = web::Data<Shared>;
+
+async fn token(body: Bytes, shared: Shares) -> HttpResponse {
+    let form = pairs(&body);
+    let (plan, now) = (shared.faults.load_full(), shared.now());
+    let answer = shared.amazon.lock().tokens.grant(&form, &plan.amazon, now);
+    send(answer, &plan.amazon).await
+}
+
+async fn batch(request: HttpRequest, body: Bytes, shared: Shares) -> HttpResponse {
+    let operation = AmazonOperation::GetItemOffersBatch;
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let now = shared.now();
+    perform(&request, &shared, operation, |bazaar, plan, _| {
+        pricing::batch(&mut bazaar.goods, &body, plan, now)
+    })
+    .await
+}
+
+async fn competitive(request: HttpRequest, shared: Shares) -> HttpResponse {
+    let operation = AmazonOperation::GetCompetitivePricing;
+    let (query, now) = (pairs(request.query_string().as_bytes()), shared.now());
+    perform(&request, &shared, operation, |bazaar, plan, _| {
+        pricing::competitive(&mut bazaar.goods, &query, plan, now)
+    })
+    .await
+}
+
+async fn catalogue(request: HttpRequest, shared: Shares) -> HttpResponse {
+    let query = pairs(request.query_string().as_bytes());
+    perform(
+        &request,
+        &shared,
+        AmazonOperation::SearchCatalogItems,
+        |bazaar, plan, _| pricing::catalogue(&bazaar.goods, &query, plan),
+    )
+    .await
+}
+
+async fn show(request: HttpRequest, path: web::Path<(String, String)>, shared: Shares) -> HttpResponse {
+    let (seller, sku) = path.into_inner();
+    let query = pairs(request.query_string().as_bytes());
+    perform(
+        &request,
+        &shared,
+        AmazonOperation::GetListingsItem,
+        |bazaar, plan, entry| {
+            entry.sku = Some(sku.as_str().into());
+            listings::refusal(&seller, &query).unwrap_or_else(|| bazaar.show(&sku, &query, plan))
+        },
+    )
+    .await
+}
+
+async fn patch(
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    body: Bytes,
+    shared: Shares,
+) -> HttpResponse {
+    let (seller, sku) = path.into_inner();
+    let (query, now) = (pairs(request.query_string().as_bytes()), shared.now());
+    let body: Option<Value> = serde_json::from_slice(&body).ok();
+    perform(
+        &request,
+        &shared,
+        AmazonOperation::PatchListingsItem,
+        |bazaar, plan, entry| {
+            entry.sku = Some(sku.as_str().into());
+            match (listings::refusal(&seller, &query), body) {
+                (Some(refusal), _) => refusal,
+                (None, Some(body)) => bazaar.patch(&sku, &query, &body, plan, now),
+                (None, None) => Answer::error(400, "BAD_REQUEST", "Invalid input", "The body is not JSON."),
+            }
+        },
+    )
+    .await
+}
+
+async fn perform(
+    request: &HttpRequest,
+    shared: &Shares,
+    operation: AmazonOperation,
+    carry_out: impl FnOnce(&mut Bazaar, &Plan<'_>, &mut AmazonEntry) -> Answer,
+) -> HttpResponse {
+    let (plan, now) = (shared.faults.load_full(), shared.now());
+    let token = text(request.headers(), "x-amz-access-token");
+    let answer = shared
+        .amazon
+        .lock()
+        .call(operation, token, &plan.amazon, now, carry_out);
+    send(answer, &plan.amazon).await
+}
+
+async fn send(answer: Answer, plan: &AmazonFaults) -> HttpResponse {
+    let wait_ms = match answer.fault {
+        Some(AmazonFault::Delay) => plan.delay_ms,
+        Some(AmazonFault::HangBefore | AmazonFault::HangAfter) => plan.hang_ms,
+        _ => 0,
+    };
+    if wait_ms > 0 {
+        actix_web::rt::time::sleep(Duration::from_millis(u64::from(wait_ms))).await;
+    }
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut head = HttpResponse::build(status);
+    head.insert_header((header::CONTENT_TYPE, "application/json"));
+    head.insert_header(("x-amzn-RequestId", format!("sim-{:016x}", answer.number)));
+    if let Some(rate) = answer.rate {
+        head.insert_header(("x-amzn-RateLimit-Limit", rate.to_string()));
+    }
+    if matches!(answer.status, 429 | 503) && !plan.retry_after.is_empty() {
+        head.insert_header((header::RETRY_AFTER, plan.retry_after.as_str()));
+    }
+    let body = answer.body.to_string().into_bytes();
+    let half = body.len() / 2;
+    let body = PageBody::whole(body.into());
+    head.body(if answer.fault == Some(AmazonFault::Cut) {
+        body.cut_after(half)
+    } else {
+        body
+    })
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn pairs(text: &[u8]) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(text).into_owned().collect()
+}
