@@ -289,6 +289,7 @@ impl World {
             yahoo: text(if tls { "yahoo_tls" } else { "yahoo" }),
             ebay: text(if tls { "ebay_tls" } else { "ebay" }),
             keys: [key("client_id"), key("client_secret"), key("refresh_token")],
+            others: None,
             ca_file: tls.then(|| PathBuf::from(text("ca_pem"))),
             database_url: None,
             environment: environment.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec(),

@@ -3,14 +3,16 @@
 //! It is the same program with the same settings file that production uses; only the endpoints point at a simulator.
 
 pub mod compare;
+mod goods;
+
+pub use goods::{Markets, Registered, csv, registered};
 
 use crate::control::client::{Client, ControlError};
-use crate::simulator::{Catalogue, Running};
+use crate::simulator::Running;
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -36,12 +38,85 @@ pub struct RehearsalSettings {
     pub ebay: String,
     /// The keys to the simulated eBay: client id, secret, refresh token.
     pub keys: [String; 3],
+    /// The other marketplaces, where they are rehearsed.
+    pub others: Option<Others>,
     /// The simulator's certificate authority, when it speaks TLS.
     pub ca_file: Option<PathBuf>,
     /// A database to use instead of a private one.
     pub database_url: Option<String>,
     /// More environment for the child (failpoints).
     pub environment: Vec<(String, String)>,
+}
+
+/// The marketplaces beside Yahoo! Auctions and eBay.
+#[derive(Clone, Debug)]
+pub struct Others {
+    /// The simulated Mercari Shops.
+    pub mercari: String,
+    /// Its client name and token.
+    pub mercari_keys: [String; 2],
+    /// The simulated Amazon, source and destination.
+    pub amazon: String,
+    /// Client id, secret, refresh token and seller id.
+    pub amazon_keys: [String; 4],
+}
+
+impl Others {
+    /// Those of a simulator.
+    #[must_use]
+    pub fn of(simulator: &Running) -> Self {
+        let catalogue = simulator.catalogue();
+        let (keys, amazon) = (catalogue.credentials, catalogue.amazon);
+        Self {
+            mercari: simulator.urls.mercari.clone(),
+            mercari_keys: [keys.mercari_client_name.into(), keys.mercari_token.into()],
+            amazon: simulator.urls.amazon.clone(),
+            amazon_keys: [
+                amazon.client_id.into(),
+                amazon.client_secret.into(),
+                amazon.refresh_token.into(),
+                amazon.seller_id.into(),
+            ],
+        }
+    }
+
+    /// What the daemon is told of them.
+    fn variables(&self) -> Vec<(String, String)> {
+        let [name, token] = &self.mercari_keys;
+        let [id, secret, refresh, seller] = &self.amazon_keys;
+        let mut set = vec![
+            ("MERCARI__ENABLED", "true"),
+            ("MERCARI__ENDPOINT", &self.mercari),
+            ("MERCARI__CLIENT_NAME", name),
+            ("MERCARI__TOKEN", token),
+            // The lighter question: all of a demo's items come around within its last half minute.
+            ("AMAZON__READ", "competitive"),
+            ("AMAZON_SELLER__SELLER_ID", seller),
+        ];
+        let mut text: Vec<(String, String)> = Vec::new();
+        for side in ["AMAZON", "AMAZON_SELLER"] {
+            for (key, value) in [
+                ("ENABLED", "true"),
+                ("ENDPOINT", self.amazon.as_str()),
+                ("TOKEN_ENDPOINT", &self.amazon),
+                ("CLIENT_ID", id),
+                ("CLIENT_SECRET", secret),
+                ("REFRESH_TOKEN", refresh),
+                ("REQUESTS_PER_HOUR", "100000"),
+                ("REQUESTS_PER_SECOND", "5"),
+                ("OPEN_REQUESTS", "4"),
+            ] {
+                text.push((format!("{side}__{key}"), value.to_owned()));
+            }
+        }
+        text.extend(
+            set.drain(..)
+                .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        );
+        text.into_iter()
+            .map(|(key, value)| (format!("PLATFORMS__{key}"), value))
+            .collect()
+    }
 }
 
 /// A daemon under rehearsal.
@@ -132,6 +207,9 @@ impl Rehearsal {
         put("PLATFORMS__EBAY__CLIENT_ID", client_id);
         put("PLATFORMS__EBAY__CLIENT_SECRET", client_secret);
         put("PLATFORMS__EBAY__REFRESH_TOKEN", refresh_token);
+        for (name, value) in s.others.iter().flat_map(Others::variables) {
+            put(&name, value);
+        }
         if let Some(ca) = &s.ca_file {
             put("PLATFORMS__YAHOO_AUCTION__CA_FILE", ca.display().to_string());
             put("PLATFORMS__EBAY__CA_FILE", ca.display().to_string());
@@ -297,18 +375,6 @@ pub fn keys(simulator: &Running) -> [String; 3] {
         keys.client_secret.into(),
         keys.refresh_token.into(),
     ]
-}
-
-/// The simulator's products as a list for `products import`, each with its first listing, kept in line at once.
-#[must_use]
-pub fn csv(catalogue: &Catalogue) -> Vec<u8> {
-    let mut text = String::from("source_url,cost_rule,sku,auto_sync\n");
-    for product in &catalogue.products {
-        let sku = product.listings.first().map_or("", |l| &l.sku);
-        // Writing into a String cannot fail.
-        let _written = writeln!(text, "{},{},{sku},true", product.url, product.cost_rule);
-    }
-    text.into_bytes()
 }
 
 /// The running program, or the one that stands beside a test binary.

@@ -11,7 +11,7 @@ mod summary;
 use super::args::DemoArgs;
 use super::output::{self, Exit};
 use crate::app::rehearsal::compare::{Comparison, compare};
-use crate::app::rehearsal::{self, Rehearsal, RehearsalSettings};
+use crate::app::rehearsal::{self, Markets, Others, Registered, Rehearsal, RehearsalSettings, registered};
 use crate::config::Settings;
 use crate::pricing::PriceBook;
 use crate::simulator::{
@@ -31,6 +31,9 @@ use tokio::time::{Instant, interval, sleep};
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// How long listings may take to follow once nothing changes any more.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+/// Items of Amazon at most: twenty are asked for at once, every two seconds, and all have to come around while listings
+/// settle.
+const MOST_AT_AMAZON: u32 = 150;
 /// How often the terminal is brought up to date.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -83,6 +86,7 @@ async fn demo(arguments: &DemoArgs, settings: &Settings) -> anyhow::Result<Summa
         yahoo: simulator.urls.yahoo.clone(),
         ebay: simulator.urls.ebay.clone(),
         keys: rehearsal::keys(&simulator),
+        others: Some(Others::of(&simulator)),
         ca_file: None,
         database_url: None,
         environment: messages.settings(),
@@ -124,6 +128,9 @@ fn simulated(arguments: &DemoArgs, settings: &Settings) -> SimulatorSettings {
         seed: arguments.seed,
         products: count,
         listings: count,
+        mercari_listings: count,
+        amazon_products: (count / 8).min(MOST_AT_AMAZON),
+        amazon_listings: (count / 8).min(MOST_AT_AMAZON),
         // Nothing moves before everything is registered: see `begin`.
         change_rate_per_s: 0.0,
         wild_share: 0.01,
@@ -152,6 +159,22 @@ pub(super) fn lively() -> FaultPlan {
     plan.ebay.p_cut = 0.01;
     plan.ebay.p_delay = 0.02;
     plan.ebay.p_entry_fails = 0.01;
+    plan.mercari.p_503 = 0.01;
+    plan.mercari.p_cut = 0.01;
+    plan.mercari.p_delay = 0.02;
+    plan.mercari.p_deadline_after = 0.01;
+    plan.mercari.p_complaint = 0.01;
+    plan.mercari.p_entry_fails = 0.01;
+    plan.mercari.p_entry_missing = 0.01;
+    plan.mercari.odd_fields = true;
+    plan.amazon.p_500 = 0.01;
+    plan.amazon.p_503 = 0.01;
+    plan.amazon.p_429 = 0.005;
+    plan.amazon.p_cut = 0.01;
+    plan.amazon.p_delay = 0.02;
+    plan.amazon.p_entry_500 = 0.01;
+    plan.amazon.p_invalid = 0.01;
+    plan.amazon.unknown_fields = true;
     plan.ebay.storm = vec![Storm {
         fault: CallFault::Http503,
         every_s: 40.0,
@@ -169,16 +192,18 @@ async fn watch(
     signals: &mut Signals,
 ) -> anyhow::Result<Summary> {
     output::talk(&format!(
-        "simulator: Yahoo! Auctions at {}, eBay at {}; mail and Slack end in this process",
-        simulator.urls.yahoo, simulator.urls.ebay
+        "simulator: Yahoo! Auctions at {}, eBay at {}, Mercari Shops at {}, Amazon at {}; mail and Slack end in this process",
+        simulator.urls.yahoo, simulator.urls.ebay, simulator.urls.mercari, simulator.urls.amazon
     ));
+    let all = registered(&simulator.catalogue(), Markets::All);
     tokio::select! {
-        begun = begin(simulator, daemon) => begun?,
+        begun = begin(&all, daemon) => begun?,
         () = signals.asked() => anyhow::bail!("stopped before anything was watched"),
     }
     let mut live = Live::begin(daemon.client()?);
     simulator.order(&Order {
         change_rate_per_s: Some(settings.demo.changes_per_s),
+        amazon_change_rate_per_s: Some(settings.demo.changes_per_s / 8.0),
         sale_rate_per_s: Some(0.2),
         faults: settings
             .demo
@@ -213,17 +238,22 @@ async fn watch(
         ..Order::default()
     })?;
     outage.end(messages);
-    let comparison = settle(&settings.pricing, simulator, &mut live).await?;
+    let comparison = settle(&settings.pricing, simulator, &all, &mut live).await?;
     messages.settle(live.client()).await?;
     Summary::of(simulator, &live, messages, comparison).await
 }
 
 /// Waits until every listing is what it should be, or the limit has passed; the last comparison.
-async fn settle(book: &PriceBook, simulator: &Running, live: &mut Live) -> anyhow::Result<Comparison> {
+async fn settle(
+    book: &PriceBook,
+    simulator: &Running,
+    all: &[Registered],
+    live: &mut Live,
+) -> anyhow::Result<Comparison> {
     let deadline = Instant::now().checked_add(SETTLE_LIMIT);
     loop {
         live.look().await?;
-        let comparison = compare(book, simulator, live.client()).await?;
+        let comparison = compare(book, simulator, all, live.client()).await?;
         if comparison.is_settled() || deadline.is_some_and(|d| Instant::now() > d) {
             return Ok(comparison);
         }
@@ -232,7 +262,7 @@ async fn settle(book: &PriceBook, simulator: &Running, live: &mut Live) -> anyho
 }
 
 /// Starts the daemon and gives it everything to watch.
-async fn begin(simulator: &Running, daemon: &mut Rehearsal) -> anyhow::Result<()> {
+async fn begin(all: &[Registered], daemon: &mut Rehearsal) -> anyhow::Result<()> {
     daemon.start()?;
     let began = Instant::now();
     daemon
@@ -244,7 +274,7 @@ async fn begin(simulator: &Running, daemon: &mut Rehearsal) -> anyhow::Result<()
         "daemon: running after {:.1} s",
         began.elapsed().as_secs_f64()
     ));
-    live::register(&daemon.client()?, simulator).await
+    live::register(&daemon.client()?, all).await
 }
 
 /// Ctrl-C and SIGTERM.

@@ -2,7 +2,7 @@
 
 use super::args::SimulateArgs;
 use super::output::{self, Exit};
-use crate::app::rehearsal;
+use crate::app::rehearsal::{Markets, csv, registered};
 use crate::simulator::{FaultPlan, Running, Simulator, SimulatorSettings};
 use anyhow::Context;
 use serde_json::json;
@@ -29,17 +29,20 @@ async fn simulate(arguments: &SimulateArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(&arguments.dir)
         .with_context(|| format!("cannot make `{}`", arguments.dir.display()))?;
     let directory = std::path::absolute(&arguments.dir)?;
-    let (yahoo_port, ebay_port, mercari_port) = ports(arguments.listen.port());
+    let [yahoo_port, ebay_port, mercari_port, amazon_port] = ports(arguments.listen.port());
     let tls = arguments.listen_tls.map(|a| ports(a.port()));
+    let [yahoo_tls_port, ebay_tls_port, mercari_tls_port, amazon_tls_port] = tls.unwrap_or_default();
     let simulator = Simulator::start(SimulatorSettings {
         bind: arguments.listen.ip(),
         yahoo_port,
         ebay_port,
         mercari_port,
+        amazon_port,
         tls: tls.is_some(),
-        yahoo_tls_port: tls.map_or(0, |t| t.0),
-        ebay_tls_port: tls.map_or(0, |t| t.1),
-        mercari_tls_port: tls.map_or(0, |t| t.2),
+        yahoo_tls_port,
+        ebay_tls_port,
+        mercari_tls_port,
+        amazon_tls_port,
         directory: Some(directory.clone()),
         seed: arguments.seed,
         products: arguments.products,
@@ -55,10 +58,11 @@ async fn simulate(arguments: &SimulateArgs) -> anyhow::Result<()> {
     })?;
     write_down(&simulator, &directory)?;
     output::talk(&format!(
-        "Yahoo! Auctions: {}\neBay: {}\nMercari Shops: {}\nproducts, keys and addresses: {}\nCtrl-C ends it",
+        "Yahoo! Auctions: {}\neBay: {}\nMercari Shops: {}\nAmazon: {}\nproducts, keys and addresses: {}\nCtrl-C ends it",
         simulator.urls.yahoo,
         simulator.urls.ebay,
         simulator.urls.mercari,
+        simulator.urls.amazon,
         directory.display()
     ));
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -71,12 +75,12 @@ async fn simulate(arguments: &SimulateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// eBay's door is one port further, Mercari's two; a free port is taken for each when none was named.
-fn ports(first: u16) -> (u16, u16, u16) {
+/// eBay's door is one port further, Mercari's two, Amazon's three; a free port is taken for each when none was named.
+fn ports(first: u16) -> [u16; 4] {
     if first == 0 {
-        (0, 0, 0)
+        [0; 4]
     } else {
-        (first, first.saturating_add(1), first.saturating_add(2))
+        [0, 1, 2, 3].map(|further| first.saturating_add(further))
     }
 }
 
@@ -84,10 +88,21 @@ fn ports(first: u16) -> (u16, u16, u16) {
 /// the addresses finds it too.
 fn write_down(simulator: &Running, directory: &std::path::Path) -> anyhow::Result<()> {
     let catalogue = simulator.catalogue();
-    std::fs::write(directory.join("products.csv"), rehearsal::csv(&catalogue))?;
+    for (name, markets) in [
+        ("products.csv", Markets::Two),
+        ("products-everywhere.csv", Markets::All),
+    ] {
+        std::fs::write(directory.join(name), csv(&registered(&catalogue, markets)))?;
+    }
     let mut found = serde_json::to_value(&simulator.urls)?;
     if let Some(fields) = found.as_object_mut() {
         fields.insert("credentials".to_owned(), json!(catalogue.credentials));
+        let amazon = catalogue.amazon;
+        let keys = json!({
+            "client_id": amazon.client_id, "client_secret": amazon.client_secret,
+            "refresh_token": amazon.refresh_token, "seller_id": amazon.seller_id,
+        });
+        fields.insert("amazon_credentials".to_owned(), keys);
     }
     let (whole, draft) = (
         directory.join("simulator.json"),

@@ -61,6 +61,7 @@ fn changes(part: web::Query<Part>, shared: Shares) -> Ready<HttpResponse> {
 fn register(part: web::Query<Part>, shared: Shares) -> Ready<HttpResponse> {
     match part.platform {
         Platform::Mercari => json_of(&shared.mercari_register()),
+        Platform::Amazon => json_of(&shared.amazon_register()),
         Platform::Yahoo | Platform::Ebay => json_of(&shared.register()),
     }
 }

@@ -17,6 +17,7 @@
 
 mod alert;
 mod amazon;
+
 mod conformance;
 mod daemon;
 mod ebay;

@@ -1,15 +1,15 @@
 //! Whether the listings are what the last pages call for, worked out beside the daemon from the simulator's own books.
 
+use super::goods::{self, Books, Registered, Shown, Sold};
 use crate::control::client::{Client, ControlError};
 use crate::domain::{
-    CostRule, Currency, DestinationPlatform, ListingBasis, ListingId, ListingRef, ListingState,
-    ListingStatus, Money, ProductId, Quantity, SourcePlatform, SourceState, UrlStatus, Version, Wanted,
-    WatchId, WatchState,
+    CostRule, DestinationPlatform, ListingBasis, ListingId, ListingRef, Money, ProductId, SourcePlatform,
+    Version, Wanted, WatchId, WatchState,
 };
 use crate::pricing::{self, PriceBook};
-use crate::simulator::{ItemView, RegisterEntry, Running, Status};
+use crate::simulator::{ItemView, RegisterEntry, Running};
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// How the listings stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,44 +32,42 @@ impl Comparison {
     }
 }
 
-/// Compares every listing of the catalogue.
+/// Compares every listing that is registered.
 ///
 /// # Errors
 /// When the daemon does not answer, or the simulator's books hold what is no quantity or price.
-pub async fn compare(book: &PriceBook, simulator: &Running, client: &Client) -> anyhow::Result<Comparison> {
+pub async fn compare(
+    book: &PriceBook,
+    simulator: &Running,
+    registered: &[Registered],
+    client: &Client,
+) -> anyhow::Result<Comparison> {
     let held_items = column(client, "/v1/products?state=held", "source_product_id").await?;
     let held_skus = column(client, "/v1/listings?state=held", "sku").await?;
-    let served = by_id(simulator.served());
-    let truth = by_id(simulator.truth());
-    let register: HashMap<Box<str>, RegisterEntry> = simulator
-        .register()
-        .into_iter()
-        .map(|entry| (entry.sku.clone(), entry))
-        .collect();
+    let books = Books::of(simulator);
     let mut comparison = Comparison::default();
-    for product in simulator.catalogue().products {
-        let seen = served.get(&product.item_id);
-        let now = truth.get(&product.item_id);
-        if seen.map(|s| s.version) != now.map(|n| n.version) {
-            comparison.unseen.push(product.item_id.clone());
+    for one in registered {
+        let seen = books.seen(one)?;
+        if seen.map(|s| s.version) != books.true_version(one) {
+            comparison.unseen.push(one.item.clone());
         }
-        let Some(seen) = seen else { continue };
-        for listing in &product.listings {
-            if held_items.contains(&*product.item_id) || held_skus.contains(&*listing.sku) {
-                comparison.held = comparison.held.saturating_add(1);
-                continue;
-            }
-            let Some(entry) = register.get(&listing.sku) else {
-                comparison
-                    .differing
-                    .push(format!("{}: is not at the destination any more", listing.sku));
-                continue;
-            };
-            match difference(book, product.cost_rule, seen, entry)? {
-                Some(Differs::Sold) => comparison.sold = comparison.sold.saturating_add(1),
-                Some(Differs::Otherwise(how)) => comparison.differing.push(how),
-                None => {}
-            }
+        let Some(seen) = seen.filter(|_| !one.sku.is_empty()) else {
+            continue;
+        };
+        if held_items.contains(&*one.item) || held_skus.contains(&*one.sku) {
+            comparison.held = comparison.held.saturating_add(1);
+            continue;
+        }
+        let Some(sold) = books.sold(one)? else {
+            comparison
+                .differing
+                .push(format!("{}: is not at the destination any more", one.sku));
+            continue;
+        };
+        match difference(book, one, &seen, &sold) {
+            Some(Differs::Sold) => comparison.sold = comparison.sold.saturating_add(1),
+            Some(Differs::Otherwise(how)) => comparison.differing.push(how),
+            None => {}
         }
     }
     Ok(comparison)
@@ -99,11 +97,7 @@ async fn column(client: &Client, path: &str, field: &str) -> Result<HashSet<Stri
     Ok(texts.map(str::to_owned).collect())
 }
 
-fn by_id(views: Vec<ItemView>) -> HashMap<Box<str>, ItemView> {
-    views.into_iter().map(|view| (view.id.clone(), view)).collect()
-}
-
-/// What the page `seen` calls for where `entry` is sold; `None` when it says nothing.
+/// What the page `seen` calls for where `entry` is sold on eBay; `None` when it says nothing.
 ///
 /// # Errors
 /// When the simulator's books hold what is no quantity or price.
@@ -113,8 +107,50 @@ pub fn calls_for(
     seen: &ItemView,
     entry: &RegisterEntry,
 ) -> anyhow::Result<Option<Wanted>> {
-    let decision = pricing::wanted(&[watch(rule, seen)?], &basis(entry, shown(entry)?), book, seen.at);
-    Ok(decision.map(|decision| decision.wanted()))
+    let one = Registered {
+        source: SourcePlatform::Yahoo,
+        item: seen.id.clone(),
+        url: Box::default(),
+        cost_rule: rule,
+        destination: DestinationPlatform::Ebay,
+        sku: entry.sku.clone(),
+    };
+    Ok(wanted(
+        book,
+        &one,
+        &goods::page(rule, seen)?,
+        &goods::at_ebay(entry)?,
+    ))
+}
+
+fn wanted(book: &PriceBook, one: &Registered, seen: &Shown, sold: &Sold) -> Option<Wanted> {
+    let watch = WatchState {
+        watch_id: WatchId(1),
+        product_id: ProductId(1),
+        source: one.source,
+        version: Version(1),
+        state: Some(seen.state),
+        enabled: true,
+        held: None,
+        fetched_at: Some(seen.at),
+    };
+    let basis = ListingBasis {
+        listing: ListingRef {
+            listing_id: ListingId(1),
+            destination: one.destination,
+            sku: one.sku.clone(),
+            platform_product_id: sold.offer.clone(),
+        },
+        product_id: ProductId(1),
+        currency: goods::currency(one.destination, &sold.state),
+        confirmed: sold.state,
+        wanted: None,
+        in_flight: false,
+        day_price: None,
+        day_price_on: None,
+        rules: None,
+    };
+    pricing::wanted(&[watch], &basis, book, seen.at).map(|decision| decision.wanted())
 }
 
 /// How a listing differs from what its page calls for.
@@ -125,94 +161,28 @@ enum Differs {
     Otherwise(String),
 }
 
-/// What `entry` lacks to be what `seen` calls for.
-fn difference(
-    book: &PriceBook,
-    rule: CostRule,
-    seen: &ItemView,
-    entry: &RegisterEntry,
-) -> anyhow::Result<Option<Differs>> {
-    let shows = shown(entry)?;
-    let Some(wants) = calls_for(book, rule, seen, entry)? else {
-        return Ok(None);
-    };
+/// What a listing lacks to be what `seen` calls for.
+fn difference(book: &PriceBook, one: &Registered, seen: &Shown, sold: &Sold) -> Option<Differs> {
+    let shows = &sold.state;
+    let wants = wanted(book, one, seen, sold)?;
     let missing = wants.quantity.get().saturating_sub(shows.quantity.get());
     let quantity_differs = wants.quantity != shows.quantity;
     let price_differs = !wants.quantity.is_zero() && wants.price.is_some() && wants.price != shows.price;
     if !quantity_differs && !price_differs {
-        return Ok(None);
+        return None;
     }
-    if !price_differs && missing > 0 && missing <= entry.sold {
-        return Ok(Some(Differs::Sold));
+    if !price_differs && missing > 0 && missing <= sold.sold {
+        return Some(Differs::Sold);
     }
     let price = |p: Option<Money>| p.map_or_else(|| "no price".to_owned(), |m| m.to_string());
-    Ok(Some(Differs::Otherwise(format!(
-        "{}: shows {} at {}, page of {} (version {}) calls for {} at {}",
-        entry.sku,
+    Some(Differs::Otherwise(format!(
+        "{}: shows {} at {}, {} (version {}) calls for {} at {}",
+        one.sku,
         shows.quantity,
         price(shows.price),
-        seen.id,
+        one.item,
         seen.version,
         wants.quantity,
         price(wants.price)
-    ))))
-}
-
-/// What the page says under the product's rule.
-fn watch(rule: CostRule, seen: &ItemView) -> anyhow::Result<WatchState> {
-    let price_jpy = match rule {
-        CostRule::BuyNow => seen.buy_now_jpy,
-        CostRule::CurrentBid => Some(seen.price_jpy),
-    };
-    let buyable = seen.status == Status::Open && price_jpy.is_some();
-    Ok(WatchState {
-        watch_id: WatchId(1),
-        product_id: ProductId(1),
-        source: SourcePlatform::Yahoo,
-        version: Version(1),
-        state: Some(SourceState {
-            stock: Quantity::new(if buyable { seen.stock } else { 0 }.into())?,
-            price: price_jpy.map(|yen| Money::yen(yen.into())).transpose()?,
-            url_status: if seen.status == Status::Removed {
-                UrlStatus::Dead
-            } else {
-                UrlStatus::Active
-            },
-        }),
-        enabled: true,
-        held: None,
-        fetched_at: Some(seen.at),
-    })
-}
-
-fn shown(entry: &RegisterEntry) -> anyhow::Result<ListingState> {
-    let published = &*entry.status == "PUBLISHED";
-    Ok(ListingState {
-        status: if published {
-            ListingStatus::Active
-        } else {
-            ListingStatus::Ended
-        },
-        quantity: Quantity::new(if published { entry.quantity } else { 0 }.into())?,
-        price: entry.price,
-    })
-}
-
-fn basis(entry: &RegisterEntry, shows: ListingState) -> ListingBasis {
-    ListingBasis {
-        listing: ListingRef {
-            listing_id: ListingId(1),
-            destination: DestinationPlatform::Ebay,
-            sku: entry.sku.clone(),
-            platform_product_id: entry.offer_id.clone(),
-        },
-        product_id: ProductId(1),
-        currency: entry.price.map_or(Currency::Usd, Money::currency),
-        confirmed: shows,
-        wanted: None,
-        in_flight: false,
-        day_price: None,
-        day_price_on: None,
-        rules: None,
-    }
+    )))
 }

@@ -1,9 +1,8 @@
 //! What happens, a line for each push, as the daemon's own log of pushes tells it.
 
 use super::super::output;
-use crate::app::rehearsal;
+use crate::app::rehearsal::{self, Registered};
 use crate::control::client::Client;
-use crate::simulator::Running;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -11,12 +10,12 @@ use tokio::time::Instant;
 const LINES_A_LOOK: usize = 12;
 
 /// Imports the simulator's products and links their listings.
-pub(super) async fn register(client: &Client, simulator: &Running) -> anyhow::Result<()> {
-    let body = rehearsal::csv(&simulator.catalogue());
+pub(super) async fn register(client: &Client, all: &[Registered]) -> anyhow::Result<()> {
+    let body = rehearsal::csv(all);
     let answer = client.post_text("/v1/products/import", "text/csv", body).await?;
     let count = |key: &str| answer.get(key).and_then(Value::as_u64).unwrap_or(0);
     output::talk(&format!(
-        "registered {} products and read and linked {} eBay listings",
+        "registered {} products and read and linked {} listings",
         count("added"),
         count("linked")
     ));

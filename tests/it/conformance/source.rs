@@ -29,12 +29,31 @@ every_source! {
         no_answer_is_no_reading
         what_is_no_answer_is_an_error
         another_address_is_not_followed;
+    amazon_offers:
+        what_is_observed_is_what_is_offered
+        an_item_that_is_not_there_takes_no_other_along
+        each_status_has_its_class
+        a_word_on_how_long_to_wait_is_heard
+        no_answer_is_no_reading
+        what_is_no_answer_is_an_error
+        another_address_is_not_followed
+        no_answer_with_a_wrong_part_is_read_as_something_else;
+    amazon_competitive:
+        what_is_observed_is_what_is_offered
+        an_item_that_is_not_there_takes_no_other_along
+        each_status_has_its_class
+        no_answer_is_no_reading
+        no_answer_with_a_wrong_part_is_read_as_something_else;
 }
 
 type Look = Result<Observation, PlatformError>;
 
 impl Spring {
     async fn observe(&self, ids: &[SourceProductId]) -> Vec<Look> {
+        // Time goes by: enough for every quota.
+        if let Some(clock) = &self.clock {
+            clock.advance(Duration::from_secs(60));
+        }
         let mut looks = Vec::new();
         for some in ids.chunks(self.adapter.batch_size()) {
             let seen = self.adapter.observe(some).await;

@@ -12,11 +12,17 @@ use zaikoban::domain::{
     SourceProductId,
 };
 use zaikoban::http::{Client, ClientSettings, Limits, Origin};
+use zaikoban::platform::amazon::{
+    AccountSettings, Amazon, AmazonSeller, AmazonSellerSettings, AmazonSettings, Filters, ReadBy,
+};
 use zaikoban::platform::ebay::{Ebay, EbaySettings};
+use zaikoban::platform::mercari::{Mercari, MercariSettings};
 use zaikoban::platform::oauth::Grant;
 use zaikoban::platform::yahoo::{YahooSettings, YahooSource};
 use zaikoban::platform::{Destination, Source};
-use zaikoban::simulator::{AuctionSettings, Running, Simulator, SimulatorSettings};
+use zaikoban::simulator::{
+    AmazonSettings as AmazonQuotas, AuctionSettings, Running, Simulator, SimulatorSettings,
+};
 
 /// How long the adapters wait for an answer here.
 const TIME_LIMIT: Duration = Duration::from_millis(700);
@@ -37,6 +43,8 @@ pub struct Shop {
     pub expire: Option<fn(&Running)>,
     /// The consent is withdrawn.
     pub revoke: fn(&Running),
+    /// By which quotas are kept, where that is not the machine's: each call comes later than the one before.
+    pub clock: Option<Clock>,
     /// What must not be told.
     pub secrets: Vec<SecretString>,
 }
@@ -50,8 +58,8 @@ pub struct Spring {
     pub simulator: Arc<Running>,
     /// Pieces and price in yen.
     pub truth: fn(&Running, &SourceProductId) -> (u32, u32),
-    /// Whether its answers are JSON as a whole.
-    pub speaks_json: bool,
+    /// See [`Shop::clock`].
+    pub clock: Option<Clock>,
     pub secrets: Vec<SecretString>,
 }
 
@@ -61,16 +69,27 @@ fn pieces(count: u32) -> Quantity {
 
 /// A quiet simulator of a few products that are not auctions.
 fn quiet() -> Arc<Running> {
+    quiet_at(Clock::system())
+}
+
+fn quiet_at(clock: Clock) -> Arc<Running> {
     let settings = SimulatorSettings {
         products: 4,
         listings: 4,
+        mercari_listings: 4,
+        amazon_products: 4,
+        amazon_listings: 4,
+        amazon: AmazonQuotas {
+            quota_factor: 0.0,
+            ..AmazonQuotas::default()
+        },
         auctions: AuctionSettings {
             share: 0.0,
             ..AuctionSettings::default()
         },
         ..SimulatorSettings::default()
     };
-    Arc::new(Simulator::start(settings).unwrap())
+    Arc::new(Simulator::start_at(settings, clock).unwrap())
 }
 
 fn client(relay: &Relay) -> Client {
@@ -135,6 +154,7 @@ pub async fn ebay() -> Shop {
             let order = json!({"expire_tokens": true, "faults": {"ebay": {"revoked": true}}});
             simulator.script(&order).unwrap();
         },
+        clock: None,
         secrets,
     }
 }
@@ -166,8 +186,179 @@ pub async fn yahoo() -> Spring {
             let item = all.iter().find(|item| &*item.id == id.as_str()).unwrap();
             (item.stock, item.buy_now_jpy.unwrap_or(item.price_jpy))
         },
-        speaks_json: false,
+        clock: None,
         secrets: Vec::new(),
+    }
+}
+
+/// Mercari Shops.
+pub async fn mercari() -> Shop {
+    let simulator = quiet();
+    let relay = Relay::start(&simulator.urls.mercari).await;
+    let keys = simulator.catalogue().credentials;
+    let token = SecretString::from(keys.mercari_token);
+    let settings = MercariSettings {
+        endpoint: relay.url.clone(),
+        client_name: keys.mercari_client_name.into(),
+        points_per_hour: 1_000_000,
+    };
+    let adapter = Mercari::new(
+        &settings,
+        Arc::new(token.clone()),
+        client(&relay),
+        Clock::system(),
+    )
+    .unwrap();
+    let named = |sku: &str, product: &str| ListingRef {
+        listing_id: ListingId(1),
+        destination: DestinationPlatform::Mercari,
+        sku: sku.into(),
+        platform_product_id: product.into(),
+    };
+    let listings = simulator.mercari_register();
+    Shop {
+        relay,
+        adapter: Arc::new(adapter),
+        listings: listings.iter().map(|l| named(&l.sku, &l.product_id)).collect(),
+        absent: named("NOT-THERE", "nOtThErE"),
+        money: |n| Money::yen(3_000 + n).unwrap(),
+        simulator,
+        truth: |simulator, listing| {
+            let all = simulator.mercari_register();
+            let entry = all.iter().find(|entry| entry.sku == listing.sku).unwrap();
+            ListingState {
+                status: match &*entry.status {
+                    "OPENED" => ListingStatus::Active,
+                    _ => ListingStatus::Paused,
+                },
+                quantity: pieces(entry.quantity),
+                price: Some(Money::yen(entry.price.into()).unwrap()),
+            }
+        },
+        expire: None,
+        revoke: |simulator| {
+            simulator
+                .script(&json!({"faults": {"mercari": {"revoked": true}}}))
+                .unwrap();
+        },
+        clock: None,
+        secrets: vec![token],
+    }
+}
+
+/// A clock that stands until it is moved.
+fn standing() -> Clock {
+    Clock::manual(chrono::DateTime::from_timestamp(1_790_000_000, 0).unwrap())
+}
+
+fn amazon_account(relay: &Relay, simulator: &Running) -> (AccountSettings, Grant) {
+    let keys = simulator.catalogue().amazon;
+    let account = AccountSettings {
+        endpoint: relay.url.clone(),
+        token_endpoint: relay.url.clone(),
+        marketplace: keys.marketplace.into(),
+        currency: Currency::Jpy,
+        requests_per_hour: None,
+        patience: Duration::ZERO,
+    };
+    let grant = Grant {
+        client_id: keys.client_id.into(),
+        client_secret: SecretString::from(keys.client_secret),
+        refresh_token: SecretString::from(keys.refresh_token),
+    };
+    (account, grant)
+}
+
+/// Amazon as a seller.
+pub async fn amazon_seller() -> Shop {
+    let clock = standing();
+    let simulator = quiet_at(clock.clone());
+    let relay = Relay::start(&simulator.urls.amazon).await;
+    let (account, grant) = amazon_account(&relay, &simulator);
+    let secrets = vec![grant.client_secret.clone(), grant.refresh_token.clone()];
+    let settings = AmazonSellerSettings {
+        account,
+        seller_id: simulator.catalogue().amazon.seller_id.into(),
+    };
+    let tokens = Arc::new(Memory::default());
+    let adapter =
+        AmazonSeller::new(settings, Arc::new(grant), client(&relay), tokens, clock.clone()).unwrap();
+    let named = |sku: &str, asin: &str| ListingRef {
+        listing_id: ListingId(1),
+        destination: DestinationPlatform::AmazonSeller,
+        sku: sku.into(),
+        platform_product_id: asin.into(),
+    };
+    let listings = simulator.amazon_register();
+    let own = listings.iter().filter(|listing| !listing.fba);
+    Shop {
+        relay,
+        adapter: Arc::new(adapter),
+        listings: own.map(|l| named(&l.sku, &l.asin)).collect(),
+        absent: named("NOT-THERE", "B000000000"),
+        money: |n| Money::yen(3_000 + n).unwrap(),
+        simulator,
+        truth: |simulator, listing| {
+            let all = simulator.amazon_register();
+            let entry = all.iter().find(|entry| entry.sku == listing.sku).unwrap();
+            ListingState {
+                status: ListingStatus::Active,
+                quantity: pieces(entry.quantity),
+                price: Some(Money::yen(entry.price_jpy.into()).unwrap()),
+            }
+        },
+        expire: Some(|simulator| simulator.script(&json!({"expire_tokens": true})).unwrap()),
+        revoke: |simulator| {
+            let order = json!({"expire_tokens": true, "faults": {"amazon": {"revoked": true}}});
+            simulator.script(&order).unwrap();
+        },
+        clock: Some(clock),
+        secrets,
+    }
+}
+
+/// Amazon as a source, by the offers of each item.
+pub async fn amazon_offers() -> Spring {
+    amazon(ReadBy::Offers).await
+}
+
+/// Amazon as a source, by the price that leads each page.
+pub async fn amazon_competitive() -> Spring {
+    amazon(ReadBy::Competitive).await
+}
+
+async fn amazon(read: ReadBy) -> Spring {
+    let clock = standing();
+    let simulator = quiet_at(clock.clone());
+    let relay = Relay::start(&simulator.urls.amazon).await;
+    let (account, grant) = amazon_account(&relay, &simulator);
+    let secrets = vec![grant.client_secret.clone(), grant.refresh_token.clone()];
+    let settings = AmazonSettings {
+        account,
+        read,
+        filters: Filters::default(),
+        pieces: pieces(1),
+        title_age: Duration::from_secs(86_400 * 365),
+    };
+    let tokens = Arc::new(Memory::default());
+    let adapter = Amazon::new(settings, Arc::new(grant), client(&relay), tokens, clock.clone()).unwrap();
+    let products = simulator.catalogue().amazon.products;
+    Spring {
+        relay,
+        adapter: Arc::new(adapter),
+        ids: products
+            .iter()
+            .map(|product| SourceProductId::new(&product.asin).unwrap())
+            .collect(),
+        absent: SourceProductId::new("B0ZZZZZZZZ").unwrap(),
+        simulator,
+        truth: |simulator, id| {
+            let all = simulator.amazon_truth();
+            let item = all.iter().find(|item| &*item.asin == id.as_str()).unwrap();
+            (u32::from(item.offered), item.price_jpy)
+        },
+        clock: Some(clock),
+        secrets,
     }
 }
 

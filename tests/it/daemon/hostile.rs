@@ -6,7 +6,7 @@ use crate::support::hostile;
 use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
-use zaikoban::app::rehearsal::csv;
+use zaikoban::app::rehearsal::{Markets, csv, registered};
 
 /// What a person is shown: one line feed after the other, and nothing that moves a cursor or turns a text around.
 fn is_inert(text: &str) -> bool {
@@ -55,7 +55,7 @@ async fn e8_a_hostile_value_is_inert_wherever_it_comes_in_and_goes_out() {
 /// Each value as a title, an address and a SKU of an import: taken or refused with the place, never a trouble of ours.
 async fn the_list(world: &World, all: &[String]) {
     let client = world.client();
-    let good = String::from_utf8(csv(&world.simulator.catalogue())).unwrap();
+    let good = String::from_utf8(csv(&registered(&world.simulator.catalogue(), Markets::Two))).unwrap();
     let address = good.lines().nth(1).unwrap().split(',').next().unwrap().to_owned();
     for (nth, value) in all.iter().enumerate() {
         let quoted = format!("\"{}\"", value.replace('"', "\"\""));

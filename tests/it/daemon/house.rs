@@ -10,7 +10,7 @@ use std::fs;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use zaikoban::app::rehearsal::compare::compare;
-use zaikoban::app::rehearsal::{Rehearsal, csv};
+use zaikoban::app::rehearsal::{Markets, Rehearsal, csv, registered};
 use zaikoban::clock::Clock;
 use zaikoban::control::client::Client;
 use zaikoban::simulator::Order;
@@ -140,7 +140,11 @@ impl House {
         let catalogue = self.world.simulator.catalogue();
         let answer = self
             .client(0)
-            .post_text("/v1/products/import", "text/csv", csv(&catalogue))
+            .post_text(
+                "/v1/products/import",
+                "text/csv",
+                csv(&registered(&catalogue, Markets::Two)),
+            )
             .await;
         assert_eq!(answer.unwrap()["linked"].as_u64(), Some(u64::from(PRODUCTS)));
     }
@@ -222,7 +226,8 @@ impl House {
         let deadline = Instant::now() + limit;
         loop {
             let busy = busy(&client).await;
-            let comparison = compare(&self.world.book, &self.world.simulator, &client).await;
+            let all = registered(&self.world.simulator.catalogue(), Markets::Two);
+            let comparison = compare(&self.world.book, &self.world.simulator, &all, &client).await;
             if let (None, Ok(settled)) = (&busy, &comparison)
                 && settled.is_settled()
                 && settled.sold == 0

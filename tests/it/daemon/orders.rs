@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
-use zaikoban::app::rehearsal::csv;
+use zaikoban::app::rehearsal::{Markets, csv, registered};
 use zaikoban::simulator::{ItemView, Order, SetItem, SetListing, Status};
 
 /// How soon something asked for must be there.
@@ -119,7 +119,7 @@ impl Good {
 
 async fn products_are_registered(world: &mut World) {
     let catalogue = world.simulator.catalogue();
-    let list = String::from_utf8(csv(&catalogue)).unwrap();
+    let list = String::from_utf8(csv(&registered(&catalogue, Markets::Two))).unwrap();
     let (good, bad) = (
         world.settings.state_dir.join("good.csv"),
         world.settings.state_dir.join("bad.csv"),

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use zaikoban::app::rehearsal::compare::{Comparison, calls_for, compare};
+use zaikoban::app::rehearsal::{Markets, registered};
 use zaikoban::control::client::Client;
 use zaikoban::domain::Money;
 use zaikoban::simulator::{ItemView, LedgerEntry, Order, PageFault, RegisterEntry};
@@ -80,7 +81,8 @@ impl World {
             self.assert_alive();
             // First whether something is under way, then how it stands: the other way round a late write would be missed.
             let busy = busy(&client).await;
-            let comparison = compare(&self.book, &self.simulator, &client).await;
+            let all = registered(&self.simulator.catalogue(), Markets::Two);
+            let comparison = compare(&self.book, &self.simulator, &all, &client).await;
             if let (None, Ok(settled)) = (&busy, &comparison)
                 && settled.is_settled()
                 // Nobody buys in these worlds.

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout};
 use zaikoban::app::install_tls;
-use zaikoban::app::rehearsal::{Rehearsal, RehearsalSettings, csv, keys};
+use zaikoban::app::rehearsal::{Markets, Rehearsal, RehearsalSettings, csv, keys, registered};
 use zaikoban::control::client::Client;
 use zaikoban::pricing::PriceBook;
 use zaikoban::simulator::{AuctionSettings, ItemView, Order, Running, Simulator, SimulatorSettings};
@@ -111,6 +111,7 @@ impl World {
             yahoo: simulator.urls.yahoo.clone(),
             ebay: simulator.urls.ebay.clone(),
             keys: keys(&simulator),
+            others: None,
             ca_file: None,
             database_url: None,
             environment: environment(),
@@ -181,7 +182,11 @@ impl World {
         let catalogue = self.simulator.catalogue();
         let answer = self
             .client()
-            .post_text("/v1/products/import", "text/csv", csv(&catalogue))
+            .post_text(
+                "/v1/products/import",
+                "text/csv",
+                csv(&registered(&catalogue, Markets::Two)),
+            )
             .await
             .unwrap();
         let all = u64::try_from(catalogue.products.len()).unwrap();
