@@ -9,6 +9,7 @@ mod credentials;
 mod envelope;
 mod handlers;
 mod query;
+mod rates;
 mod routes;
 mod schedule;
 mod state;

@@ -9,6 +9,7 @@ mod build;
 mod database;
 pub mod doctor;
 mod ending;
+mod exchange;
 mod expiry;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;

@@ -23,9 +23,9 @@ pub use import::{Import, KeptSecret, Note, import};
 pub use mercari::MercariSettings;
 pub use reader::{Place, Problem};
 pub use settings::{
-    CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings,
-    PaceSettings, SchedulesSettings, SentrySettings, Service, Settings, SyncSettings, WatchSettings,
-    YahooSettings,
+    CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, ExchangeSettings,
+    LogSettings, PaceSettings, SchedulesSettings, SentrySettings, Service, Settings, SyncSettings,
+    WatchSettings, YahooSettings,
 };
 pub use shown::{Origin, Shown, ShownValue, changed};
 

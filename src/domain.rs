@@ -7,6 +7,7 @@
 mod alert;
 mod change;
 mod error_class;
+mod exchange;
 mod hold;
 mod id;
 mod listing;
@@ -22,6 +23,7 @@ pub use alert::{
 };
 pub use change::{ChangeSource, ChangeType, Committed, CommittedSender};
 pub use error_class::{Classified, ErrorClass};
+pub use exchange::{BadQuote, Quote, QuoteInUse, RateSource, RateStatus, day_in_frankfurt};
 pub use hold::{BY_DEADLINE, HoldDefault, HoldReason, HoldStatus, KnownHold, NewHold, Proposal};
 pub use id::{
     BadSourceProductId, HoldId, JobId, ListingId, ProductId, SourceProductId, SyncLogId, Version, WatchId,

@@ -7,6 +7,7 @@
 pub mod amazon;
 mod body;
 pub mod ebay;
+pub mod ecb;
 pub mod gateway;
 mod json;
 pub mod mercari;

@@ -17,6 +17,7 @@
 //! Steps that were cut short say in [`WantedDecision::again_at`] when to work them out again.
 
 mod book;
+mod exchange;
 mod fees;
 mod price;
 mod rounding;
@@ -24,7 +25,10 @@ mod settings;
 mod shape;
 mod shown;
 
-pub use book::{OneWay, OutOfStock, PriceBook, Rates, Rules};
+pub use book::{OneWay, OutOfStock, PriceBook, Quoted, Rates, Rules};
+pub use exchange::{
+    Before, Implausible, RateGuards, RateMove, RateVerdict, is_too_old, judge as judge_rates,
+};
 pub use price::Limit;
 pub use rounding::Rounding;
 pub use settings::{Problem, RuleSettings, Settings};
@@ -102,6 +106,16 @@ pub enum HeldReason {
         /// The currency.
         currency: Currency,
     },
+    /// A source's rate that was not renewed for too long.
+    #[error(
+        "the exchange rate for {currency} is of {day}, too old to price by: `zaikoban schedule run exchange_rates` asks for a new one"
+    )]
+    RateTooOld {
+        /// The currency.
+        currency: Currency,
+        /// The day of the rate.
+        day: NaiveDate,
+    },
     /// The listing is sold in another currency than its rules count in.
     #[error("the listing is sold in {listing}, its rules count in {rules}: set `currency` in its rules")]
     CurrencyDiffers {
@@ -154,6 +168,9 @@ pub struct Cause {
     /// Yen for one unit of the listing's currency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub yen_per_unit: Option<Decimal>,
+    /// Whose rate that is, and of which day, where it is not the settings' own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Quoted>,
     /// The limit that decided the price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
@@ -235,6 +252,7 @@ impl Cause {
             landed: None,
             needed: None,
             yen_per_unit: None,
+            rate: None,
             limit: None,
             shaped_by: None,
             held: None,
@@ -334,6 +352,7 @@ fn on_offer(
     let cause = Cause {
         shaped_by: shaped.rule,
         yen_per_unit: rates.yen_per_unit(rules.currency),
+        rate: rates.quoted(),
         ..offer.cause("in_stock")
     };
     if shaped.quantity.is_zero() {

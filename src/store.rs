@@ -33,6 +33,7 @@ pub mod partitions;
 pub mod platform_state;
 pub mod pool;
 pub mod pushes;
+pub mod rates;
 pub mod redis;
 pub mod schedules;
 mod schema;

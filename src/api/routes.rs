@@ -3,6 +3,7 @@
 use super::credentials;
 use super::envelope::ApiError;
 use super::handlers as of;
+use super::rates;
 use super::schedule;
 use super::told;
 use crate::ops::OpsError;
@@ -53,6 +54,8 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route("/holds", web::get().to(of::holds))
                 .route("/holds/{verb:accept|reject}", web::post().to(of::decide))
                 .route("/holds/edit", web::post().to(of::edit_hold))
+                .route("/rates", web::get().to(rates::list))
+                .route("/rates/{verb:accept|refuse}", web::post().to(rates::decide))
                 .route("/platforms", web::get().to(of::platforms))
                 .route(
                     "/platforms/{name}/{verb:pause|resume|reset}",

@@ -15,6 +15,7 @@ mod yahoo;
 use super::DoorSlot;
 use super::database::Database;
 use super::doctor;
+use super::exchange::Exchange;
 use super::live::{self, Live};
 use super::ports::{self, Gates};
 use super::schedules;
@@ -128,6 +129,7 @@ pub(super) async fn build(
         switching: ops.switching(),
         probes: Mutex::new(doctor::of_daemon(settings, database)),
     };
+    let exchange = Exchange::new(settings, db, live, &clock, database.rates.as_ref())?;
     let queues = Queues {
         orders: OrdersBoard::new(settings.queue.clone()),
         tallies: Tallies::default(),
@@ -209,6 +211,7 @@ pub(super) async fn build(
     );
     if !syncers.is_empty() {
         syncers.insert(0, groups::rework(db, &common));
+        syncers.extend(exchange.as_ref().map(Exchange::follow));
     }
     let fast = fast_lanes(settings, database, &clock);
     if let Some(fast) = &fast {
@@ -241,6 +244,7 @@ pub(super) async fn build(
         db,
         (&common.worker, &common.ownership),
         &probes,
+        exchange.as_ref(),
     );
     let all = vec![
         group(

@@ -3,6 +3,7 @@
 use super::ending::Signals;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::domain::RateSource;
 use crate::nodes as keys;
 use crate::nodes::{Identity, Keeper, Timing};
 use crate::ops::Ops;
@@ -10,6 +11,7 @@ use crate::store::credentials;
 use crate::store::embedded::EmbeddedError;
 use crate::store::embedded::{Embedded, EmbeddedSettings};
 use crate::store::platform_state::{self, PlatformState};
+use crate::store::rates::{self, KeptQuote};
 use crate::store::redis::instance;
 use crate::store::sole::Occupied;
 use crate::store::status::{DatabaseStatus, StatusBoard, open_waiting};
@@ -40,6 +42,8 @@ pub(super) struct Database {
     pub(super) states: Vec<PlatformState>,
     /// Which credentials were kept at the start.
     pub(super) kept: Vec<credentials::Kept>,
+    /// The exchange rates in use at the start, of a source.
+    pub(super) rates: Option<KeptQuote>,
     /// The database's own word, for Redis; `None` when the role may not read it.
     pub(super) instance: Option<String>,
 }
@@ -151,6 +155,7 @@ pub(super) async fn open(
         keeper,
         states,
         kept,
+        rates,
         instance,
     } = ready.map_err(|occupied| match occupied {
         Occupied::Name => Busy::name(&pool, &who.name),
@@ -164,6 +169,7 @@ pub(super) async fn open(
         keeper,
         states,
         kept,
+        rates,
         instance,
     })
 }
@@ -197,6 +203,7 @@ struct Ready {
     keeper: Keeper,
     states: Vec<PlatformState>,
     kept: Vec<credentials::Kept>,
+    rates: Option<KeptQuote>,
     instance: Option<String>,
 }
 
@@ -221,6 +228,7 @@ async fn ready(db: &Db, who: &Identity, ops: &Ops) -> Result<Result<Ready, Occup
     let mut conn = db.conn().await?;
     let states = platform_state::list(&mut conn).await?;
     let kept = credentials::list(&mut conn).await?;
+    let rates = rates::in_use(&mut conn, RateSource::Ecb).await?;
     let instance = match instance::instance(&mut conn).await {
         Ok(word) => Some(word),
         Err(error) if error.is_outage() => return Err(error),
@@ -236,6 +244,7 @@ async fn ready(db: &Db, who: &Identity, ops: &Ops) -> Result<Result<Ready, Occup
         keeper,
         states,
         kept,
+        rates,
         instance,
     }))
 }

@@ -6,7 +6,7 @@
 
 use super::reload::{Commit, Reloadable};
 use crate::config::{PaceSettings, Service, Settings};
-use crate::domain::{BasisPoints, DestinationPlatform, Platform, SourcePlatform};
+use crate::domain::{BasisPoints, Currency, DestinationPlatform, Platform, QuoteInUse, SourcePlatform};
 use crate::ops::InputProblem;
 use crate::pricing::PriceBook;
 use crate::resilience::{Guard, Opening, Policy, Rate, Registry};
@@ -19,7 +19,8 @@ use crate::watch::{AnomalyRules, HoldRules, LedgerRules, PatrolSettings, RadiusR
 use arc_swap::ArcSwap;
 use chrono::TimeDelta;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use rust_decimal::Decimal;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,6 +34,8 @@ const LEAST_SHARE: f64 = 1.0 / 256.0;
 pub(super) struct Live {
     /// How prices are made.
     pub(super) book: Arc<ArcSwap<PriceBook>>,
+    /// What that is made of.
+    prices: Arc<Mutex<Prices>>,
     /// Told when listings have to be worked out anew.
     pub(super) rework: Arc<Notify>,
     /// How pages are judged.
@@ -53,6 +56,13 @@ pub(super) struct Live {
     paces: Arc<Mutex<HashMap<Platform, Paced>>>,
     /// Guards ask Redis for turns of the whole rate, and go by their shares by themselves while it is away.
     by_redis: Arc<AtomicBool>,
+}
+
+/// The rules and rates of the settings, and what a source quotes in place of those rates.
+#[derive(Debug)]
+struct Prices {
+    typed: PriceBook,
+    quote: Option<QuoteInUse>,
 }
 
 /// A pace that several nodes share.
@@ -87,6 +97,10 @@ impl Live {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             book: Arc::new(ArcSwap::from_pointee(settings.pricing.clone())),
+            prices: Arc::new(Mutex::new(Prices {
+                typed: settings.pricing.clone(),
+                quote: None,
+            })),
             rework: Arc::default(),
             rules: Arc::new(ArcSwap::from_pointee(rules(settings))),
             ledger: Arc::new(ArcSwap::from_pointee(ledger(settings))),
@@ -197,15 +211,36 @@ impl Live {
         own.map(|(_, patrol)| patrol)
     }
 
+    /// The rates of the settings: what a first quote is measured by.
+    pub(super) fn typed_rates(&self) -> BTreeMap<Currency, Decimal> {
+        self.prices.lock().typed.rates().table().clone()
+    }
+
+    /// Prices by what a source quotes, or by the settings' rates again.
+    pub(super) fn set_quote(&self, quote: Option<QuoteInUse>) {
+        self.reprice(|prices| prices.quote = quote);
+    }
+
+    /// Listings are worked out anew only when the book that comes of it is another.
+    fn reprice(&self, change: impl FnOnce(&mut Prices)) {
+        let mut prices = self.prices.lock();
+        change(&mut prices);
+        let book = match &prices.quote {
+            Some(quote) => prices.typed.quoted(quote),
+            None => prices.typed.clone(),
+        };
+        if **self.book.load() != book {
+            self.book.store(Arc::new(book));
+            self.rework.notify_one();
+        }
+    }
+
     fn prices(&self) -> Reloadable {
         let live = self.clone();
         Reloadable::new(&["pricing."], move |settings| {
             let (book, live) = (settings.pricing.clone(), live.clone());
             Ok(commit(move || {
-                if **live.book.load() != book {
-                    live.book.store(Arc::new(book));
-                    live.rework.notify_one();
-                }
+                live.reprice(|prices| prices.typed = book);
             }))
         })
     }

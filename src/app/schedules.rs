@@ -1,5 +1,6 @@
 //! What the time-table does here: each name, and the room that does it.
 
+use super::exchange::Exchange;
 use super::live::Live;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -71,6 +72,7 @@ pub(super) fn scheduler(
     db: &Db,
     (worker, ownership): (&WorkerId, &Ownership),
     probes: &Probes,
+    exchange: Option<&Exchange>,
 ) -> Scheduler {
     let mut actions: BTreeMap<ScheduleName, Arc<dyn Action>> = BTreeMap::new();
     let sources: Arc<[SourcePlatform]> = settings.sources().map(|(source, _)| source).collect();
@@ -133,6 +135,7 @@ pub(super) fn scheduler(
             async move { schedule::back_up(&db, &place, keep, &run).await }
         }),
     );
+    actions.extend(exchange.map(|own| (ScheduleName::ExchangeRates, own.action())));
     let ownership = ownership.clone();
     Scheduler::new(SchedulerParts {
         yields: Arc::new(move || {

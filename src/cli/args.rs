@@ -1,9 +1,11 @@
 //! What can be typed.
 
 mod credentials;
+mod rates;
 mod schedule;
 
 pub(crate) use credentials::Credentials;
+pub(crate) use rates::Rates;
 pub(crate) use schedule::{Executions, Schedule, SummaryArgs};
 
 use clap::{Args, Parser, Subcommand};
@@ -86,6 +88,9 @@ pub(crate) enum Command {
     /// Decide on changes that wait for a person
     #[command(subcommand)]
     Holds(Holds),
+    /// Show the exchange rates that were quoted, and decide about one that moved too far
+    #[command(subcommand)]
+    Rates(Rates),
     /// Show and switch the outside services
     #[command(subcommand)]
     Platforms(Platforms),

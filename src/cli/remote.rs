@@ -9,6 +9,7 @@ mod credentials;
 mod importing;
 mod orders;
 mod queue;
+mod rates;
 mod said;
 mod schedule;
 mod status;

@@ -2,17 +2,19 @@
 //!
 //! `config/zaikoban.toml` explains each for a person; a test holds the two together.
 
-use super::alerts::alerts;
+use super::alerts::{alerts, word_or};
 use super::amazon;
 use super::checks;
 use super::mercari::mercari;
 use super::reader::Reader;
 use super::schedules::schedules;
 use super::settings::{
-    CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, LogSettings,
-    NodeSettings, PaceSettings, SentrySettings, Settings, SyncSettings, WatchSettings, YahooSettings,
+    CredentialsSettings, DaemonSettings, DatabaseSettings, DemoSettings, EbaySettings, ExchangeSettings,
+    LogSettings, NodeSettings, PaceSettings, SentrySettings, Settings, SyncSettings, WatchSettings,
+    YahooSettings,
 };
 use super::shown::{self, ShownValue};
+use crate::domain::RateSource;
 use crate::http;
 use crate::pricing::{self, PriceBook};
 use crate::queue::crew::Crew;
@@ -66,6 +68,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
     let queue = queue(r);
     let alerts = alerts(r);
     let pricing = pricing(r);
+    let exchange = exchange(r);
     Some(Settings {
         daemon,
         node,
@@ -85,6 +88,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         queue,
         alerts,
         pricing: pricing?,
+        exchange: exchange?,
         demo,
     })
 }
@@ -268,6 +272,17 @@ pub(super) fn endpoint(r: &mut Reader, key: &str, default: &str) -> Option<Url> 
         r.complain(key, &got, expected, None);
     }
     url
+}
+
+fn exchange(r: &mut Reader) -> Option<ExchangeSettings> {
+    Some(ExchangeSettings {
+        source: word_or(r, "exchange.source", RateSource::Fixed),
+        ca_file: checks::ca_file(r, "exchange.ca_file"),
+        largest_move_percent: r.whole("exchange.largest_move_percent", 1..=50, 5),
+        longest_days: r.whole("exchange.longest_days", 1..=60, 7),
+        // Last, as above.
+        endpoint: endpoint(r, "exchange.endpoint", "https://www.ecb.europa.eu")?,
+    })
 }
 
 fn pricing(r: &mut Reader) -> Option<PriceBook> {

@@ -3,7 +3,7 @@
 use super::amazon::{AmazonSellerSettings, AmazonSettings};
 use super::mercari::MercariSettings;
 use crate::alert::AlertSettings;
-use crate::domain::{DestinationPlatform, Platform, SourcePlatform};
+use crate::domain::{DestinationPlatform, Platform, RateSource, SourcePlatform};
 use crate::pricing::PriceBook;
 use crate::queue::Orders;
 use crate::schedule::{Keep, Timetable};
@@ -53,6 +53,8 @@ pub struct Settings {
     pub alerts: AlertSettings,
     /// `[pricing]`
     pub pricing: PriceBook,
+    /// `[exchange]`
+    pub exchange: ExchangeSettings,
     /// `[demo]`
     pub demo: DemoSettings,
 }
@@ -119,6 +121,21 @@ impl Settings {
         let named = all.map(|at| (at, self.service(at.into())));
         named.filter(|(_, service)| service.enabled)
     }
+}
+
+/// Where exchange rates come from, and when they are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExchangeSettings {
+    /// Whose they are.
+    pub source: RateSource,
+    /// Scheme and host of the European Central Bank, or of its rehearsal.
+    pub endpoint: Url,
+    /// Certificates that alone are trusted, for a rehearsal.
+    pub ca_file: Option<PathBuf>,
+    /// The furthest that a rate moves without a person, in percent.
+    pub largest_move_percent: u16,
+    /// After so many days nothing new is priced by a rate.
+    pub longest_days: u16,
 }
 
 /// Where the daemon lives.

@@ -2,10 +2,13 @@
 
 use super::rounding::Rounding;
 use super::settings::{Problem, RuleSettings};
-use crate::domain::{BasisPoints, Currency, DestinationPlatform, Money, UnknownName, names};
+use crate::domain::{
+    BasisPoints, Currency, DestinationPlatform, Money, QuoteInUse, RateSource, UnknownName, names,
+};
+use chrono::NaiveDate;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::{fmt, str::FromStr};
@@ -126,23 +129,75 @@ impl Rules {
     }
 }
 
-/// A fixed table of exchange rates, counted in yen.
+/// Exchange rates, counted in yen: a fixed table of the settings, or what a source quoted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Rates(BTreeMap<Currency, Decimal>);
+pub struct Rates {
+    yen: BTreeMap<Currency, Decimal>,
+    /// `None` for the settings' own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quoted: Option<Quoted>,
+}
+
+/// Whose rates, and of which day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Quoted {
+    /// Who quoted them.
+    pub source: RateSource,
+    /// For which day.
+    pub day: NaiveDate,
+    /// They are known, and nothing is priced by them any more.
+    pub too_old: bool,
+}
 
 impl Rates {
     /// One unit of `currency` costs so many yen.
     pub(super) fn set(&mut self, currency: Currency, yen: Decimal) {
-        self.0.insert(currency, yen);
+        self.yen.insert(currency, yen);
     }
 
-    /// Yen for one unit, if it is known; 1 for the yen.
+    /// What a source quoted.
+    fn of(own: &QuoteInUse) -> Self {
+        Self {
+            yen: own.quote.yen().clone(),
+            quoted: Some(Quoted {
+                source: own.quote.source(),
+                day: own.quote.day(),
+                too_old: own.too_old,
+            }),
+        }
+    }
+
+    /// Whose they are; `None` for the settings' own.
+    #[must_use]
+    pub fn quoted(&self) -> Option<Quoted> {
+        self.quoted
+    }
+
+    /// The table, whether or not anything is priced by it.
+    #[must_use]
+    pub fn table(&self) -> &BTreeMap<Currency, Decimal> {
+        &self.yen
+    }
+
+    /// For people: whose, of which day, how much.
+    #[must_use]
+    pub fn told(&self) -> Value {
+        json!({
+            "source": self.quoted.map_or(RateSource::Fixed, |own| own.source),
+            "day": self.quoted.map(|own| own.day),
+            "too_old": self.quoted.is_some_and(|own| own.too_old),
+            "rates": self.yen,
+        })
+    }
+
+    /// Yen for one unit, if it is known and may be priced by; 1 for the yen.
     #[must_use]
     pub fn yen_per_unit(&self, currency: Currency) -> Option<Decimal> {
         if currency == Currency::Jpy {
             return Some(Decimal::ONE);
         }
-        self.0.get(&currency).copied()
+        let usable = !self.quoted.is_some_and(|own| own.too_old);
+        self.yen.get(&currency).copied().filter(|_| usable)
     }
 
     /// `money` in yen; `None` without a rate or when it cannot be counted.
@@ -174,6 +229,15 @@ impl PriceBook {
                 .or_insert_with(|| Rules::default_for(destination));
         }
         Self { rates, destinations }
+    }
+
+    /// The same rules with the rates that a source quoted.
+    #[must_use]
+    pub fn quoted(&self, own: &QuoteInUse) -> Self {
+        Self {
+            rates: Rates::of(own),
+            destinations: self.destinations.clone(),
+        }
     }
 
     /// The exchange rates.

@@ -60,7 +60,13 @@ pub(super) struct Priced {
 pub(super) fn cost(cost: Money, rules: &Rules, rates: &Rates) -> Result<Costing, HeldReason> {
     for currency in [cost.currency(), rules.currency] {
         if rates.yen_per_unit(currency).is_none() {
-            return Err(HeldReason::NoExchangeRate { currency });
+            return Err(match rates.quoted() {
+                Some(own) if own.too_old => HeldReason::RateTooOld {
+                    currency,
+                    day: own.day,
+                },
+                _ => HeldReason::NoExchangeRate { currency },
+            });
         }
     }
     reckon(cost, rules, rates).ok_or(HeldReason::TooLarge)

@@ -36,6 +36,8 @@ names!(
         DailySummary = "daily_summary",
         /// Save the database.
         Backup = "backup",
+        /// Read the exchange rates of the source that the settings name.
+        ExchangeRates = "exchange_rates",
     }
 );
 names!(
@@ -100,6 +102,8 @@ impl ScheduleName {
             Self::CleanUp => ("0 3 * * *", Missed::Once, 2 * 3_600),
             Self::DailySummary => ("0 23 * * *", Missed::Once, 600),
             Self::Backup => ("0 1 * * 0", Missed::Once, 4 * 3_600),
+            // The bank writes at about 16:00 in Frankfurt: at night here, and once more for a late one.
+            Self::ExchangeRates => ("20 2,8 * * *", Missed::Once, 300),
         };
         Usual {
             cron,
@@ -227,6 +231,7 @@ mod tests {
                 "clean_up Sun 22 03:00",
                 "daily_summary Sat 21 23:00",
                 "backup Sun 22 01:00",
+                "exchange_rates Sun 22 02:20",
             ]
         );
     }

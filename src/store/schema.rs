@@ -91,6 +91,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    exchange_rates (id) {
+        id -> BigInt,
+        source -> Text,
+        day -> Date,
+        rates -> Jsonb,
+        status -> Text,
+        largest_move_percent -> Numeric,
+        fetched_at -> Timestamptz,
+        decided_at -> Nullable<Timestamptz>,
+        decided_by -> Nullable<Text>,
+        note -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     health_check_results (id) {
         id -> BigInt,
         check_timestamp -> Timestamptz,
@@ -417,6 +432,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     alerts,
     daily_summaries,
     encrypted_credentials,
+    exchange_rates,
     health_check_results,
     holds,
     inventory_errors,

@@ -104,7 +104,10 @@ fn tell(
     }
     if let (Some(wanted), Some(at)) = (listing.basis.wanted, listing.wanted_at) {
         let cause = listing.wanted_cause.as_ref();
-        let text = |key: &str| cause.and_then(|c| c.get(key)).map(plain);
+        let text = |key: &str| match key {
+            "rate" => cause.and_then(rate),
+            key => cause.and_then(|c| c.get(key)).map(plain),
+        };
         let mut line = format!(
             "{at}: version {} wants {} pieces at {}, {}: {}",
             listing.wanted_version,
@@ -119,6 +122,7 @@ fn tell(
             ("cost", "cost"),
             ("landed", "with shipping"),
             ("needed", "needed for the margin"),
+            ("rate", "counted with"),
             ("limit", "limited by the"),
             ("shaped_by", "quantity cut by the"),
             ("held", "because"),
@@ -158,6 +162,24 @@ fn tell(
         ));
     }
     story
+}
+
+/// By which exchange rate a price was worked out: how much, whose, of which day.
+fn rate(cause: &Value) -> Option<String> {
+    let yen = cause.get("yen_per_unit").map(plain);
+    let Some(quoted) = cause.get("rate") else {
+        // The settings' own; a price in yen needs none.
+        return yen
+            .filter(|yen| yen != "1")
+            .map(|yen| format!("{yen} yen for one unit (fixed)"));
+    };
+    let of = |key: &str| quoted.get(key).map(plain).unwrap_or_default();
+    let yen = yen.unwrap_or_else(|| "no".to_owned());
+    Some(format!(
+        "{yen} yen for one unit ({}, {})",
+        of("source"),
+        of("day")
+    ))
 }
 
 /// A value of the cause as a person reads it.

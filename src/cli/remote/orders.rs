@@ -12,6 +12,7 @@ pub(super) fn order(command: Command) -> (Ask, Show) {
         Command::Products(order) => products(order),
         Command::Listings(order) => listings(order),
         Command::Holds(order) => holds(order),
+        Command::Rates(order) => super::rates::rates(order),
         Command::Platforms(order) => platforms(&order),
         Command::Credentials(order) => credentials::order(order),
         Command::Queue { order } => super::queue::queue(order),
