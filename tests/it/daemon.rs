@@ -20,6 +20,7 @@ mod lies;
 mod nodes;
 mod orders;
 mod proof;
+mod rates;
 mod redis;
 mod refusals;
 mod schedule;

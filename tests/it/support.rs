@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod bank;
 pub mod home;
 pub mod hostile;
 pub mod long;
