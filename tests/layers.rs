@@ -154,6 +154,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli"]),
     ("metrics", &["ops"]),
     ("metrics_exporter_prometheus", &["ops"]),
+    ("quick_xml", &["platform"]),
     ("select", &["platform"]),
     ("html5ever", &["platform"]),
     ("governor", &["resilience"]),

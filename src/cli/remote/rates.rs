@@ -7,7 +7,7 @@ use crate::cli::args::Rates;
 use crate::cli::output::{Column, at, column, plain, shown_as, times};
 use serde_json::{Value, json};
 
-pub(super) const RATES: &[Column] = &[
+const RATES: &[Column] = &[
     column("id", "ID"),
     column("source", "SOURCE"),
     column("day", "DAY"),

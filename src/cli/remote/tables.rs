@@ -171,7 +171,6 @@ pub fn listed() -> Vec<(&'static str, Vec<&'static str>)> {
         ("/v1/listings", LISTINGS),
         ("/v1/plan", PLAN),
         ("/v1/holds", HOLDS),
-        ("/v1/rates", super::rates::RATES),
         ("/v1/platforms", PLATFORMS),
         ("/v1/credentials", super::credentials::CREDENTIALS),
         ("/v1/queue", QUEUE),

@@ -54,6 +54,17 @@ async fn a_quote_reprices_and_one_that_jumps_waits_for_a_person() {
     let told = world.json("rates list").await;
     assert_eq!(told["items"][0]["status"], "accepted", "{told}");
     assert_eq!(told["in_use"]["source"], "ecb", "{told}");
+    let table = world.shown("rates list").await;
+    let row = [
+        "ecb",
+        &today.to_string(),
+        "accepted",
+        "yes",
+        "156.5",
+        "195.625",
+        "4.3333",
+    ];
+    assert!(row.iter().all(|cell| table.contains(cell)), "{table}");
     let moved = world
         .until(
             "listings to follow the rate",
