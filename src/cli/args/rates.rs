@@ -14,7 +14,7 @@ pub(crate) enum Rates {
         page: PageArgs,
     },
     /// Take a quote that waits into use: every listing is priced by it within half a minute
-    #[command(after_help = "Example:\n  zaikoban rates accept 3 --note \"checked with the bank\"")]
+    #[command(after_help = "Example:\n  zaikoban rates accept 3 --note checked")]
     Accept {
         /// Which, as `zaikoban rates list` numbers it
         id: i64,
@@ -23,7 +23,7 @@ pub(crate) enum Rates {
         note: Option<String>,
     },
     /// Refuse a quote that waits: the rates in use stay until another one comes
-    #[command(after_help = "Example:\n  zaikoban rates refuse 3 --note \"not what the bank shows\"")]
+    #[command(after_help = "Example:\n  zaikoban rates refuse 3 --note typo")]
     Refuse {
         /// Which, as `zaikoban rates list` numbers it
         id: i64,
