@@ -73,7 +73,7 @@ impl Shop {
     /// Time goes by: enough for every quota.
     fn wait(&self) {
         if let Some(clock) = &self.clock {
-            clock.advance(Duration::from_secs(60));
+            clock.advance(chrono::TimeDelta::seconds(60));
         }
     }
 

@@ -52,7 +52,7 @@ impl Spring {
     async fn observe(&self, ids: &[SourceProductId]) -> Vec<Look> {
         // Time goes by: enough for every quota.
         if let Some(clock) = &self.clock {
-            clock.advance(Duration::from_secs(60));
+            clock.advance(chrono::TimeDelta::seconds(60));
         }
         let mut looks = Vec::new();
         for some in ids.chunks(self.adapter.batch_size()) {
