@@ -5,6 +5,7 @@
 
 mod answer;
 mod graphql;
+mod register;
 mod schema;
 mod shop;
 mod views;

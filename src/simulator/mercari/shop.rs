@@ -5,12 +5,12 @@
 
 use super::answer::{Answer, Refusal};
 use super::graphql::{self, Document, Field};
-use super::views::{MercariAsked, MercariEntry, MercariListing, SetMercari};
-use crate::simulator::draw::{at, below, count, mix, unit, waiting};
+use super::views::MercariAsked;
+use crate::simulator::draw::{at, below, count, mix, unit};
 use crate::simulator::faults::{MercariFault, MercariFaults};
 use crate::simulator::ledger::Ring;
 use crate::simulator::settings::{MercariSettings, SimulatorSettings};
-use crate::simulator::world::{Micros, calendar};
+use crate::simulator::world::Micros;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 
@@ -20,7 +20,7 @@ pub(in crate::simulator) const TOKEN: &str = "msp_simulated-token-0123456789";
 pub(in crate::simulator) const CLIENT_NAME: &str = "Zaikoban_Simulator";
 const SHOP_ID: &str = "2JHg7simulatedShop";
 const HOUR: Micros = 3_600 * 1_000_000;
-const PRICES: std::ops::RangeInclusive<i64> = 300..=9_999_999;
+pub(super) const PRICES: std::ops::RangeInclusive<i64> = 300..=9_999_999;
 const MOST_ENTRIES: usize = 20;
 
 /// A request as it came to the door.
@@ -38,24 +38,24 @@ pub(super) struct Listing {
     pub(super) opened: bool,
     pub(super) quantity: u32,
     pub(super) price: u32,
-    version: u32,
-    sold: u32,
-    written_at: Option<Micros>,
+    pub(super) version: u32,
+    pub(super) sold: u32,
+    pub(super) written_at: Option<Micros>,
 }
 
 /// See the module's head.
 pub(in crate::simulator) struct Shop {
-    seed: u64,
+    pub(super) seed: u64,
     settings: MercariSettings,
-    sale_rate_per_s: f64,
-    stopped: bool,
-    next_sale: Option<Micros>,
-    sales: u64,
+    pub(super) sale_rate_per_s: f64,
+    pub(super) stopped: bool,
+    pub(super) next_sale: Option<Micros>,
+    pub(super) sales: u64,
     calls: u64,
     started: Micros,
     pub(super) listings: Vec<Listing>,
-    by_sku: HashMap<Box<str>, usize>,
-    by_product: HashMap<Box<str>, usize>,
+    pub(super) by_sku: HashMap<Box<str>, usize>,
+    pub(super) by_product: HashMap<Box<str>, usize>,
     spent: VecDeque<(Micros, u64)>,
     pub(in crate::simulator) ledger: Ring<MercariAsked>,
 }
@@ -98,31 +98,6 @@ impl Shop {
         }
         shop.appoint(now);
         shop
-    }
-
-    /// The listings, in order.
-    pub(in crate::simulator) fn catalogue(&self) -> Vec<MercariListing> {
-        let keys = |l: &Listing| MercariListing {
-            sku: l.sku.clone(),
-            product_id: l.product_id.clone(),
-        };
-        self.listings.iter().map(keys).collect()
-    }
-
-    /// What Mercari shows for every SKU.
-    pub(in crate::simulator) fn register(&mut self, now: Micros) -> Vec<MercariEntry> {
-        self.advance(now);
-        let entry = |l: &Listing| MercariEntry {
-            sku: l.sku.clone(),
-            product_id: l.product_id.clone(),
-            status: status(l.opened).into(),
-            quantity: l.quantity,
-            price: l.price,
-            version: l.version,
-            sold: l.sold,
-            written_at: l.written_at.map(calendar),
-        };
-        self.listings.iter().map(entry).collect()
     }
 
     /// Answers one request.
@@ -341,58 +316,6 @@ impl Shop {
         (json!({ "productVariants": values }), refused)
     }
 
-    fn variant_at(&self, by: &Value) -> Result<usize, Refusal> {
-        let found = match (by["skuCode"].as_str(), by["id"].as_str()) {
-            (Some(sku), _) => self.by_sku.get(sku).copied(),
-            (None, Some(id)) => self.listings.iter().position(|l| *l.variant_id == *id),
-            (None, None) => None,
-        };
-        found.ok_or_else(|| Refusal::new("NOT_FOUND", "product variant not found"))
-    }
-
-    fn product_at(&self, id: &Value) -> Result<usize, Refusal> {
-        let found = id.as_str().and_then(|id| self.by_product.get(id)).copied();
-        found.ok_or_else(|| Refusal::new("NOT_FOUND", "product not found"))
-    }
-
-    fn set_stock(&mut self, by: &Value, input: &Value, now: Micros) -> Result<usize, Refusal> {
-        let place = self.variant_at(by)?;
-        let refused = || Refusal::new("FAILED_PRECONDITION", "stockQuantity must be 0 or more");
-        let stock = input["stockQuantity"]
-            .as_i64()
-            .and_then(|n| u32::try_from(n).ok())
-            .ok_or_else(refused)?;
-        self.write(place, now, |listing| listing.quantity = stock);
-        Ok(place)
-    }
-
-    fn set_product(&mut self, input: &Value, now: Micros) -> Result<usize, Refusal> {
-        let place = self.product_at(&input["id"])?;
-        let price = input["price"].as_i64();
-        if price.is_some_and(|yen| !PRICES.contains(&yen)) {
-            return Err(Refusal::new(
-                "FAILED_PRECONDITION",
-                "price must be between 300 and 9999999",
-            ));
-        }
-        let opened = input["status"].as_str().map(|status| status == "OPENED");
-        self.write(place, now, |listing| {
-            listing.price = price
-                .and_then(|yen| u32::try_from(yen).ok())
-                .unwrap_or(listing.price);
-            listing.opened = opened.unwrap_or(listing.opened);
-        });
-        Ok(place)
-    }
-
-    fn write(&mut self, place: usize, now: Micros, change: impl FnOnce(&mut Listing)) {
-        if let Some(listing) = self.listings.get_mut(place) {
-            change(listing);
-            listing.version += 1;
-            listing.written_at = Some(now);
-        }
-    }
-
     fn variant(&self, place: usize, fields: &[Field], faults: &MercariFaults) -> Value {
         self.listings
             .get(place)
@@ -422,104 +345,6 @@ impl Shop {
         }
         self.spent.push_back((now, points));
         true
-    }
-
-    /// Writes a line of the ledger.
-    fn note(
-        &mut self,
-        operation: &str,
-        now: Micros,
-        place: Option<usize>,
-        outcome: Result<(), &str>,
-        http_status: u16,
-        fault: Option<MercariFault>,
-    ) {
-        let listing = place.and_then(|place| self.listings.get(place));
-        let entry = MercariAsked {
-            seq: self.ledger.total() + 1,
-            at_us: now,
-            operation: operation.chars().take(60).collect::<String>().into(),
-            sku: listing.map(|l| l.sku.clone()),
-            product_id: listing.map(|l| l.product_id.clone()),
-            quantity: listing.map(|l| l.quantity),
-            price: listing.map(|l| l.price),
-            status: listing.map(|l| status(l.opened).into()),
-            accepted: outcome.is_ok(),
-            http_status,
-            code: outcome.err().map(Into::into),
-            version: listing.map(|l| l.version),
-            fault,
-        };
-        self.ledger.push(entry);
-    }
-
-    /// Plays what buyers do until `now`.
-    pub(in crate::simulator) fn advance(&mut self, now: Micros) {
-        for _ in 0..100_000 {
-            let Some(t) = self.next_sale.filter(|t| *t <= now) else {
-                break;
-            };
-            let word = mix(self.seed, 0x3e2f, self.sales);
-            let place = usize::try_from(below(word, count(self.listings.len()))).unwrap_or(0);
-            self.sell(place, 1);
-            self.sales += 1;
-            self.appoint(t);
-        }
-    }
-
-    fn sell(&mut self, place: usize, pieces: u32) {
-        if let Some(listing) = self.listings.get_mut(place).filter(|l| l.opened) {
-            let sold = pieces.min(listing.quantity);
-            listing.quantity -= sold;
-            listing.sold += sold;
-        }
-    }
-
-    fn appoint(&mut self, after: Micros) {
-        let share = unit(mix(self.seed, 0x3e30, self.sales));
-        let rate = if self.stopped || self.listings.is_empty() {
-            0.0
-        } else {
-            self.sale_rate_per_s
-        };
-        self.next_sale = waiting(share, rate).map(|gap| after.saturating_add(gap));
-    }
-
-    /// Whether buyers buy.
-    pub(in crate::simulator) fn stop(&mut self, stopped: bool, now: Micros) {
-        self.stopped = stopped;
-        self.appoint(now);
-    }
-
-    /// How many pieces are sold per second from `now` on.
-    pub(in crate::simulator) fn set_rate(&mut self, sale_rate_per_s: f64, now: Micros) {
-        self.sale_rate_per_s = sale_rate_per_s;
-        self.appoint(now);
-    }
-
-    /// Why `order` cannot be carried out, if it cannot.
-    pub(in crate::simulator) fn cannot_set(&self, order: &SetMercari) -> Option<String> {
-        if !self.by_sku.contains_key(order.sku.as_str()) {
-            return Some(format!("`set_mercari.sku`: expected a SKU, got {:?}", order.sku));
-        }
-        let bad = order.price.filter(|yen| !PRICES.contains(&i64::from(*yen)))?;
-        Some(format!("`set_mercari.price`: expected 300 to 9999999, got {bad}"))
-    }
-
-    /// Does what someone ordered for one listing, past the API: no write is counted.
-    pub(in crate::simulator) fn set(&mut self, order: &SetMercari, now: Micros) {
-        let Some(place) = self.by_sku.get(order.sku.as_str()).copied() else {
-            return;
-        };
-        if let Some(listing) = self.listings.get_mut(place) {
-            listing.quantity = order.quantity.unwrap_or(listing.quantity);
-            listing.price = order.price.unwrap_or(listing.price);
-            listing.opened = order.opened.unwrap_or(listing.opened);
-        }
-        if let Some(pieces) = order.sell {
-            self.sell(place, pieces);
-        }
-        self.note("by hand", now, Some(place), Ok(()), 200, None);
     }
 }
 
