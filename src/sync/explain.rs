@@ -120,6 +120,7 @@ fn tell(
         );
         for (key, words) in [
             ("cost", "cost"),
+            ("yen_per_unit", "yen for one unit of its currency"),
             ("landed", "with shipping"),
             ("needed", "needed for the margin"),
             ("rate", "counted with"),

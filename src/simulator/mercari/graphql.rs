@@ -101,7 +101,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
                 let more: String = std::iter::from_fn(|| letters.next_if(char::is_ascii_digit)).collect();
                 let number = format!("{c}{more}").parse();
                 tokens.push(Token::Number(
-                    number.map_err(|_| "Syntax Error: Invalid number.".to_owned())?,
+                    number.map_err(|_too_large| "Syntax Error: Invalid number.".to_owned())?,
                 ));
             }
             c if c == '_' || c.is_ascii_alphabetic() => {

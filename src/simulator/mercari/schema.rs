@@ -109,7 +109,7 @@ pub(super) fn check(
         }
     }
     for name in known {
-        let value = &arguments[name];
+        let value = arguments.get(*name).unwrap_or(&Value::Null);
         match *name {
             "by" => input("by", value, BY, &[])?,
             "input" if field.name == "updateProduct" => input("input", value, PRODUCT_INPUT, &["id"])?,

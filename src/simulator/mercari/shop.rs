@@ -363,7 +363,10 @@ fn read(asked: &Asked<'_>) -> Result<(Document, Value), String> {
     }
     let body: Value =
         serde_json::from_slice(asked.body).map_err(|bad| format!("the body is not JSON: {bad}"))?;
-    let text = body["query"].as_str().ok_or("the body has no query")?;
+    let text = body
+        .get("query")
+        .and_then(Value::as_str)
+        .ok_or("the body has no query")?;
     let document = graphql::parse(text)?;
     let variables = body.get("variables").cloned().unwrap_or_default();
     document.check(&variables)?;
