@@ -34,6 +34,7 @@ pub mod platform_state;
 pub mod pool;
 pub mod pushes;
 pub mod rates;
+pub mod reads;
 pub mod redis;
 pub mod schedules;
 mod schema;

@@ -17,11 +17,13 @@
 pub mod dry_run;
 pub mod explain;
 pub mod link;
+mod look;
 #[cfg(test)]
 mod model;
 pub mod outlet;
 pub mod plan;
 pub mod radius;
+pub mod reconcile;
 pub mod reprice;
 mod room;
 mod round;
@@ -33,6 +35,7 @@ mod syncer;
 mod take;
 
 pub use outlet::Outlet;
+pub use reconcile::{Policies, Policy, ReconcileSettings};
 pub use settings::SyncSettings;
 pub use shared::SyncStatus;
 pub use sweep::PriceSync;

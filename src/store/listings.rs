@@ -9,6 +9,7 @@ pub(super) use aside::hold;
 pub use aside::{Switched, pause, reject_hold, release, resume};
 
 use super::cell::{self, Cell};
+use super::reads::ReadBack;
 use super::{StoreError, hot};
 use crate::domain::{
     Currency, DestinationPlatform, ListingBasis, ListingId, ListingRef, ListingState, ListingStatus, Money,
@@ -55,6 +56,8 @@ pub struct Listing {
     pub revisions_day: Option<NaiveDate>,
     /// Revisions sent on that day.
     pub revisions: u32,
+    /// What is remembered for reading it back; `None` while there is nothing to it.
+    pub read_back: Option<ReadBack>,
 }
 
 /// A push that was committed and not yet settled.
@@ -73,6 +76,14 @@ impl Listing {
         self.basis.listing.listing_id
     }
 
+    /// What its destination is to show: what is wanted, without what was left as it was found over there.
+    #[must_use]
+    pub fn target(&self) -> Option<Wanted> {
+        let wanted = self.basis.wanted?;
+        let adopted = self.read_back.as_ref().and_then(|back| back.adopted);
+        Some(adopted.map_or(wanted, |adopted| adopted.over(wanted, self.wanted_version)))
+    }
+
     /// Whether the destination may differ from what is wanted.
     #[must_use]
     pub fn is_behind(&self) -> bool {
@@ -85,7 +96,11 @@ pub(super) const COLUMNS: &str = "l.id, l.product_id, l.platform, l.platform_pro
      l.listing_status, l.current_quantity, l.listed_price, l.auto_sync_enabled, l.last_synced_at, l.sku, \
      l.currency::text AS currency, l.rules, l.wanted_quantity, l.wanted_price, l.wanted_status, l.wanted_cause, \
      l.wanted_at, l.wanted_version, l.synced_version, l.pushing_version, l.push_deadline, l.needs_read_back, \
-     l.held_reason, l.last_sync_log_id, l.day_price, l.day_price_on, l.revisions_day, l.revisions";
+     l.held_reason, l.last_sync_log_id, l.day_price, l.day_price_on, l.revisions_day, l.revisions, \
+     (SELECT jsonb_build_object('asked', r.asked_at IS NOT NULL, 'look_at', r.look_at, 'execution', r.execution_id, \
+                                'suspect', r.suspect, 'repairs', r.repairs, 'adopted', r.adopted) \
+      FROM listing_reads r \
+      WHERE r.listing_id = l.id AND (r.asked_at IS NOT NULL OR r.adopted IS NOT NULL)) AS read_back";
 
 /// A row as the database gives it.
 #[derive(QueryableByName)]
@@ -148,6 +163,8 @@ pub(super) struct Record {
     revisions_day: Option<Cell<NaiveDate>>,
     #[diesel(sql_type = Integer)]
     revisions: i32,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    read_back: Option<Cell<Value>>,
 }
 
 impl Record {
@@ -194,6 +211,9 @@ impl TryFrom<Record> for Listing {
             quantity: quantity(&at("current_quantity"), r.current_quantity)?,
             price: price("listed_price", r.listed_price)?,
         };
+        let read_back = json("read_back", r.read_back)?.map(serde_json::from_value).transpose();
+        let read_back = read_back
+            .map_err(|error| StoreError::bad_row(format!("listing_reads of listing `{}`: {error}", r.id)))?;
         let wanted = match r.wanted_quantity {
             None => None,
             Some(count) => Some(Wanted {
@@ -241,6 +261,7 @@ impl TryFrom<Record> for Listing {
             last_sync_log_id: r.last_sync_log_id.map(SyncLogId),
             revisions_day: day("revisions_day", r.revisions_day)?,
             revisions: u32::try_from(r.revisions).unwrap_or(0),
+            read_back,
         })
     }
 }

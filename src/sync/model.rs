@@ -65,6 +65,7 @@ pub(super) fn listing(confirmed: ListingState, wanted: Option<Wanted>) -> Listin
         last_sync_log_id: None,
         revisions_day: None,
         revisions: 0,
+        read_back: None,
     }
 }
 

@@ -8,7 +8,7 @@
 //! 2. a zero goes out at once, whatever else is unclear, held or expensive (only the blast radius of what is ended and a
 //!    pause stop it);
 //! 3. what the destination shows is read when it is not known for sure;
-//! 4. equal is finished, held is left;
+//! 4. equal is finished, held is left, and both are compared with the destination when it is their turn;
 //! 5. before a quantity is raised: the price first, then a look at the destination, then the quantity;
 //! 6. everything else in one request, with only the fields that differ.
 
@@ -28,6 +28,9 @@ pub const HELD_SALE: &str = "remote_sale";
 pub const HELD_ENDED: &str = "remote_end";
 /// The destination took a value and shows another.
 pub const HELD_NOT_APPLIED: &str = "not_applied";
+/// The destination shows something else than was confirmed, and a person is to say which counts. A smaller quantity
+/// passes.
+pub const HELD_DRIFT: &str = "drift";
 /// The destination refused the values; other values end this.
 pub const HELD_REFUSED: &str = "refused";
 
@@ -72,6 +75,8 @@ pub enum ReadWhy {
     BeforeRaise,
     /// The destination kept it on hold when it was read last.
     OnHold,
+    /// Its turn has come to be compared with what is believed of it.
+    Reconcile,
 }
 
 /// Why nothing is done.
@@ -176,11 +181,11 @@ pub fn next(listing: &Listing, known: Known, now: DateTime<Utc>) -> Step {
         };
     }
     let held = listing.held_reason.as_deref();
-    let Some(wanted) = listing.basis.wanted else {
+    let Some(wanted) = listing.target() else {
         return if unsure {
             Step::Read(ReadWhy::Unsure)
         } else {
-            Step::Nothing
+            compare(listing, now).unwrap_or(Step::Nothing)
         };
     };
     let doubted = known.doubted && unsure;
@@ -201,11 +206,11 @@ pub fn next(listing: &Listing, known: Known, now: DateTime<Utc>) -> Step {
         return Step::Read(ReadWhy::Unsure);
     }
     if matches(wanted, shown) {
-        return Step::Nothing;
+        return compare(listing, now).unwrap_or(Step::Nothing);
     }
     match held {
         None => {}
-        Some(HELD_RADIUS_PRICE)
+        Some(HELD_RADIUS_PRICE | HELD_DRIFT)
             if shown.status == ListingStatus::Active && wanted.quantity < shown.quantity =>
         {
             return Step::Revise {
@@ -213,9 +218,19 @@ pub fn next(listing: &Listing, known: Known, now: DateTime<Utc>) -> Step {
                 price: None,
             };
         }
-        Some(_) => return Step::Leave(LeaveWhy::Held),
+        Some(_) => return compare(listing, now).unwrap_or(Step::Leave(LeaveWhy::Held)),
     }
     towards(wanted, shown, known.fresh)
+}
+
+/// The look of a listing whose turn it is to be compared. Asked for when nothing else is to be done, so that no push waits
+/// for it.
+fn compare(listing: &Listing, now: DateTime<Utc>) -> Option<Step> {
+    let back = listing.read_back.as_ref().filter(|back| back.asked)?;
+    match back.look_at {
+        Some(until) if until > now => Some(Step::Wait { until }),
+        _ => Some(Step::Read(ReadWhy::Reconcile)),
+    }
 }
 
 /// The step from a listing that shows `shown` for sure towards `wanted`, which differs and is no zero to come.
@@ -245,7 +260,6 @@ fn towards(wanted: Wanted, shown: ListingState, fresh: bool) -> Step {
 #[must_use]
 pub fn completes(listing: &Listing, step: Step) -> bool {
     listing
-        .basis
-        .wanted
+        .target()
         .is_some_and(|wanted| matches(wanted, step.applied(listing.basis.confirmed)))
 }

@@ -1,6 +1,7 @@
 //! How a destination is kept in line.
 
 use super::radius::RadiusSettings;
+use super::reconcile::ReconcileSettings;
 use crate::backoff::{Backoff, Jitter};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct SyncSettings {
     pub read_back_after_ms: u64,
     /// How many listings may be ended or repriced without a person's word.
     pub radius: RadiusSettings,
+    /// How what somebody else has changed at the destination is found and treated.
+    pub reconcile: ReconcileSettings,
 }
 
 impl Default for SyncSettings {
@@ -46,6 +49,7 @@ impl Default for SyncSettings {
             sweep_s: 5,
             read_back_after_ms: 2_000,
             radius: RadiusSettings::default(),
+            reconcile: ReconcileSettings::default(),
         }
     }
 }

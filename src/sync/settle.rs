@@ -222,7 +222,7 @@ fn urgency(listing: &Listing) -> i16 {
 }
 
 fn wants_zero(listing: &Listing) -> bool {
-    listing.basis.wanted.is_some_and(is_zero)
+    listing.target().is_some_and(is_zero)
 }
 
 fn is_offered(shown: ListingState) -> bool {
@@ -280,7 +280,7 @@ fn overtaken(listing: &Listing, begun: &Begun, answer: &Answer) -> Verdict {
 fn accepted(listing: &Listing, begun: &Begun, warnings: &[Box<str>], waits: Waits) -> Verdict {
     let shown = begun.step.applied(listing.basis.confirmed);
     let newest = listing.wanted_version == begun.version;
-    let whole = listing.basis.wanted.is_some_and(|w| matches(w, shown));
+    let whole = listing.target().is_some_and(|w| matches(w, shown));
     let job = match (newest && whole, listing.needs_read_back) {
         (true, false) => JobEnd::Done,
         (true, true) => again(waits.read_back, PRIORITY_CHECK),
@@ -432,7 +432,7 @@ fn read(
     waits: Waits,
 ) -> Verdict {
     let before = listing.basis.confirmed;
-    let wanted = listing.basis.wanted;
+    let wanted = listing.target();
     let unsure = begun.step == Step::Read(ReadWhy::Unsure);
     let base = Verdict {
         confirmed: Some(shown),

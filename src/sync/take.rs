@@ -65,7 +65,7 @@ fn urgency(listing: &Listing, step: Step, priority: i16) -> Urgency {
             quantity: Some(q), ..
         } if q > shown.quantity && shown.status == ListingStatus::Active => Urgency::Raise,
         // A zero that was refused: it may be on sale, and only this look leads on.
-        Step::Read(_) if priority <= PRIORITY_ZERO && listing.basis.wanted.is_some_and(is_zero) => {
+        Step::Read(_) if priority <= PRIORITY_ZERO && listing.target().is_some_and(is_zero) => {
             Urgency::Zero
         }
         _ if priority >= PRIORITY_CHECK => Urgency::Check,

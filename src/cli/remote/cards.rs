@@ -141,6 +141,7 @@ mod tests {
             last_sync_log_id: None,
             revisions_day: None,
             revisions: 0,
+            read_back: None,
         }
     }
 

@@ -7,6 +7,7 @@ use super::{Id, lock, lock_all};
 use crate::domain::ListingId;
 use crate::store::StoreError;
 use crate::store::pushes::ListingHold;
+use crate::store::reads;
 use crate::store::text;
 use crate::store::wanted::enqueue_behind;
 use diesel::sql_types::{Array, BigInt, Bool, Jsonb, Nullable, Text};
@@ -36,12 +37,13 @@ pub async fn pause(conn: &mut AsyncPgConnection, ids: &[ListingId]) -> Result<Sw
 }
 
 /// Keeps listings in line from now on, and sees to those at once that are behind. A hold that was rejected ends with it;
-/// one that is open stays with the person who is asked.
+/// one that is open stays with the person who is asked. What was left as it was found over there is so no longer.
 ///
 /// # Errors
 /// [`StoreError::NotFound`] when one of them is not there; call it inside a transaction.
 pub async fn resume(conn: &mut AsyncPgConnection, ids: &[ListingId]) -> Result<Switched, StoreError> {
     let switched = switch(conn, ids, true).await?;
+    reads::disown(conn, ids).await?;
     enqueue_behind(conn, ids).await?;
     Ok(switched)
 }
@@ -147,6 +149,7 @@ pub async fn release(
     .execute(conn)
     .await?;
     decide(conn, id, "accepted", by, note).await?;
+    reads::disown(conn, &[id]).await?;
     enqueue_behind(conn, &[id]).await?;
     Ok(())
 }

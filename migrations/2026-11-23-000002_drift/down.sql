@@ -1,0 +1,3 @@
+DROP TABLE reconcile_runs;
+DROP TABLE drift;
+DROP TABLE listing_reads;
