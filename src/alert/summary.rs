@@ -32,6 +32,7 @@ struct Figures {
     critical: Critical,
     products: Products,
     listings: Listings,
+    read_back: LookedBack,
     holds_open: i64,
 }
 
@@ -107,6 +108,13 @@ struct Products {
 struct Listings {
     synced: i64,
     behind: i64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct LookedBack {
+    looked: i64,
+    drifted: i64,
 }
 
 /// A part of the letter: a heading, and lines of a label and what stands beside it.
@@ -195,6 +203,8 @@ fn sections(f: &Figures, w: &Words) -> Vec<Section> {
                     number(w.failed, f.pushes.failed),
                     number(w.held, f.pushes.held),
                     number(w.holds_open, f.holds_open),
+                    number(w.looked_back, f.read_back.looked),
+                    line(w.drifted, with_share(f.read_back.drifted, f.read_back.looked)),
                 ];
                 if let Some(delay) = &f.delay_ms {
                     lines.push(line(
@@ -337,6 +347,7 @@ mod tests {
             "critical": { "new": 1, "open": 2 },
             "products": { "monitored": 300, "in_stock": 250, "verified": 299 },
             "listings": { "synced": 200, "behind": 4 }, "holds_open": 6,
+            "read_back": { "looked": 1_000, "drifted": 3 },
         })
     }
 
@@ -353,6 +364,7 @@ mod tests {
             "299 (99.6 %)",
             "40 (80.0 %)",
             "999 (99.9 %)",
+            "3 (0.3 %)",
             "p50 0.8 s, p95 2.4 s",
             "7 × contract",
         ] {

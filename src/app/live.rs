@@ -269,11 +269,16 @@ impl Live {
     fn selling(&self) -> Reloadable {
         let live = self.clone();
         Reloadable::new(&["sync."], move |settings| {
-            let (radius, live) = (radius(settings), live.clone());
+            let (radius, reconcile) = (radius(settings), settings.sync.reconcile);
+            let live = live.clone();
             Ok(commit(move || {
                 for own in live.syncs.values() {
                     let before = **own.load();
-                    own.store(Arc::new(SyncSettings { radius, ..before }));
+                    own.store(Arc::new(SyncSettings {
+                        radius,
+                        reconcile,
+                        ..before
+                    }));
                 }
             }))
         })
@@ -407,6 +412,7 @@ fn syncs(settings: &Settings) -> HashMap<DestinationPlatform, Arc<ArcSwap<SyncSe
         let own = SyncSettings {
             call_limit_s: service.pace.time_limit.as_secs().max(1),
             radius: radius(settings),
+            reconcile: settings.sync.reconcile,
             ..SyncSettings::default()
         };
         (destination, Arc::new(ArcSwap::from_pointee(own)))

@@ -4,12 +4,12 @@ use super::exchange::Exchange;
 use super::live::Live;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::domain::SourcePlatform;
+use crate::domain::{DestinationPlatform, Platform, SourcePlatform};
 use crate::nodes::Ownership;
 use crate::ops::{check_health, doctor::Probes};
 use crate::queue::{Policy, Registry};
 use crate::schedule::{
-    self, Action, BackupPlace, ScheduleName, Scheduler, SchedulerParts, Sweep, SweepKind, action,
+    self, Action, BackupPlace, ReadBackPlan, ReadBackShop, ScheduleName, Scheduler, SchedulerParts, Sweep, SweepKind, action,
 };
 use crate::store::Db;
 use crate::store::jobs::{Lane, QueueName, WorkerId};
@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// Pages that were not read for twice the longest interval are told: once is a night's outage.
 const UNVERIFIED_INTERVALS: u32 = 2;
+/// How often a run that reads back has more listings read.
+const READ_BACK_TICK: Duration = Duration::from_secs(5);
 /// A price is worked out in milliseconds.
 const PRICE_LIMIT: Duration = Duration::from_secs(120);
 
@@ -65,6 +67,37 @@ pub(super) fn registry(
     registry
 }
 
+/// How listings are read back now: the settings and the destinations' rates may change while a run goes on.
+fn read_back_plan(live: &Live, destinations: &[DestinationPlatform]) -> ReadBackPlan {
+    let settings = destinations.iter().find_map(|at| live.sync(*at));
+    let settings = settings.map(|own| own.load().reconcile).unwrap_or_default();
+    let shops = destinations.iter().map(|at| {
+        let guard = live.guards.get(Platform::from(*at).as_str());
+        let rate = guard.map_or(1.0, |guard| guard.policy().rate.requests_per_second());
+        let share = f64::from(settings.share_percent) / 100.0;
+        ReadBackShop {
+            destination: *at,
+            looks_per_second: rate * share / requests_per_look(*at),
+        }
+    });
+    ReadBackPlan {
+        shops: shops.collect(),
+        per_run: settings.per_run,
+        window: Duration::from_secs(settings.window_s),
+        tick: READ_BACK_TICK,
+        last_words: settings.confirm_after() * 4,
+        tells: Arc::new(move |counts| settings.tells(counts)),
+    }
+}
+
+/// What one look costs: eBay tells pieces and price apart.
+fn requests_per_look(destination: DestinationPlatform) -> f64 {
+    match destination {
+        DestinationPlatform::Ebay => 2.0,
+        DestinationPlatform::Mercari | DestinationPlatform::AmazonSeller => 1.0,
+    }
+}
+
 /// The scheduler, with all that it can do.
 pub(super) fn scheduler(
     settings: &Settings,
@@ -84,6 +117,18 @@ pub(super) fn scheduler(
         actions.insert(ScheduleName::StockSweep, sweep(SweepKind::Stock));
     }
     actions.insert(ScheduleName::PriceSweep, sweep(SweepKind::Price));
+    let shops: Arc<[DestinationPlatform]> = settings.destinations().map(|(at, _)| at).collect();
+    if !shops.is_empty() {
+        let (tables, live) = (db.clone(), live.clone());
+        actions.insert(
+            ScheduleName::Reconcile,
+            action(move |run| {
+                let (db, live, shops) = (tables.clone(), live.clone(), Arc::clone(&shops));
+                let plan = move || read_back_plan(&live, &shops);
+                async move { schedule::read_back(&db, &plan, &run).await }
+            }),
+        );
+    }
     let (tables, watched) = (db.clone(), live.patrols());
     actions.insert(
         ScheduleName::Validation,

@@ -20,6 +20,7 @@ use crate::pricing::{self, PriceBook};
 use crate::queue::crew::Crew;
 use crate::queue::{Order, Orders};
 use crate::store::jobs::QueueName;
+use crate::sync::{Policies, Policy, ReconcileSettings};
 use crate::vault::{KeyFile, KeyFileKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -58,6 +59,7 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         touched_per_day: r.whole("sync.touched_per_day", 1..=10_000_000, 1_000),
         touched_percent_per_hour: r.whole("sync.touched_percent_per_hour", 1..=100, 50),
         touched_percent_per_day: r.whole("sync.touched_percent_per_day", 1..=100, 100),
+        reconcile: reconcile(r),
     };
     let demo = DemoSettings {
         products: r.whole("demo.products", 1..=100_000, 300),
@@ -91,6 +93,27 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
         exchange: exchange?,
         demo,
     })
+}
+
+/// How listings are read back, and whose word counts.
+fn reconcile(r: &mut Reader) -> ReconcileSettings {
+    let usual = ReconcileSettings::default();
+    let mut policy = |platform: &str| word_or(r, &format!("sync.reconcile.{platform}.policy"), Policy::Overwrite);
+    let policies = Policies {
+        ebay: policy("ebay"),
+        mercari: policy("mercari"),
+        amazon_seller: policy("amazon_seller"),
+    };
+    ReconcileSettings {
+        policies,
+        share_percent: r.whole("sync.reconcile.share_percent", 1..=100, usual.share_percent),
+        per_run: r.whole("sync.reconcile.per_run", 1..=1_000_000, usual.per_run),
+        window_s: r.whole("sync.reconcile.window_s", 10..=86_400, usual.window_s),
+        confirm_after_s: r.whole("sync.reconcile.confirm_after_s", 1..=3_600, usual.confirm_after_s),
+        alert_listings: r.whole("sync.reconcile.alert_listings", 1..=1_000_000, usual.alert_listings),
+        alert_percent: r.whole("sync.reconcile.alert_percent", 0..=100, usual.alert_percent),
+        stop_percent: r.whole("sync.reconcile.stop_percent", 0..=100, usual.stop_percent),
+    }
 }
 
 /// How many workers each queue has, unless a person ordered something else.

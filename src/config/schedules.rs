@@ -20,6 +20,7 @@ pub(super) fn schedules(r: &mut Reader) -> SchedulesSettings {
             health_days: r.whole("schedules.keep.health_days", 1..=3_650, 30),
             resolved_days: r.whole("schedules.keep.resolved_days", 1..=3_650, 90),
             summaries_days: r.whole("schedules.keep.summaries_days", 1..=36_500, 730),
+            drift_days: r.whole("schedules.keep.drift_days", 1..=3_650, 90),
             backups: r.whole("schedules.keep.backups", 1..=1_000, 4),
         },
     }

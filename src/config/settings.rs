@@ -8,6 +8,7 @@ use crate::pricing::PriceBook;
 use crate::queue::Orders;
 use crate::schedule::{Keep, Timetable};
 use crate::store::redis::RedisSettings;
+use crate::sync::ReconcileSettings;
 use crate::vault::KeyFile;
 use secrecy::SecretString;
 use std::path::PathBuf;
@@ -295,6 +296,8 @@ pub struct SyncSettings {
     pub touched_percent_per_hour: u32,
     /// … and in a day.
     pub touched_percent_per_day: u32,
+    /// How listings are read back.
+    pub reconcile: ReconcileSettings,
 }
 
 /// What is done at which time.

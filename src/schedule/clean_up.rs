@@ -26,6 +26,8 @@ pub struct Keep {
     pub resolved_days: u32,
     /// Days that daily summaries are kept.
     pub summaries_days: u32,
+    /// Days that differences at the destinations are kept which are over.
+    pub drift_days: u32,
     /// How many backups are kept.
     pub backups: usize,
 }
@@ -40,6 +42,8 @@ pub async fn clean_up(db: &Db, keep: Keep, state_dir: &Path, run: &Run) -> Resul
         (Old::Health, keep.health_days),
         (Old::ResolvedErrors, keep.resolved_days),
         (Old::Summaries, keep.summaries_days),
+        (Old::Drift, keep.drift_days),
+        (Old::ReadBacks, keep.drift_days),
     ];
     let steps = ages.len().saturating_add(HOT.len()).saturating_add(1);
     let mut counts = Counts {

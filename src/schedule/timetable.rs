@@ -26,6 +26,8 @@ names!(
         StockSweep = "stock_sweep",
         /// Work out every listing's price anew.
         PriceSweep = "price_sweep",
+        /// Read listings back, and compare them with what is believed.
+        Reconcile = "reconcile",
         /// Judge all products and listings, and write a report.
         Validation = "validation",
         /// Look at everything the daemon stands on.
@@ -98,6 +100,8 @@ impl ScheduleName {
             Self::StockSweep => ("0 8,14,20 * * *", Missed::Skip, 5 * 3_600),
             Self::PriceSweep => ("0 9,15,21 * * *", Missed::Once, 3_600),
             Self::Validation => ("0 2 * * *", Missed::Once, 3_600),
+            // the quiet hours of Japan, behind the backup and the clean-up
+            Self::Reconcile => ("30 3 * * *", Missed::Skip, 5 * 3_600),
             Self::Health => ("*/5 * * * *", Missed::Skip, 120),
             Self::CleanUp => ("0 3 * * *", Missed::Once, 2 * 3_600),
             Self::DailySummary => ("0 23 * * *", Missed::Once, 600),
@@ -226,6 +230,7 @@ mod tests {
             [
                 "stock_sweep Sat 21 14:00",
                 "price_sweep Sat 21 15:00",
+                "reconcile Sun 22 03:30",
                 "validation Sun 22 02:00",
                 "health Sat 21 12:05",
                 "clean_up Sun 22 03:00",

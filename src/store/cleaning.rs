@@ -22,6 +22,10 @@ pub enum Old {
     ResolvedErrors,
     /// Daily summaries.
     Summaries,
+    /// What differed at the destinations, and does so no longer.
+    Drift,
+    /// How often that was.
+    ReadBacks,
 }
 
 impl Old {
@@ -33,6 +37,8 @@ impl Old {
             Self::Health => "health_check_results",
             Self::ResolvedErrors => "inventory_errors",
             Self::Summaries => "daily_summaries",
+            Self::Drift => "drift",
+            Self::ReadBacks => "reconcile_runs",
         }
     }
 
@@ -41,6 +47,9 @@ impl Old {
             Self::Executions => "status <> 'running' AND execution_end < $AGE",
             Self::Health => "check_timestamp < $AGE",
             Self::ResolvedErrors => "resolved AND resolved_at < $AGE",
+            // What was stopped or waits is told while it lasts, but not for ever.
+            Self::Drift => "COALESCE(resolved_at, seen_at + interval '1 year') < $AGE",
+            Self::ReadBacks => "began_at < $AGE",
             Self::Summaries => "created_at < $AGE AND mail NOT IN ('pending', 'sending')",
         }
     }

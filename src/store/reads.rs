@@ -64,6 +64,12 @@ pub struct Adopted {
 }
 
 impl Adopted {
+    /// Whether a source has said something new since: another quantity is wanted.
+    #[must_use]
+    pub fn is_over(&self, wanted: Option<Wanted>) -> bool {
+        wanted.is_none_or(|wanted| wanted.quantity != self.wanted_quantity)
+    }
+
     /// What is to be shown at the destination when the rules want `wanted`. Never more than that.
     #[must_use]
     pub fn over(&self, wanted: Wanted, version: Version) -> Wanted {
@@ -497,6 +503,23 @@ pub async fn page(
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(|row| row.view).collect())
+}
+
+/// Forgets what was left as it was found at these listings: another quantity is wanted by now. Their rows must be locked.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn forget_adopted(conn: &mut AsyncPgConnection, ids: &[ListingId]) -> Result<(), StoreError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    hot(
+        diesel::sql_query("UPDATE listing_reads SET adopted = NULL WHERE listing_id = ANY($1)")
+            .bind::<Array<BigInt>, _>(ids.iter().map(|id| id.0).collect::<Vec<_>>()),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Ends what was left as it was found at these listings, by a person's word: what the rules want counts again.

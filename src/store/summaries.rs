@@ -56,6 +56,8 @@ SELECT jsonb_build_object(
     'listings', jsonb_build_object(
         'synced', (SELECT count(*) FROM listing_platforms WHERE auto_sync_enabled AND listing_status = 'active'),
         'behind', (SELECT count(*) FROM listing_platforms WHERE wanted_version > synced_version)),
+    'read_back', (SELECT jsonb_build_object('looked', COALESCE(sum(looked), 0), 'drifted', COALESCE(sum(drifted), 0))
+        FROM reconcile_runs WHERE began_at >= $1 AND began_at < $2),
     'holds_open', (SELECT count(*) FROM holds WHERE status = 'open')
 ) AS view";
 

@@ -367,7 +367,7 @@ pub async fn find_forgotten(
            AND (l.held_reason IS NULL \
                 OR (l.held_reason <> 'radius' AND l.listing_status = 'active' AND l.current_quantity > 0 \
                     AND (l.wanted_quantity = 0 OR l.wanted_status = 'ended' \
-                         OR (l.held_reason = 'radius_price' AND l.wanted_quantity < l.current_quantity)) \
+                         OR (l.held_reason IN ('radius_price', 'drift') AND l.wanted_quantity < l.current_quantity)) \
                     AND l.wanted_version > COALESCE((SELECT max(h.base_version) FROM holds h \
                                                      WHERE h.listing_id = l.id), 0))) \
            AND NOT EXISTS (SELECT 1 FROM processing_queue j WHERE j.listing_id = l.id \

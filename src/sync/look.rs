@@ -22,7 +22,7 @@ use std::time::Duration;
 /// Repairs of one round that may be in vain: then a person is asked, instead of pushing for ever.
 const MOST_REPAIRS: i32 = 3;
 /// The code of a trouble: so many listings differ that nothing is repaired.
-pub const DRIFT_STOPPED: &str = "drift_stopped";
+const DRIFT_STOPPED: &str = "drift_stopped";
 
 /// What is known around a look.
 #[derive(Clone, Copy, Debug)]
@@ -46,11 +46,11 @@ pub(super) fn judge(
     let back = listing.read_back.as_ref().filter(|back| back.asked)?;
     let mine = begun.step == Step::Read(ReadWhy::Reconcile) && listing.last_sync_log_id == Some(begun.log);
     let Answer::Read(read) = answer else { return None };
-    let waits_for_a_push =
-        listing.wanted_version > listing.synced_version && listing.held_reason.is_none() || listing.needs_read_back;
     if !mine {
         return None;
     }
+    let waits_for_a_push = listing.wanted_version > listing.synced_version && listing.held_reason.is_none()
+        || listing.needs_read_back;
     let look = Look {
         listing,
         begun,
@@ -73,48 +73,33 @@ pub(super) fn judge(
     Some(look.compare(shown))
 }
 
-/// After an answer to a write: what was left as it was found is over when a quantity was taken, and a listing whose turn it
-/// is to be compared is looked at again, once the destination shows what was sent.
+/// After an accepted push: a listing whose turn it is to be compared is looked at again, once the destination shows what
+/// was sent.
 pub(super) fn after_write(
     listing: &Listing,
-    begun: &Begun,
     answer: &Answer,
     settled: &mut Settled,
     settings: &ReconcileSettings,
     now: DateTime<Utc>,
 ) -> Option<ReadNote> {
-    let back = listing.read_back.as_ref()?;
+    let back = listing.read_back.as_ref().filter(|back| back.asked)?;
     let Answer::Written(Written::Accepted { .. }) = answer else {
         return None;
     };
     let wait = settings.confirm_after();
-    let mut next = back.clone();
-    if matches!(
-        begun.step,
-        Step::Revise { quantity: Some(_), .. } | Step::End | Step::Relist
-    ) {
-        // What was sent is what is there: the quantity that was left is not left any more, unless that was what was sent.
-        let still = back.adopted.is_some_and(|adopted| match begun.step {
-            Step::Revise { quantity: Some(sent), .. } => sent == adopted.most && !adopted.ended,
-            _ => false,
-        });
-        if !still {
-            next.adopted = None;
-        }
-    }
-    if back.asked {
-        next.suspect = None;
-        next.look_at = Some(after(now, wait));
-        if settled.write.job.1 == JobEnd::Done {
-            settled.write.job.1 = JobEnd::Again {
-                after: wait,
-                priority: PRIORITY_CHECK,
-            };
-        }
+    if settled.write.job.1 == JobEnd::Done {
+        settled.write.job.1 = JobEnd::Again {
+            after: wait,
+            priority: PRIORITY_CHECK,
+        };
     }
     Some(ReadNote {
         listing: listing.id(),
-        back: next,
+        back: ReadBack {
+            suspect: None,
+            look_at: Some(after(now, wait)),
+            ..back.clone()
+        },
         compared: false,
         agrees: false,
         drift: Vec::new(),

@@ -4,8 +4,10 @@
 //! that came with it; while the database is away the answer is kept and tried again for as long as its lease may stand,
 //! then forgotten: its outcome is unknown from then on, and the listing is read back.
 
+use super::look::{self, Around};
 use super::outlet::{NotRead, NotSent, Outlet, Urgency, Written};
 use super::plan::{ReadWhy, Step};
+use super::reconcile::{Policy, ReconcileSettings};
 use super::room::Load;
 use super::settings::SETTLE_WITHIN;
 use super::settle::{Answer, settle};
@@ -15,12 +17,16 @@ use crate::domain::{ListingId, ListingStatus};
 use crate::platform::Revision;
 use crate::pricing;
 use crate::store::Connection as AsyncPgConnection;
+use crate::store::listings::Listing;
 use crate::store::pushes;
+use crate::store::reads::{self, RunCounts};
 use crate::store::{StoreError, listings, sync_log};
-use std::collections::HashMap;
+use chrono::{DateTime, Utc};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// Requests that go out together.
 #[expect(
@@ -210,6 +216,9 @@ async fn write(
             .into_iter()
             .collect()
     };
+    let reconcile = shared.live.load().reconcile;
+    let looks = Looks::find(conn, shared, answered, &rows, reconcile).await?;
+    let mut notes = Vec::new();
     let mut settlements = Vec::with_capacity(answered.len());
     let mut troubles = Vec::new();
     for (work, answer) in answered {
@@ -218,14 +227,18 @@ async fn write(
             continue;
         };
         let waits = shared.waits(work.id(), work.begun.retries);
-        let mut settled = settle(
-            listing,
-            &work.begun,
-            answer,
-            possible.get(&work.id()).copied().unwrap_or_default(),
-            waits,
-            now,
-        );
+        let judged = looks
+            .around(listing)
+            .and_then(|around| look::judge(listing, &work.begun, answer, &around, now));
+        let mut settled = if let Some((settled, note)) = judged {
+            notes.push(note);
+            settled
+        } else {
+            let possible = possible.get(&work.id()).copied().unwrap_or_default();
+            let mut settled = settle(listing, &work.begun, answer, possible, waits, now);
+            notes.extend(look::after_write(listing, answer, &mut settled, &reconcile, now));
+            settled
+        };
         if !still_ours {
             settled.was_anothers(answer);
         }
@@ -234,5 +247,57 @@ async fn write(
         settlements.push(settled.write);
     }
     pushes::settle(conn, &settlements, pricing::day_of(now)).await?;
+    reads::note(conn, shared.destination, &notes).await?;
     shared.record(conn, &troubles).await
+}
+
+/// What is to be known around the looks among some answers.
+struct Looks {
+    reconcile: ReconcileSettings,
+    policy: Policy,
+    last_writes: HashMap<ListingId, DateTime<Utc>>,
+    counts: HashMap<Uuid, RunCounts>,
+}
+
+impl Looks {
+    /// Asks nothing when there is none among them.
+    async fn find(
+        conn: &mut AsyncPgConnection,
+        shared: &Shared,
+        answered: &[(Work, Answer)],
+        rows: &HashMap<ListingId, Listing>,
+        reconcile: ReconcileSettings,
+    ) -> Result<Self, StoreError> {
+        let mut found = Self {
+            reconcile,
+            policy: reconcile.policy(shared.destination),
+            last_writes: HashMap::new(),
+            counts: HashMap::new(),
+        };
+        let looks = answered
+            .iter()
+            .filter(|(work, _)| work.begun.step == Step::Read(ReadWhy::Reconcile));
+        let ids: Vec<ListingId> = looks.map(|(work, _)| work.id()).collect();
+        if ids.is_empty() {
+            return Ok(found);
+        }
+        found.last_writes = reads::last_writes(conn, &ids).await?.into_iter().collect();
+        let runs = ids.iter().filter_map(|id| rows.get(id)?.read_back.as_ref()?.execution);
+        for run in runs.collect::<HashSet<Uuid>>() {
+            let counts = reads::counts(conn, run, shared.destination).await?;
+            found.counts.insert(run, counts);
+        }
+        Ok(found)
+    }
+
+    fn around(&self, listing: &Listing) -> Option<Around> {
+        let back = listing.read_back.as_ref()?;
+        let counts = back.execution.and_then(|run| self.counts.get(&run)).copied();
+        Some(Around {
+            settings: self.reconcile,
+            policy: self.policy,
+            last_write: self.last_writes.get(&listing.id()).copied(),
+            counts: counts.unwrap_or_default(),
+        })
+    }
 }

@@ -15,7 +15,7 @@ use crate::platform::ebay::budget::{Kind, REVISIONS_PER_DAY, Revisions, next_day
 use crate::platform::{Call, PlatformError, Revision};
 use crate::pricing;
 use crate::store::Connection as AsyncPgConnection;
-use crate::store::StoreError;
+use crate::store::{StoreError, reads};
 use crate::store::listings::Listing;
 use crate::store::pushes::{
     self, Begin, Claim, ClaimRequest, Claimed, JobEnd, ListingHold, PushKind, Settlement,
@@ -231,6 +231,8 @@ async fn write_down(
             }
         }
     }
+    let over: Vec<ListingId> = claim.claimed.iter().map(|c| &c.listing).filter(|l| is_over(l)).map(Listing::id).collect();
+    reads::forget_adopted(conn, &over).await?;
     let logs = pushes::begin(conn, &begins, limit).await?;
     pushes::settle(conn, &settlements, pricing::day_of(claim.now)).await?;
     shared.record(conn, &troubles).await?;
@@ -259,6 +261,12 @@ async fn write_down(
         });
     }
     Ok(work)
+}
+
+/// What was left as it was found over there is to be forgotten: otherwise it would come back with the old quantity.
+fn is_over(listing: &Listing) -> bool {
+    let adopted = listing.read_back.as_ref().and_then(|back| back.adopted);
+    adopted.is_some_and(|adopted| adopted.is_over(listing.basis.wanted))
 }
 
 fn decide(shared: &Shared, claimed: &Claimed, step: Step, known: Known, now: DateTime<Utc>) -> Decision {

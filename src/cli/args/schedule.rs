@@ -12,7 +12,7 @@ pub(crate) enum Schedule {
     List,
     /// Have one run now, whatever the time-table says
     #[command(
-        after_help = "One run of a kind goes on at a time: a second one is refused. Names: stock_sweep, price_sweep, validation, health, clean_up, daily_summary, backup, exchange_rates.\n\nExample:\n  zaikoban schedule run stock_sweep\n  zaikoban schedule run validation --wait"
+        after_help = "One run of a kind goes on at a time: a second one is refused. Names: stock_sweep, price_sweep, reconcile, validation, health, clean_up, daily_summary, backup, exchange_rates.\n\nExample:\n  zaikoban schedule run stock_sweep\n  zaikoban schedule run validation --wait"
     )]
     Run {
         /// Which, as `zaikoban schedule list` names it

@@ -29,6 +29,7 @@ const KEEP: Keep = Keep {
     health_days: 30,
     resolved_days: 90,
     summaries_days: 730,
+    drift_days: 90,
     backups: 4,
 };
 
