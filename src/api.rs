@@ -6,6 +6,7 @@
 
 mod body;
 mod credentials;
+mod drift;
 mod envelope;
 mod handlers;
 mod query;

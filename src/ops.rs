@@ -7,6 +7,7 @@
 mod alerts;
 mod credentials;
 pub mod doctor;
+mod drift;
 mod error;
 mod errors;
 mod holds;
@@ -30,6 +31,7 @@ pub use credentials::{
     Account, Consent, ConsentAnswer, CredentialParts, CredentialsOrder, CredentialsRemoval,
     CredentialsRotation, NoConsent, fields_of, is_name,
 };
+pub use drift::DriftFilter;
 pub use error::{InputProblem, OpsError};
 pub use errors::{ErrorsAsked, ErrorsResolution};
 pub use holds::{HoldEdit, HoldsDecision};

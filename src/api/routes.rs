@@ -1,6 +1,7 @@
 //! Paths, and who answers them.
 
 use super::credentials;
+use super::drift;
 use super::envelope::ApiError;
 use super::handlers as of;
 use super::rates;
@@ -44,6 +45,8 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route("/listings", web::get().to(of::listings))
                 .route("/listings", web::post().to(of::link))
                 .route("/listings/push", web::post().to(of::push))
+                .route("/listings/drift", web::get().to(drift::list))
+                .route("/listings/read", web::post().to(drift::read))
                 .route(
                     "/listings/{verb:pause|resume}",
                     web::post().to(of::switch_listings),

@@ -356,6 +356,28 @@ pub(crate) enum Listings {
         #[arg(required = true)]
         ids: Vec<i64>,
     },
+    /// List what differed when offers were read back, the newest first
+    #[command(
+        after_help = "What is done about it says `sync.reconcile` in the settings.\n\nExample:\n  zaikoban listings drift --open\n  zaikoban listings drift --destination ebay --json"
+    )]
+    Drift {
+        #[command(flatten)]
+        page: PageArgs,
+        /// Only this destination
+        #[arg(long, alias = "platform")]
+        destination: Option<String>,
+        /// Only what is not over
+        #[arg(long)]
+        open: bool,
+    },
+    /// Read offers back now and compare them with what is believed
+    #[command(
+        after_help = "A difference is believed when it is seen twice, a minute or two apart. All of them: `zaikoban schedule run reconcile`.\n\nExample:\n  zaikoban listings read 1 2"
+    )]
+    Read {
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
     /// Why an offer has its quantity and price: observation, rule, version, who approved
     #[command(after_help = "Example:\n  zaikoban listings explain 1")]
     Explain { id: i64 },

@@ -1,6 +1,7 @@
 //! The syncer on a real PostgreSQL against a destination in memory.
 
 mod aside;
+mod back;
 mod budget;
 pub mod fake;
 mod holds;

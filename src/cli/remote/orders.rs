@@ -1,6 +1,6 @@
 //! What each command asks of the daemon.
 
-use super::tables::{DELAYS, ERRORS, HOLDS, LISTINGS, NODES, PLAN, PLATFORMS, PRODUCTS};
+use super::tables::{DELAYS, DRIFT, ERRORS, HOLDS, LISTINGS, NODES, PLAN, PLATFORMS, PRODUCTS};
 use super::{Ask, Show, cards, credentials, said, status, tree};
 use crate::cli::args::{Command, Errors, Holds, Listings, PageArgs, Platforms, Products};
 use crate::cli::output;
@@ -141,6 +141,25 @@ fn listings(order: Listings) -> (Ask, Show) {
         Listings::Push { ids } => (
             post("/v1/listings/push", json!({ "ids": ids })),
             Show::Said(said::pushed),
+        ),
+        Listings::Drift {
+            page,
+            destination,
+            open,
+        } => (
+            paged(
+                "/v1/listings/drift",
+                &page,
+                &[
+                    ("destination", destination.as_deref()),
+                    ("open", open.then_some("true")),
+                ],
+            ),
+            Show::Table(DRIFT),
+        ),
+        Listings::Read { ids } => (
+            post("/v1/listings/read", json!({ "ids": ids })),
+            Show::Said(said::read_back),
         ),
         Listings::Explain { id } => (
             get(&format!("/v1/listings/{id}/explain")),

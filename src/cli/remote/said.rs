@@ -168,6 +168,13 @@ pub(super) fn pushed(answer: &Value) -> Told {
     ))
 }
 
+pub(super) fn read_back(answer: &Value) -> Told {
+    let (asked, queued) = (count(at(answer, "asked")), count(at(answer, "queued")));
+    Told::new().line(format!(
+        "{queued} of {asked} listings are kept in line, and are read and compared now: see `zaikoban listings drift`"
+    ))
+}
+
 pub(super) fn holds_decided(answer: &Value) -> Told {
     let words = format!("{}: hold", plain(at(answer, "status")));
     let what = |left: &Value| format!("not decided: hold {}", plain(at(left, "id")));

@@ -27,6 +27,20 @@ pub(super) const LISTINGS: &[Column] = &[
     column("auto_sync", "SYNC"),
     column("held_reason", "HELD"),
 ];
+pub(super) const DRIFT: &[Column] = &[
+    column("id", "ID"),
+    column("listing_id", "LISTING"),
+    column("destination", "AT"),
+    column("sku", "SKU"),
+    column("kind", "KIND"),
+    column("believed.quantity", "QTY"),
+    column("shown.quantity", "SHOWN"),
+    column("believed.price", "PRICE"),
+    column("shown.price", "SHOWN PRICE"),
+    column("done", "DONE"),
+    times("seen_at", "SEEN"),
+    times("resolved_at", "OVER"),
+];
 pub(super) const PLAN: &[Column] = &[
     column("listing_id", "LISTING"),
     column("sku", "SKU"),
@@ -169,6 +183,7 @@ pub fn listed() -> Vec<(&'static str, Vec<&'static str>)> {
     [
         ("/v1/products", PRODUCTS),
         ("/v1/listings", LISTINGS),
+        ("/v1/listings/drift", DRIFT),
         ("/v1/plan", PLAN),
         ("/v1/holds", HOLDS),
         ("/v1/platforms", PLATFORMS),
