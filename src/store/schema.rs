@@ -78,6 +78,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    drift (id) {
+        id -> BigInt,
+        listing_id -> BigInt,
+        execution_id -> Nullable<Uuid>,
+        kind -> Text,
+        believed -> Jsonb,
+        shown -> Nullable<Jsonb>,
+        wanted -> Nullable<Jsonb>,
+        policy -> Text,
+        done -> Text,
+        seen_at -> Timestamptz,
+        resolved_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     encrypted_credentials (platform) {
         platform -> Text,
         encrypted_key -> Text,
@@ -264,6 +280,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    listing_reads (listing_id) {
+        listing_id -> BigInt,
+        asked_at -> Nullable<Timestamptz>,
+        look_at -> Nullable<Timestamptz>,
+        execution_id -> Nullable<Uuid>,
+        read_at -> Nullable<Timestamptz>,
+        suspect -> Nullable<Jsonb>,
+        repairs -> Integer,
+        adopted -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
     nodes (boot) {
         boot -> Uuid,
         name -> Text,
@@ -347,6 +376,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    reconcile_runs (execution_id, platform) {
+        execution_id -> Uuid,
+        platform -> Text,
+        began_at -> Timestamptz,
+        marked -> Integer,
+        looked -> Integer,
+        differed -> Integer,
+        drifted -> Integer,
+        failed -> Integer,
+        stopped -> Bool,
+    }
+}
+
+diesel::table! {
     schedules (name) {
         name -> Text,
         expression -> Text,
@@ -420,10 +463,12 @@ diesel::table! {
 
 diesel::joinable!(alert_deliveries -> alerts (alert_id));
 diesel::joinable!(alert_silences -> alerts (alert_id));
+diesel::joinable!(drift -> listing_platforms (listing_id));
 diesel::joinable!(holds -> listing_platforms (listing_id));
 diesel::joinable!(holds -> inventory_management (watch_id));
 diesel::joinable!(inventory_management -> yahoo_scraped_products (product_id));
 diesel::joinable!(listing_platforms -> yahoo_scraped_products (product_id));
+diesel::joinable!(listing_reads -> listing_platforms (listing_id));
 diesel::joinable!(processing_queue -> listing_platforms (listing_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -431,6 +476,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     alert_silences,
     alerts,
     daily_summaries,
+    drift,
     encrypted_credentials,
     exchange_rates,
     health_check_results,
@@ -440,11 +486,13 @@ diesel::allow_tables_to_appear_in_same_query!(
     inventory_management,
     leases,
     listing_platforms,
+    listing_reads,
     nodes,
     oauth_tokens,
     platform_state,
     processing_queue,
     queue_orders,
+    reconcile_runs,
     schedules,
     stock_history,
     sync_log,
