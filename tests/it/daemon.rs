@@ -11,6 +11,7 @@ mod alerts;
 mod cli;
 mod credentials;
 mod doctor;
+mod drift;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod hostile;

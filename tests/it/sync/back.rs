@@ -87,7 +87,7 @@ fn by_hand(s: &Stage) {
 }
 
 #[actix::test]
-async fn overwrite_pushes_what_is_wanted_and_raises_nothing() {
+async fn d25_overwrite_pushes_what_is_wanted_and_raises_nothing() {
     let s = shop(5, Policy::Overwrite).await;
     by_hand(&s);
     ask(&s, 1..=5).await;
@@ -129,7 +129,7 @@ async fn what_was_sold_out_over_there_is_offered_again_when_the_source_was_out_b
 }
 
 #[actix::test]
-async fn adopt_leaves_what_is_shown_but_for_more_than_can_be_bought() {
+async fn d25_adopt_leaves_what_is_shown_but_for_more_than_can_be_bought() {
     let s = shop(5, Policy::Adopt).await;
     by_hand(&s);
     ask(&s, 1..=5).await;
@@ -156,7 +156,7 @@ async fn adopt_leaves_what_is_shown_but_for_more_than_can_be_bought() {
 }
 
 #[actix::test]
-async fn ask_has_a_person_decide_and_lets_a_smaller_quantity_through() {
+async fn d25_ask_has_a_person_decide_and_lets_a_smaller_quantity_through() {
     let s = shop(5, Policy::Ask).await;
     by_hand(&s);
     ask(&s, 1..=5).await;
@@ -249,7 +249,7 @@ async fn a_thousand_listings_converge_and_people_are_told_of_many() {
     assert_eq!(s.t.text("SELECT count(*) FROM drift WHERE resolved_at IS NULL").await, "0");
     assert_eq!(s.t.text("SELECT count(DISTINCT listing_id) FROM drift").await, "40");
     let told =
-        s.t.text("SELECT concat_ws(' ', severity, left(error_message, 21)) FROM inventory_errors WHERE error_code = 'drift'")
+        s.t.text("SELECT concat_ws(' ', severity, left(error_message, 22)) FROM inventory_errors WHERE error_code = 'drift'")
             .await;
     assert_eq!(told, "medium 24 of 1000 listings of");
 }
