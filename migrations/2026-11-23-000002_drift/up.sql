@@ -11,6 +11,7 @@ CREATE TABLE listing_reads (
     adopted      JSONB,                        -- what is left as it was found, and while what is wanted
     CHECK (asked_at IS NOT NULL OR look_at IS NULL)
 );
+CREATE INDEX listing_reads_oldest ON listing_reads (read_at NULLS FIRST, listing_id);
 CREATE INDEX listing_reads_asked ON listing_reads (execution_id) WHERE asked_at IS NOT NULL;
 
 -- A difference between what we believed and what the destination showed, and what was done about it.

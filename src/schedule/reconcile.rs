@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// Listings that differed, as the alert names them.
 const NAMED: i64 = 20;
 /// The code of the trouble that so many listings of a run differed.
-const MANY: &str = "drift";
+const MANY: &str = "drift_many";
 
 /// How a run goes on. Asked again at each step: the settings may change meanwhile.
 #[derive(Clone)]
@@ -56,6 +56,9 @@ pub async fn read_back(
 ) -> Result<Done, Failure> {
     // Begun again after an outage, the window begins again; the run's own limit does not.
     let began = Instant::now();
+    for shop in plan().shops {
+        while reads::enrol(&mut *db.conn().await?, shop.destination).await? > 0 {}
+    }
     let mut idle_since: Option<Instant> = None;
     loop {
         let now = plan();

@@ -299,8 +299,31 @@ struct Chosen {
     product_id: i64,
 }
 
-/// Has at most `limit` more listings of a destination read in this run, those first that were compared longest ago; how
-/// many. Left out are those that are paused, by a person or at the destination, that have something to push or an unknown
+/// Listings that get their row at once.
+const PIECE: i64 = 5_000;
+
+/// Gives listings of a destination that have none a row to be compared by; how many, and none when all have one.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn enrol(
+    conn: &mut AsyncPgConnection,
+    destination: DestinationPlatform,
+) -> Result<usize, StoreError> {
+    let enrolled = diesel::sql_query(
+        "INSERT INTO listing_reads (listing_id) \
+         SELECT l.id FROM listing_platforms l LEFT JOIN listing_reads r ON r.listing_id = l.id \
+         WHERE l.platform = $1 AND r.listing_id IS NULL ORDER BY l.id LIMIT $2 ON CONFLICT DO NOTHING",
+    )
+    .bind::<Text, _>(destination.as_str())
+    .bind::<BigInt, _>(PIECE)
+    .execute(conn)
+    .await?;
+    Ok(enrolled)
+}
+
+/// Has at most `limit` more listings of a destination read in this run, of those that are [enrolled](enrol), and those
+/// first that were compared longest ago; how many. Left out are those that are paused, by a person or at the destination, that have something to push or an unknown
 /// outcome, and those that somebody has locked. Call it inside a transaction.
 ///
 /// # Errors
@@ -312,12 +335,13 @@ pub async fn mark(
     limit: u32,
 ) -> Result<usize, StoreError> {
     let chosen: Vec<Chosen> = diesel::sql_query(
-        "SELECT l.id, l.product_id FROM listing_platforms l LEFT JOIN listing_reads r ON r.listing_id = l.id \
+        // In the order of an index: a run asks this every few seconds, of a hundred thousand listings too.
+        "SELECT l.id, l.product_id FROM listing_reads r JOIN listing_platforms l ON l.id = r.listing_id \
          WHERE l.platform = $1 AND l.auto_sync_enabled AND l.listing_status <> 'paused' \
            AND NOT l.needs_read_back AND l.pushing_version IS NULL \
            AND (l.wanted_version <= l.synced_version OR l.held_reason IS NOT NULL) \
            AND r.execution_id IS DISTINCT FROM $2 \
-         ORDER BY r.read_at NULLS FIRST, l.id LIMIT $3 FOR NO KEY UPDATE OF l SKIP LOCKED",
+         ORDER BY r.read_at NULLS FIRST, r.listing_id LIMIT $3 FOR NO KEY UPDATE OF l SKIP LOCKED",
     )
     .bind::<Text, _>(destination.as_str())
     .bind::<SqlUuid, _>(execution)

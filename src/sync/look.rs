@@ -68,7 +68,10 @@ pub(super) fn judge(
     };
     // What is pushed, or may have been, comes first; then it is looked again.
     if listing.pushing.is_some() || waits_for_a_push {
-        return Some(look.later(Duration::ZERO, back.suspect.clone(), Moved::default()));
+        let (mut settled, note) = look.later(Duration::ZERO, back.suspect.clone(), Moved::default());
+        // It says nothing for sure: what may have been written before it may still stand over there.
+        settled.write.log = Some((begun.log, PushOutcome::Failed, None));
+        return Some((settled, note));
     }
     Some(look.compare(shown))
 }

@@ -240,6 +240,7 @@ fn step(value: &Value) -> String {
     }
     match at(value, "read").as_str() {
         Some("before_raise") => "look for a sale".to_owned(),
+        Some("reconcile") => "compare it with what is believed".to_owned(),
         Some(_) => "look what it shows".to_owned(),
         None => plain(value),
     }

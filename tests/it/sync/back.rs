@@ -249,7 +249,7 @@ async fn a_thousand_listings_converge_and_people_are_told_of_many() {
     assert_eq!(s.t.text("SELECT count(*) FROM drift WHERE resolved_at IS NULL").await, "0");
     assert_eq!(s.t.text("SELECT count(DISTINCT listing_id) FROM drift").await, "40");
     let told =
-        s.t.text("SELECT concat_ws(' ', severity, left(error_message, 22)) FROM inventory_errors WHERE error_code = 'drift'")
+        s.t.text("SELECT concat_ws(' ', severity, left(error_message, 22)) FROM inventory_errors WHERE error_code = 'drift_many'")
             .await;
     assert_eq!(told, "medium 24 of 1000 listings of");
 }
