@@ -9,7 +9,8 @@ use crate::nodes::Ownership;
 use crate::ops::{check_health, doctor::Probes};
 use crate::queue::{Policy, Registry};
 use crate::schedule::{
-    self, Action, BackupPlace, ReadBackPlan, ReadBackShop, ScheduleName, Scheduler, SchedulerParts, Sweep, SweepKind, action,
+    self, Action, BackupPlace, ReadBackPlan, ReadBackShop, ScheduleName, Scheduler, SchedulerParts, Sweep,
+    SweepKind, action,
 };
 use crate::store::Db;
 use crate::store::jobs::{Lane, QueueName, WorkerId};

@@ -98,7 +98,8 @@ pub(super) fn resolve(r: &mut Reader) -> Option<Settings> {
 /// How listings are read back, and whose word counts.
 fn reconcile(r: &mut Reader) -> ReconcileSettings {
     let usual = ReconcileSettings::default();
-    let mut policy = |platform: &str| word_or(r, &format!("sync.reconcile.{platform}.policy"), Policy::Overwrite);
+    let mut policy =
+        |platform: &str| word_or(r, &format!("sync.reconcile.{platform}.policy"), Policy::Overwrite);
     let policies = Policies {
         ebay: policy("ebay"),
         mercari: policy("mercari"),
@@ -110,7 +111,11 @@ fn reconcile(r: &mut Reader) -> ReconcileSettings {
         per_run: r.whole("sync.reconcile.per_run", 1..=1_000_000, usual.per_run),
         window_s: r.whole("sync.reconcile.window_s", 10..=86_400, usual.window_s),
         confirm_after_s: r.whole("sync.reconcile.confirm_after_s", 1..=3_600, usual.confirm_after_s),
-        alert_listings: r.whole("sync.reconcile.alert_listings", 1..=1_000_000, usual.alert_listings),
+        alert_listings: r.whole(
+            "sync.reconcile.alert_listings",
+            1..=1_000_000,
+            usual.alert_listings,
+        ),
         alert_percent: r.whole("sync.reconcile.alert_percent", 0..=100, usual.alert_percent),
         stop_percent: r.whole("sync.reconcile.stop_percent", 0..=100, usual.stop_percent),
     }

@@ -20,7 +20,11 @@ impl DriftFilter {
     /// What of it would not be understood.
     #[must_use]
     pub fn problems(&self) -> Vec<InputProblem> {
-        let parse = |text: &str| text.parse::<DestinationPlatform>().err().map(|error| (error, text.to_owned()));
+        let parse = |text: &str| {
+            text.parse::<DestinationPlatform>()
+                .err()
+                .map(|error| (error, text.to_owned()))
+        };
         let unknown = self.destination.as_deref().and_then(parse);
         unknown
             .map(|(error, got)| InputProblem::new("destination", format!("one of {}", error.expected), &got))

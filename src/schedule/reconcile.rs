@@ -98,7 +98,11 @@ async fn step(db: &Db, plan: &ReadBackPlan, run: &Run, open: bool) -> Result<Ste
         // What could be read and was not is a destination that is slow, shut or busy with pushes: no more is asked of it.
         let polite = allowance(shop.looks_per_second, plan.tick).saturating_sub(waiting.due);
         // Nothing more is learned where nothing is repaired any more.
-        let limit = if open && !counts.stopped { most.min(polite) } else { 0 };
+        let limit = if open && !counts.stopped {
+            most.min(polite)
+        } else {
+            0
+        };
         let mut marked = 0;
         if let Some(limit) = u32::try_from(limit).ok().filter(|limit| *limit > 0) {
             let mark = db.transaction(move |conn| {
@@ -152,7 +156,10 @@ async fn end(db: &Db, plan: &ReadBackPlan, run: &Run) -> Result<Done, Failure> {
             // The syncer's own word of an earlier run: this one repaired.
             errors::end_recovered(&mut conn, &format!("sync {destination} drift_stopped")).await?;
         }
-        shops.insert(destination.to_string(), json!({ "counts": counts, "drifted": named }));
+        shops.insert(
+            destination.to_string(),
+            json!({ "counts": counts, "drifted": named }),
+        );
     }
     run.progress.set(all);
     let details = json!({ "destinations": Value::Object(shops), "left_to_the_next": left });
@@ -168,7 +175,11 @@ fn fingerprint(destination: DestinationPlatform) -> String {
 fn many(run: &Run, destination: DestinationPlatform, counts: RunCounts, named: &[String]) -> ErrorRecord {
     let RunCounts { drifted, looked, .. } = counts;
     let more = usize::try_from(drifted).unwrap_or(0).saturating_sub(named.len());
-    let and = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let and = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     ErrorRecord {
         error_type: ErrorType::ApiError,
         code: Some(MANY.to_owned()),

@@ -85,6 +85,7 @@ pub async fn remove_old(db: &Db, what: Old, days: u32) -> Result<u64, StoreError
 pub const HOT: &[&str] = &[
     "inventory_management",
     "listing_platforms",
+    "listing_reads",
     "processing_queue",
     "platform_state",
     "inventory_execution_logs",

@@ -211,7 +211,9 @@ impl TryFrom<Record> for Listing {
             quantity: quantity(&at("current_quantity"), r.current_quantity)?,
             price: price("listed_price", r.listed_price)?,
         };
-        let read_back = json("read_back", r.read_back)?.map(serde_json::from_value).transpose();
+        let read_back = json("read_back", r.read_back)?
+            .map(serde_json::from_value)
+            .transpose();
         let read_back = read_back
             .map_err(|error| StoreError::bad_row(format!("listing_reads of listing `{}`: {error}", r.id)))?;
         let wanted = match r.wanted_quantity {

@@ -11,9 +11,7 @@ use crate::domain::{
 };
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{
-    Array, BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid,
-};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -245,7 +243,10 @@ pub async fn last_writes(
     .bind::<Array<BigInt>, _>(listings.iter().map(|l| l.0).collect::<Vec<_>>()))
     .get_results(conn)
     .await?;
-    Ok(rows.into_iter().map(|r| (ListingId(r.listing_id), r.at)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|r| (ListingId(r.listing_id), r.at))
+        .collect())
 }
 
 /// A run's counts at one destination.

@@ -151,7 +151,10 @@ impl Look<'_> {
         let wait = self.around.settings.confirm_after();
         // The destination may not show yet what was pushed.
         let settled_at = self.around.last_write.map(|at| after(at, wait));
-        if let Some(left) = settled_at.and_then(|at| (at - self.now).to_std().ok()).filter(|l| !l.is_zero()) {
+        if let Some(left) = settled_at
+            .and_then(|at| (at - self.now).to_std().ok())
+            .filter(|l| !l.is_zero())
+        {
             return self.later(left, None, Moved::default());
         }
         let seen_before = self.back.suspect.as_ref().is_some_and(|suspect| {
@@ -248,7 +251,10 @@ impl Look<'_> {
             }),
             ..End::default()
         };
-        let moved = Moved { stopped: true, ..moved };
+        let moved = Moved {
+            stopped: true,
+            ..moved
+        };
         let note = ReadNote {
             compared: true,
             drift: self.drift(kinds, shown, Done::Stopped),
@@ -297,7 +303,11 @@ impl Look<'_> {
             trouble: repair.hold.map(|reason| self.held(reason, kinds)),
             fresh: true,
         };
-        let outcome = if repair.hold.is_some() { PushOutcome::Held } else { PushOutcome::Accepted };
+        let outcome = if repair.hold.is_some() {
+            PushOutcome::Held
+        } else {
+            PushOutcome::Accepted
+        };
         let waits = repair.done == Done::Waits;
         let job = if !whole || waits {
             // A person's hold lets a smaller quantity through.
@@ -327,7 +337,9 @@ impl Look<'_> {
         let end = End {
             trouble: Some(Trouble {
                 code: code.to_owned(),
-                message: format!("Listing `{id}` could not be read back: {message}; it is tried again with the next run"),
+                message: format!(
+                    "Listing `{id}` could not be read back: {message}; it is tried again with the next run"
+                ),
                 critical: false,
                 shared: false,
                 passing: false,
@@ -350,8 +362,12 @@ impl Look<'_> {
         let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
         let (kinds, destination) = (kinds.join(", "), self.listing.basis.listing.destination);
         let what = match reason {
-            HELD_ENDED => format!("Listing `{id}` was ended at {destination} ({kinds}) and is not listed again"),
-            HELD_DRIFT => format!("Listing `{id}` shows something else at {destination} than was confirmed ({kinds})"),
+            HELD_ENDED => {
+                format!("Listing `{id}` was ended at {destination} ({kinds}) and is not listed again")
+            }
+            HELD_DRIFT => {
+                format!("Listing `{id}` shows something else at {destination} than was confirmed ({kinds})")
+            }
             other => format!("Listing `{id}` is held ({other}, {kinds})"),
         };
         Trouble {

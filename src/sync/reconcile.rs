@@ -231,7 +231,11 @@ pub fn differences(believed: ListingState, shown: Option<ListingState>) -> Vec<D
         kinds.push(DriftKind::Relisted);
     }
     // On hold it was not to be seen what would be on sale: the values are compared as they are.
-    let before = if believed.status == Ended { Quantity::ZERO } else { believed.quantity };
+    let before = if believed.status == Ended {
+        Quantity::ZERO
+    } else {
+        believed.quantity
+    };
     match shown.quantity.cmp(&before) {
         std::cmp::Ordering::Less => kinds.push(DriftKind::Fewer),
         std::cmp::Ordering::Greater => kinds.push(DriftKind::More),

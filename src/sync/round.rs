@@ -282,7 +282,9 @@ impl Looks {
             return Ok(found);
         }
         found.last_writes = reads::last_writes(conn, &ids).await?.into_iter().collect();
-        let runs = ids.iter().filter_map(|id| rows.get(id)?.read_back.as_ref()?.execution);
+        let runs = ids
+            .iter()
+            .filter_map(|id| rows.get(id)?.read_back.as_ref()?.execution);
         for run in runs.collect::<HashSet<Uuid>>() {
             let counts = reads::counts(conn, run, shared.destination).await?;
             found.counts.insert(run, counts);

@@ -15,11 +15,11 @@ use crate::platform::ebay::budget::{Kind, REVISIONS_PER_DAY, Revisions, next_day
 use crate::platform::{Call, PlatformError, Revision};
 use crate::pricing;
 use crate::store::Connection as AsyncPgConnection;
-use crate::store::{StoreError, reads};
 use crate::store::listings::Listing;
 use crate::store::pushes::{
     self, Begin, Claim, ClaimRequest, Claimed, JobEnd, ListingHold, PushKind, Settlement,
 };
+use crate::store::{StoreError, reads};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -65,9 +65,7 @@ fn urgency(listing: &Listing, step: Step, priority: i16) -> Urgency {
             quantity: Some(q), ..
         } if q > shown.quantity && shown.status == ListingStatus::Active => Urgency::Raise,
         // A zero that was refused: it may be on sale, and only this look leads on.
-        Step::Read(_) if priority <= PRIORITY_ZERO && listing.target().is_some_and(is_zero) => {
-            Urgency::Zero
-        }
+        Step::Read(_) if priority <= PRIORITY_ZERO && listing.target().is_some_and(is_zero) => Urgency::Zero,
         _ if priority >= PRIORITY_CHECK => Urgency::Check,
         _ => Urgency::Change,
     }
@@ -231,7 +229,13 @@ async fn write_down(
             }
         }
     }
-    let over: Vec<ListingId> = claim.claimed.iter().map(|c| &c.listing).filter(|l| is_over(l)).map(Listing::id).collect();
+    let over: Vec<ListingId> = claim
+        .claimed
+        .iter()
+        .map(|c| &c.listing)
+        .filter(|l| is_over(l))
+        .map(Listing::id)
+        .collect();
     reads::forget_adopted(conn, &over).await?;
     let logs = pushes::begin(conn, &begins, limit).await?;
     pushes::settle(conn, &settlements, pricing::day_of(claim.now)).await?;

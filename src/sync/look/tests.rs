@@ -82,7 +82,11 @@ fn what_agrees_is_over() {
     assert_eq!(settled.write.job.1, JobEnd::Done);
     assert!(note.agrees && note.compared && !note.back.asked && note.drift.is_empty());
     assert_eq!(note.moved.looked, 1);
-    assert_eq!(note.back.execution, Some(Uuid::nil()), "its run does not have it read twice");
+    assert_eq!(
+        note.back.execution,
+        Some(Uuid::nil()),
+        "its run does not have it read twice"
+    );
 }
 
 #[test]
@@ -93,9 +97,15 @@ fn a_difference_is_believed_when_it_is_seen_again_after_a_while() {
     assert_eq!((settled.write.confirmed, settled.write.hold), (None, None));
     assert!(note.back.asked && note.drift.is_empty());
     assert_eq!(note.back.suspect.as_ref().unwrap().shown, Some(shows(3, 15)));
-    assert_eq!((note.moved.looked, note.moved.differed, note.moved.drifted), (1, 1, 0));
+    assert_eq!(
+        (note.moved.looked, note.moved.differed, note.moved.drifted),
+        (1, 1, 0)
+    );
     row.read_back = Some(note.back);
-    assert!(matches!(plan::next(&row, Known::default(), now()), Step::Wait { .. }), "not at once");
+    assert!(
+        matches!(plan::next(&row, Known::default(), now()), Step::Wait { .. }),
+        "not at once"
+    );
     // Something else than before, or too soon: not believed.
     for (shown, s) in [(shows(3, 16), 90), (shows(3, 15), 60)] {
         seen(&mut row, Some(shown), s);
@@ -107,7 +117,10 @@ fn a_difference_is_believed_when_it_is_seen_again_after_a_while() {
     assert_eq!(settled.write.confirmed, Some(shows(3, 15)));
     assert_eq!(settled.write.synced, Some(Version(0)), "ours is to be pushed");
     assert_eq!((note.drift[0].kind, note.drift[0].done), ("price", "pushed"));
-    assert_eq!((note.moved.looked, note.moved.differed, note.moved.drifted), (0, 0, 1));
+    assert_eq!(
+        (note.moved.looked, note.moved.differed, note.moved.drifted),
+        (0, 0, 1)
+    );
     assert!(note.back.asked, "and looked at once more");
 }
 
@@ -117,7 +130,13 @@ fn more_than_can_be_bought_is_not_waited_with() {
     let (settled, note) = judge(&row, &begun, &read(shows(5, 20)), &around(), now()).unwrap();
     assert_eq!(settled.write.confirmed, Some(shows(5, 20)));
     assert_eq!((note.drift[0].kind, note.drift[0].done), ("more", "pushed"));
-    assert!(matches!(settled.write.job.1, JobEnd::Again { after: Duration::ZERO, priority: 2 }));
+    assert!(matches!(
+        settled.write.job.1,
+        JobEnd::Again {
+            after: Duration::ZERO,
+            priority: 2
+        }
+    ));
 }
 
 #[test]
@@ -190,7 +209,10 @@ fn what_is_gone_is_held_and_what_cannot_be_read_is_not_judged() {
     let (settled, note) = judge(&row, &begun, &of(ErrorClass::Protocol), &around(), now()).unwrap();
     assert!(settled.write.hold.is_none() && settled.write.confirmed.is_none() && !note.back.asked);
     assert_eq!((settled.write.job.1, note.moved.failed), (JobEnd::Done, 1));
-    assert!(judge(&row, &begun, &of(ErrorClass::Transient), &around(), now()).is_none(), "an outage");
+    assert!(
+        judge(&row, &begun, &of(ErrorClass::Transient), &around(), now()).is_none(),
+        "an outage"
+    );
 }
 
 #[test]

@@ -16,22 +16,30 @@ fn state() -> impl Strategy<Value = ListingState> {
         ListingStatus::Ended,
         ListingStatus::Paused,
     ]);
-    (status, 0_i64..5, prop::option::weighted(0.9, 18_i64..22)).prop_map(|(status, quantity, price)| ListingState {
-        status,
-        quantity: pieces(quantity),
-        price: price.and_then(money),
+    (status, 0_i64..5, prop::option::weighted(0.9, 18_i64..22)).prop_map(|(status, quantity, price)| {
+        ListingState {
+            status,
+            quantity: pieces(quantity),
+            price: price.and_then(money),
+        }
     })
 }
 
 fn wants() -> impl Strategy<Value = Wants> {
-    (0_i64..5, prop::option::weighted(0.8, 18_i64..22), any::<bool>()).prop_map(|(quantity, price, ended)| Wants {
-        version: Version(3),
-        wanted: Wanted {
-            quantity: pieces(if ended { 0 } else { quantity }),
-            price: price.and_then(money),
-            status: if ended { ListingStatus::Ended } else { ListingStatus::Active },
-        },
-        adopted: None,
+    (0_i64..5, prop::option::weighted(0.8, 18_i64..22), any::<bool>()).prop_map(|(quantity, price, ended)| {
+        Wants {
+            version: Version(3),
+            wanted: Wanted {
+                quantity: pieces(if ended { 0 } else { quantity }),
+                price: price.and_then(money),
+                status: if ended {
+                    ListingStatus::Ended
+                } else {
+                    ListingStatus::Active
+                },
+            },
+            adopted: None,
+        }
     })
 }
 
@@ -63,7 +71,10 @@ fn followed(row: &mut Listing, most: Quantity) -> Result<(), TestCaseError> {
         match plan::next(row, known, now) {
             step @ (Step::Revise { .. } | Step::End | Step::Relist) => {
                 row.basis.confirmed = step.applied(row.basis.confirmed);
-                prop_assert!(offered(row.basis.confirmed) <= most, "{step:?} offers more: {row:?}");
+                prop_assert!(
+                    offered(row.basis.confirmed) <= most,
+                    "{step:?} offers more: {row:?}"
+                );
             }
             _ => return Ok(()),
         }
@@ -145,7 +156,10 @@ fn a_price_is_ours_or_theirs_by_the_policy() {
         price: money(price),
     };
     let of = |policy| reconcile(policy, at(3, 20), Some(wants), Some(at(3, 15)));
-    assert_eq!((of(Policy::Overwrite).done, of(Policy::Overwrite).adopted), (Done::Pushed, None));
+    assert_eq!(
+        (of(Policy::Overwrite).done, of(Policy::Overwrite).adopted),
+        (Done::Pushed, None)
+    );
     assert_eq!(of(Policy::Adopt).done, Done::Adopted);
     assert_eq!(of(Policy::Ask).hold, Some(HELD_DRIFT));
     // Until something else is wanted.
@@ -172,6 +186,10 @@ fn people_are_told_of_many_and_nothing_is_repaired_of_very_many() {
         (counts(5, 5), true, true),
     ];
     for (counts, tells, stops) in table {
-        assert_eq!((settings.tells(counts), settings.stops(counts)), (tells, stops), "{counts:?}");
+        assert_eq!(
+            (settings.tells(counts), settings.stops(counts)),
+            (tells, stops),
+            "{counts:?}"
+        );
     }
 }

@@ -39,10 +39,22 @@ async fn d25_what_a_hand_changed_at_ebay_is_found_by_the_nights_run_and_put_righ
         ..SetListing::default()
     };
     let hand = [
-        SetListing { quantity: Some(more.1 as u32 + 5), ..set(more) },
-        SetListing { quantity: Some(fewer.1 as u32 - 1), ..set(fewer) },
-        SetListing { price: Some(1.into()), ..set(price) },
-        SetListing { published: Some(false), ..set(ended) },
+        SetListing {
+            quantity: Some(more.1 as u32 + 5),
+            ..set(more)
+        },
+        SetListing {
+            quantity: Some(fewer.1 as u32 - 1),
+            ..set(fewer)
+        },
+        SetListing {
+            price: Some(1.into()),
+            ..set(price)
+        },
+        SetListing {
+            published: Some(false),
+            ..set(ended)
+        },
     ];
     let order = Order {
         set_listing: hand.into(),
@@ -60,22 +72,40 @@ async fn d25_what_a_hand_changed_at_ebay_is_found_by_the_nights_run_and_put_righ
     expected.sort();
     assert_eq!(told(&world.json("listings drift").await), expected);
     let open = world.json("listings drift --open --destination ebay").await;
-    assert_eq!(told(&open), [format!("{} ended asked", ended.0)], "the others are put right");
+    assert_eq!(
+        told(&open),
+        [format!("{} ended asked", ended.0)],
+        "the others are put right"
+    );
     let there: Vec<_> = world.simulator.register();
     let shown = |sku: &str| there.iter().find(|entry| &*entry.sku == sku).unwrap();
     assert_eq!(u64::from(shown(&more.0).quantity), more.1);
-    assert_eq!(u64::from(shown(&fewer.0).quantity), fewer.1 - 1, "nothing is raised");
+    assert_eq!(
+        u64::from(shown(&fewer.0).quantity),
+        fewer.1 - 1,
+        "nothing is raised"
+    );
     assert_ne!(shown(&price.0).price.unwrap().amount(), 1.into());
     assert_eq!(&*shown(&ended.0).status, "UNPUBLISHED");
     let holds = world.json("holds list").await;
-    let reasons: Vec<&str> = holds["items"].as_array().unwrap().iter().filter_map(|h| h["reason"].as_str()).collect();
+    let reasons: Vec<&str> = holds["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|h| h["reason"].as_str())
+        .collect();
     assert_eq!(reasons, ["remote_end"]);
     // One that a person wants to have read is, at once.
     let id = &open["items"][0]["listing_id"];
     let said = world.said(&format!("listings read {id}")).await;
     assert!(said.contains("1 of 1 listings"), "{said}");
     assert!(world.refused("listings read 999999").await.contains("999999"));
-    assert!(world.refused("listings drift --destination mars").await.contains("ebay"));
+    assert!(
+        world
+            .refused("listings drift --destination mars")
+            .await
+            .contains("ebay")
+    );
     world.assert_alive();
     world.finish().await;
 }

@@ -269,7 +269,14 @@ async fn a_clean_up_removes_what_is_old_and_nothing_else() {
              VALUES ('api_error', 'x', 'a', true, now() - interval '91 days'), ('api_error', 'x', 'b', false, NULL),
                     ('api_error', 'x', 'c', true, now());
          INSERT INTO daily_summaries (day, figures, mail, created_at)
-             VALUES ('2020-01-01', '{}', 'expired', '2020-01-01'), ('2020-01-02', '{}', 'pending', '2020-01-02')",
+             VALUES ('2020-01-01', '{}', 'expired', '2020-01-01'), ('2020-01-02', '{}', 'pending', '2020-01-02');
+         INSERT INTO yahoo_scraped_products (id, title) VALUES (1, 'a lamp');
+         INSERT INTO listing_platforms (id, product_id, platform, sku) VALUES (1, 1, 'ebay', 'lamp');
+         INSERT INTO drift (listing_id, kind, believed, policy, done, seen_at, resolved_at)
+             VALUES (1, 'fewer', '{}', 'overwrite', 'adopted', now() - interval '91 days', now() - interval '91 days'),
+                    (1, 'ended', '{}', 'overwrite', 'asked', now() - interval '91 days', NULL);
+         INSERT INTO reconcile_runs (execution_id, platform, began_at)
+             VALUES (gen_random_uuid(), 'ebay', now() - interval '91 days'), (gen_random_uuid(), 'ebay', now())",
     )
     .await;
     let folder = tempfile::tempdir().unwrap();
@@ -278,7 +285,8 @@ async fn a_clean_up_removes_what_is_old_and_nothing_else() {
     let details = done.details.unwrap();
     assert_eq!(
         details["removed"],
-        json!({ "inventory_execution_logs": 2050, "health_check_results": 1, "inventory_errors": 1, "daily_summaries": 1 }),
+        json!({ "inventory_execution_logs": 2050, "health_check_results": 1, "inventory_errors": 1, "daily_summaries": 1,
+                "drift": 1, "reconcile_runs": 1 }),
         "{details}"
     );
     assert_eq!(
@@ -290,7 +298,8 @@ async fn a_clean_up_removes_what_is_old_and_nothing_else() {
             .await,
         "b,c"
     );
-    assert_eq!(details["vacuumed"].as_object().unwrap().len(), 9, "{details}");
+    assert_eq!(t.text("SELECT string_agg(kind, ',') FROM drift").await, "ended");
+    assert_eq!(details["vacuumed"].as_object().unwrap().len(), 10, "{details}");
     let counts = run.progress.counts();
     assert_eq!((counts.processed, counts.errors), (counts.total, 0));
     let vacuumed = "SELECT last_vacuum IS NOT NULL AND last_analyze IS NOT NULL FROM pg_stat_user_tables \

@@ -57,7 +57,9 @@ async fn ask(s: &Stage, ids: std::ops::RangeInclusive<i64>) {
 /// Nobody is to be read any more.
 async fn compared(s: &Stage) {
     until("all to be compared", || async {
-        let left = s.t.text("SELECT count(*) FROM listing_reads WHERE asked_at IS NOT NULL").await;
+        let left =
+            s.t.text("SELECT count(*) FROM listing_reads WHERE asked_at IS NOT NULL")
+                .await;
         (left == "0").then_some(())
     })
     .await;
@@ -98,7 +100,10 @@ async fn d25_overwrite_pushes_what_is_wanted_and_raises_nothing() {
         "1 more pushed t, 2 fewer adopted t, 3 price pushed t, 4 ended asked f"
     );
     let shown: Vec<ListingState> = (1..=5).map(|id| s.fake.shown(&format!("sku-{id}"))).collect();
-    assert_eq!(shown, [shows(3, 20), shows(1, 20), shows(3, 20), ended(), shows(3, 20)]);
+    assert_eq!(
+        shown,
+        [shows(3, 20), shows(1, 20), shows(3, 20), ended(), shows(3, 20)]
+    );
     assert_eq!(s.fake.writes_to("sku-1"), [("revise", Some(3))]);
     assert!(s.fake.writes_to("sku-2").is_empty() && s.fake.writes_to("sku-4").is_empty());
     assert!(s.fake.writes_to("sku-5").is_empty());
@@ -183,7 +188,10 @@ async fn d25_ask_has_a_person_decide_and_lets_a_smaller_quantity_through() {
     s.look().await;
     s.in_line(2).await;
     s.in_line(3).await;
-    assert_eq!((s.fake.shown("sku-2"), s.fake.shown("sku-3")), (shows(3, 20), shows(3, 20)));
+    assert_eq!(
+        (s.fake.shown("sku-2"), s.fake.shown("sku-3")),
+        (shows(3, 20), shows(3, 20))
+    );
 }
 
 #[actix::test]
@@ -246,8 +254,15 @@ async fn a_thousand_listings_converge_and_people_are_told_of_many() {
     for id in 1..=1_000 {
         assert_eq!(s.fake.shown(&format!("sku-{id}")), shows(3, 20), "{id}");
     }
-    assert_eq!(s.t.text("SELECT count(*) FROM drift WHERE resolved_at IS NULL").await, "0");
-    assert_eq!(s.t.text("SELECT count(DISTINCT listing_id) FROM drift").await, "40");
+    assert_eq!(
+        s.t.text("SELECT count(*) FROM drift WHERE resolved_at IS NULL")
+            .await,
+        "0"
+    );
+    assert_eq!(
+        s.t.text("SELECT count(DISTINCT listing_id) FROM drift").await,
+        "40"
+    );
     let told =
         s.t.text("SELECT concat_ws(' ', severity, left(error_message, 22)) FROM inventory_errors WHERE error_code = 'drift_many'")
             .await;
@@ -269,15 +284,27 @@ async fn when_very_many_differ_nothing_is_repaired_and_a_person_is_asked() {
         "60"
     );
     assert_eq!(
-        s.t.text("SELECT severity FROM inventory_errors WHERE error_code = 'drift_stopped' AND NOT resolved").await,
+        s.t.text("SELECT severity FROM inventory_errors WHERE error_code = 'drift_stopped' AND NOT resolved")
+            .await,
         "critical"
     );
-    assert_eq!(s.t.text("SELECT string_agg(DISTINCT done, ',') FROM drift").await, "stopped");
+    assert_eq!(
+        s.t.text("SELECT string_agg(DISTINCT done, ',') FROM drift").await,
+        "stopped"
+    );
     // It was the wrong account, and is the right one again.
     for id in 1..=60 {
         s.fake.show(&format!("sku-{id}"), shows(3, 20));
     }
     run_of(&s, reconcile).await;
-    assert_eq!(s.t.text("SELECT count(*) FROM drift WHERE resolved_at IS NULL").await, "0");
-    assert_eq!(s.t.text("SELECT count(*) FROM inventory_errors WHERE NOT resolved").await, "0");
+    assert_eq!(
+        s.t.text("SELECT count(*) FROM drift WHERE resolved_at IS NULL")
+            .await,
+        "0"
+    );
+    assert_eq!(
+        s.t.text("SELECT count(*) FROM inventory_errors WHERE NOT resolved")
+            .await,
+        "0"
+    );
 }
