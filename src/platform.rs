@@ -12,6 +12,7 @@ pub mod gateway;
 mod json;
 pub mod mercari;
 pub mod oauth;
+pub mod registrar;
 pub mod yahoo;
 
 use crate::domain::{

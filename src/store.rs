@@ -36,6 +36,7 @@ pub mod pushes;
 pub mod rates;
 pub mod reads;
 pub mod redis;
+pub mod registrations;
 pub mod schedules;
 mod schema;
 pub mod sole;

@@ -24,6 +24,7 @@ pub mod outlet;
 pub mod plan;
 pub mod radius;
 pub mod reconcile;
+pub mod register;
 pub mod reprice;
 mod room;
 mod round;

@@ -43,6 +43,10 @@ id!(
     SyncLogId
 );
 id!(
+    /// A row of `registrations`: a product on its way to a destination.
+    RegistrationId
+);
+id!(
     /// Counts the accepted states of a watch, or the wanted states of a listing; starts at 0, grows by one.
     Version
 );

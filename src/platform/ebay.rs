@@ -10,6 +10,7 @@
 //! | relist | `POST /offer/{id}/publish`, then `GET /offer/{id}` must say so | 2 |
 //! | read | `GET /inventory_item/{sku}` and `GET /offer/{id}` (`offer`) | 2 |
 //! | find | `GET /offer?sku=`, and the inventory item | 1 or 2 |
+//! | list for the first time | the three bulk calls of `listing` | 3 for 25 |
 //!
 //! # What can be relied on
 //! - Quantities and prices are set, never added to: sending one again is harmless.
@@ -26,6 +27,7 @@ mod client;
 mod fault;
 #[cfg(feature = "failpoints")]
 mod half_sent;
+mod listing;
 mod offer;
 mod revise;
 
@@ -33,6 +35,7 @@ pub use fault::{CONTRACT, REVISION_LIMIT};
 
 use super::json::{self, At, Drift};
 use super::oauth::{ClientAuth, Grants, OAuth, OAuthSettings, TokenStore};
+use super::oauth::app::AppToken;
 use super::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Reached, Revision};
 use crate::clock::Clock;
 use crate::domain::{ErrorClass, ListingRef, ListingState, ListingStatus, Platform, Quantity};
@@ -58,6 +61,8 @@ pub struct EbaySettings {
 
 /// The scope that reading and writing offers needs.
 const SCOPE: &str = "https://api.ebay.com/oauth/api_scope/sell.inventory";
+/// The scope of an application: what is about no seller.
+const APP_SCOPE: &str = "https://api.ebay.com/oauth/api_scope";
 /// A SKU that no seller has.
 const NOBODYS: &str = "zaikoban-doctor";
 /// The secrets that an account needs, by their names in settings and orders.
@@ -82,6 +87,7 @@ pub fn consent_page(endpoint: &Url) -> Result<Url, url::ParseError> {
 pub struct Ebay {
     client: Client,
     oauth: OAuth,
+    app: AppToken,
     /// eBay said that a call may name one SKU only.
     one_sku_only: AtomicBool,
 }
@@ -104,6 +110,11 @@ impl Ebay {
             scopes: vec![SCOPE.to_owned()],
             client_auth: ClientAuth::Basic,
         };
+        let as_app = OAuthSettings {
+            scopes: vec![APP_SCOPE.to_owned()],
+            ..asked.clone()
+        };
+        let app = AppToken::new(as_app, Arc::clone(&grants), http.clone(), clock.clone());
         let oauth = OAuth::new(asked, grants, http.clone(), tokens, clock.clone());
         let client = Client::new(
             http,
@@ -115,6 +126,7 @@ impl Ebay {
         Ok(Self {
             client,
             oauth,
+            app,
             one_sku_only: AtomicBool::new(false),
         })
     }

@@ -21,10 +21,12 @@
 //! (`ChildSpec::actor("ebay", move |_| gateway.clone())`), so that tokens, rate and breaker survive a restart.
 
 mod destination;
+mod registrar;
 mod source;
 mod verdict;
 
 pub use destination::{DestinationGateway, End, Find, Read, Relist, Revise};
+pub use registrar::RegistrarGateway;
 pub use source::{Observe, SourceGateway};
 
 use super::PlatformError;

@@ -23,6 +23,7 @@
 //!
 //! Time in memory is monotonic; the calendar is used only for what is kept over a restart.
 
+pub mod app;
 pub mod consent;
 mod grant;
 mod rule;

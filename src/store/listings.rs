@@ -441,6 +441,33 @@ pub(super) struct Id {
     pub(super) id: i64,
 }
 
+/// Which listing an offer is, and of which product; `None` when it is not linked.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn of_offer(
+    conn: &mut AsyncPgConnection,
+    destination: DestinationPlatform,
+    offer: &str,
+) -> Result<Option<(ListingId, ProductId)>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = BigInt)]
+        id: i64,
+        #[diesel(sql_type = BigInt)]
+        product_id: i64,
+    }
+    let rows: Vec<Found> = diesel::sql_query(
+        "SELECT id, product_id FROM listing_platforms WHERE platform = $1 AND platform_product_id = $2",
+    )
+    .bind::<Text, _>(destination.as_str())
+    .bind::<Text, _>(offer)
+    .get_results(conn)
+    .await?;
+    let found = rows.into_iter().next();
+    Ok(found.map(|row| (ListingId(row.id), ProductId(row.product_id))))
+}
+
 /// Every listing of a destination.
 ///
 /// # Errors

@@ -22,7 +22,9 @@ pub(super) enum Ask {
     Get,
     /// `None` is an empty body.
     Post(Option<Value>),
-    /// With `Content-Language`, which the calls that replace a record need.
+    /// With `Content-Language`, which the calls that make or replace a record need.
+    PostIn(Value),
+    /// The same.
     Put(Value),
 }
 
@@ -100,13 +102,21 @@ impl Client {
         }
     }
 
+    /// The locale of what is written, as inventory items name it: `en_US`.
+    pub(super) fn locale(&self) -> String {
+        self.language.replace('-', "_")
+    }
+
     /// The address of a resource of the Inventory API. Each part is escaped whole.
     pub(super) fn address(&self, parts: &[&str], query: &[(&str, &str)]) -> Url {
+        self.address_of(&["sell", "inventory", "v1"], parts, query)
+    }
+
+    /// The address of a resource of the API at `root`.
+    pub(super) fn address_of(&self, root: &[&str], parts: &[&str], query: &[(&str, &str)]) -> Url {
         let mut url = self.endpoint.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty()
-                .extend(["sell", "inventory", "v1"])
-                .extend(parts);
+            path.pop_if_empty().extend(root).extend(parts);
         }
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -123,10 +133,25 @@ impl Client {
         let bearer = self.oauth.access().await.map_err(unsent)?;
         let reply = self.once(doing, &ask, &url, &bearer).await?;
         if reply.status != 401 {
-            return Ok(reply);
+            return Ok(self.taken(reply, &bearer));
         }
         let bearer = self.oauth.renew(&bearer).await.map_err(unsent)?;
-        self.once(doing, &ask, &url, &bearer).await
+        let reply = self.once(doing, &ask, &url, &bearer).await?;
+        Ok(self.taken(reply, &bearer))
+    }
+
+    /// Reads with a token of somebody else's.
+    pub(super) async fn get_as(&self, doing: &str, url: &Url, bearer: &Bearer) -> Result<Reply, PlatformError> {
+        let reply = self.once(doing, &Ask::Get, url, bearer).await;
+        reply.map_err(|lost| lost.error)
+    }
+
+    /// A seller's token that was taken has worked.
+    fn taken(&self, reply: Reply, bearer: &Bearer) -> Reply {
+        if reply.is_success() {
+            self.oauth.worked(bearer);
+        }
+        reply
     }
 
     async fn once(&self, doing: &str, ask: &Ask, url: &Url, bearer: &Bearer) -> Result<Reply, Lost> {
@@ -140,6 +165,10 @@ impl Client {
                 .post(url.clone())
                 .header("content-type", "application/json"),
             Ask::Post(Some(body)) => self.http.post(url.clone()).json(body),
+            Ask::PostIn(body) => {
+                let post = self.http.post(url.clone()).json(body);
+                post.header("content-language", &self.language)
+            }
             Ask::Put(body) => {
                 let put = self.http.put(url.clone()).json(body);
                 put.header("content-language", &self.language)
@@ -152,9 +181,6 @@ impl Client {
             .await;
         fail::fail_point!("fp10_unread");
         let answer = answer.map_err(|error| lost(doing, &error, ask))?;
-        if answer.is_success() {
-            self.oauth.worked(bearer);
-        }
         Ok(Reply {
             status: answer.status,
             retry_after: answer.retry_after(self.clock.now()),

@@ -44,6 +44,7 @@ fn half_of(url: &Url, ask: &Ask, token: &SecretString) -> Vec<u8> {
     let (method, body) = match ask {
         Ask::Get => ("GET", String::new()),
         Ask::Post(body) => ("POST", body.as_ref().map(ToString::to_string).unwrap_or_default()),
+        Ask::PostIn(body) => ("POST", body.to_string()),
         Ask::Put(body) => ("PUT", body.to_string()),
     };
     let head = format!(

@@ -1,6 +1,7 @@
 //! What a batch means for the guard, which counts calls.
 
 use crate::domain::{Classified, ErrorClass};
+use crate::platform::registrar::Step;
 use crate::platform::{EntryOutcome, PlatformError};
 use std::fmt;
 use std::time::Duration;
@@ -23,6 +24,12 @@ impl Entry for EntryOutcome {
             Self::Accepted { .. } => None,
             Self::Failed { error, .. } => Some(error),
         }
+    }
+}
+
+impl Entry for Step {
+    fn failure(&self) -> Option<&PlatformError> {
+        self.as_ref().err().map(|not_done| &not_done.error)
     }
 }
 

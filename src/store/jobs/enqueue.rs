@@ -1,7 +1,7 @@
 //! Putting work into the queue, in the caller's own transaction.
 
 use super::{Lane, QueueName};
-use crate::domain::{JobId, ListingId, ProductId};
+use crate::domain::{JobId, ListingId, ProductId, RegistrationId};
 use crate::store::{StoreError, hot};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -50,6 +50,18 @@ impl NewJob {
             unique_key: None,
             max_retries: 3,
             execution_id: None,
+        }
+    }
+
+    /// "List this product for the first time": one at a time per registration, behind what keeps listings in line.
+    #[must_use]
+    pub fn register(lane: Lane, product: ProductId, registration: RegistrationId) -> Self {
+        Self {
+            product_id: Some(product),
+            priority: 7,
+            payload: serde_json::json!({ "registration": registration }),
+            unique_key: Some(format!("{}:{registration}", QueueName::ProductRegistration)),
+            ..Self::new(lane)
         }
     }
 

@@ -42,7 +42,7 @@ names!(
 pub struct Lane {
     /// The queue.
     pub queue: QueueName,
-    /// The destination, for [`QueueName::PlatformSync`].
+    /// The destination, for [`QueueName::PlatformSync`] and [`QueueName::ProductRegistration`].
     pub destination: Option<DestinationPlatform>,
 }
 
@@ -52,6 +52,15 @@ impl Lane {
     pub fn sync(destination: DestinationPlatform) -> Self {
         Self {
             queue: QueueName::PlatformSync,
+            destination: Some(destination),
+        }
+    }
+
+    /// The lane of first listings at a destination.
+    #[must_use]
+    pub fn registration(destination: DestinationPlatform) -> Self {
+        Self {
+            queue: QueueName::ProductRegistration,
             destination: Some(destination),
         }
     }
