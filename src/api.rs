@@ -9,6 +9,7 @@ mod credentials;
 mod drift;
 mod envelope;
 mod handlers;
+mod listing;
 mod query;
 mod rates;
 mod routes;

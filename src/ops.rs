@@ -20,6 +20,7 @@ mod process;
 mod products;
 mod queue;
 mod rates;
+mod registering;
 mod reload;
 mod schedule;
 mod scrape;
@@ -40,6 +41,7 @@ pub use platforms::{Switched, Switching};
 pub use products::{NewProductOrder, ProductFilter};
 pub use queue::{JobEdit, JobFilter, JobsOrder, Queues, WorkersOrder};
 pub use rates::{RATES_JUMPED, RatesDecision};
+pub use registering::{CategoryQuestion, ListingDraft, RegisterOrder, RegistrationFilter};
 pub use reload::{Reload, Reloaded};
 pub use schedule::{ExecutionFilter, SchedulesOrder, check_health};
 pub use summary::Figures;
@@ -48,6 +50,7 @@ use crate::alert::Desk;
 use crate::clock::Clock;
 use crate::domain::{DestinationPlatform, SourcePlatform};
 use crate::nodes::Keeper;
+use crate::platform::gateway::RegistrarGateway;
 use crate::pricing::PriceBook;
 use crate::queue::fast::FastLanes;
 use crate::resilience::Registry;
@@ -133,6 +136,8 @@ pub struct Selling {
     pub syncer: Handle<Syncer>,
     /// The way out.
     pub outlet: Arc<dyn Outlet>,
+    /// The way to first listings, where it has one.
+    pub registrar: Option<RegistrarGateway>,
 }
 
 /// A page of a list, as a door asks for it.

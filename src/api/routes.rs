@@ -5,6 +5,7 @@ use super::drift;
 use super::envelope::ApiError;
 use super::handlers as of;
 use super::rates;
+use super::listing;
 use super::schedule;
 use super::told;
 use crate::ops::OpsError;
@@ -47,6 +48,10 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route("/listings/push", web::post().to(of::push))
                 .route("/listings/drift", web::get().to(drift::list))
                 .route("/listings/read", web::post().to(drift::read))
+                .route("/listings/create", web::post().to(listing::create))
+                .route("/listings/create/try", web::post().to(listing::try_create))
+                .route("/registrations", web::get().to(listing::registrations))
+                .route("/categories", web::get().to(listing::categories))
                 .route(
                     "/listings/{verb:pause|resume}",
                     web::post().to(of::switch_listings),

@@ -285,6 +285,7 @@ pub(super) async fn build(
                     &clock,
                     (&roster_handle, &common.ownership),
                     &counters,
+                    &destinations,
                 ),
                 orders: queues.orders.clone(),
                 tallies: queues.tallies.clone(),

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::domain::{DestinationPlatform, Platform, SourcePlatform};
 use crate::nodes::Ownership;
-use crate::ops::{check_health, doctor::Probes};
+use crate::ops::{Selling, check_health, doctor::Probes};
 use crate::queue::{Policy, Registry};
 use crate::schedule::{
     self, Action, BackupPlace, ReadBackPlan, ReadBackShop, ScheduleName, Scheduler, SchedulerParts, Sweep,
@@ -17,6 +17,7 @@ use crate::store::jobs::{Lane, QueueName, WorkerId};
 use crate::supervision::Handle;
 use crate::sync::PriceSync;
 use crate::watch::{CheckedSource, Counters, Roster, StockCheck};
+use crate::sync::register::Register;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +29,14 @@ const READ_BACK_TICK: Duration = Duration::from_secs(5);
 /// A price is worked out in milliseconds.
 const PRICE_LIMIT: Duration = Duration::from_secs(120);
 
-/// Who does the jobs of the sweeps.
+/// Who does the jobs of the sweeps, and first listings.
 pub(super) fn registry(
     live: &Live,
     db: &Db,
     clock: &Clock,
     (roster, ownership): (&Handle<Roster>, &Ownership),
     counters: &HashMap<SourcePlatform, Arc<Counters>>,
+    destinations: &HashMap<DestinationPlatform, Selling>,
 ) -> Registry {
     let mut registry = Registry::default();
     let lane = |queue| Lane {
@@ -65,6 +67,16 @@ pub(super) fn registry(
         ..Policy::default()
     };
     registry.register(lane(QueueName::PriceSync), work, policy);
+    for (at, selling) in destinations {
+        let work = Register {
+            db: db.clone(),
+            book: Arc::clone(&live.book),
+            clock: clock.clone(),
+            registrar: selling.registrar.clone(),
+            outlet: Arc::clone(&selling.outlet),
+        };
+        registry.register(Lane::registration(*at), work, Policy::default());
+    }
     registry
 }
 
