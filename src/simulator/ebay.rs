@@ -1,8 +1,8 @@
-//! The door of eBay: OAuth's token endpoint and the Sell Inventory API.
+//! The door of eBay: OAuth's token endpoint, the Sell Inventory API, and what is asked beside it.
 
 use super::body::PageBody;
 use super::faults::{CallFault, EbayFaults};
-use super::market::{Answer, Call};
+use super::market::{Answer, Bulk, Call, Question};
 use super::shared::Shared;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
@@ -21,6 +21,25 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/oauth2/authorize", web::get().to(consent))
         .route("/identity/v1/oauth2/token", web::post().to(token))
         .route(&path("/bulk_update_price_quantity"), web::post().to(bulk))
+        .route(
+            &path("/bulk_create_or_replace_inventory_item"),
+            web::post().to(bulk_items),
+        )
+        .route(&path("/bulk_create_offer"), web::post().to(bulk_offers))
+        .route(&path("/bulk_publish_offer"), web::post().to(bulk_publish))
+        .route(
+            "/commerce/taxonomy/v1/get_default_category_tree_id",
+            web::get().to(tree),
+        )
+        .route(
+            "/commerce/taxonomy/v1/category_tree/{id}/get_category_suggestions",
+            web::get().to(suggest),
+        )
+        .route("/developer/analytics/v1_beta/rate_limit/", web::get().to(quotas))
+        .route(
+            "/developer/analytics/v1_beta/user_rate_limit/",
+            web::get().to(user_quotas),
+        )
         .route(&path("/inventory_item/{sku}"), web::get().to(get_item))
         .route(&path("/inventory_item/{sku}"), web::put().to(put_item))
         .route(&path("/offer"), web::get().to(get_offers))
@@ -58,6 +77,64 @@ async fn token(request: HttpRequest, body: Bytes, shared: Shares) -> HttpRespons
 
 fn bulk(request: HttpRequest, body: Bytes, shared: Shares) -> impl Future<Output = HttpResponse> {
     with_body(request, shared, body, |_, body| Call::Bulk(body))
+}
+
+fn bulk_items(request: HttpRequest, body: Bytes, shared: Shares) -> impl Future<Output = HttpResponse> {
+    first(request, body, shared, Bulk::Items)
+}
+
+fn bulk_offers(request: HttpRequest, body: Bytes, shared: Shares) -> impl Future<Output = HttpResponse> {
+    first(request, body, shared, Bulk::Offers)
+}
+
+fn bulk_publish(request: HttpRequest, body: Bytes, shared: Shares) -> impl Future<Output = HttpResponse> {
+    first(request, body, shared, Bulk::Publish)
+}
+
+fn first(
+    request: HttpRequest,
+    body: Bytes,
+    shared: Shares,
+    bulk: Bulk,
+) -> impl Future<Output = HttpResponse> {
+    with_body(request, shared, body, move |language, body| Call::First {
+        bulk,
+        language,
+        body,
+    })
+}
+
+#[derive(Deserialize)]
+struct Words {
+    marketplace_id: Option<String>,
+    q: Option<String>,
+}
+
+fn tree(
+    request: HttpRequest,
+    query: web::Query<Words>,
+    shared: Shares,
+) -> impl Future<Output = HttpResponse> {
+    let marketplace = query.into_inner().marketplace_id;
+    without_body(request, shared, Call::Question(Question::Tree { marketplace }))
+}
+
+fn suggest(
+    request: HttpRequest,
+    id: web::Path<String>,
+    query: web::Query<Words>,
+    shared: Shares,
+) -> impl Future<Output = HttpResponse> {
+    let (tree, words) = (id.into_inner(), query.into_inner().q);
+    without_body(request, shared, Call::Question(Question::Suggest { tree, words }))
+}
+
+fn quotas(request: HttpRequest, shared: Shares) -> impl Future<Output = HttpResponse> {
+    without_body(request, shared, Call::Question(Question::Quotas { seller: false }))
+}
+
+fn user_quotas(request: HttpRequest, shared: Shares) -> impl Future<Output = HttpResponse> {
+    without_body(request, shared, Call::Question(Question::Quotas { seller: true }))
 }
 
 fn get_item(
@@ -174,6 +251,9 @@ async fn perform(request: &HttpRequest, shared: &Shares, call: Result<Call, Answ
         let mut market = shared.market.lock();
         match call {
             _ if !market.tokens.allows(authorization, now) => market.turned_away(now),
+            Ok(call) if market.tokens.is_of_application(authorization) != call.is_for_application() => {
+                Answer::forbidden()
+            }
             Ok(call) => market.call(&call, &plan.ebay, now),
             Err(answer) => answer,
         }

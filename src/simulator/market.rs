@@ -8,8 +8,10 @@
 //! ledger's order of accepted values shows a stale write that came after a newer one.
 
 mod answer;
+mod asked;
 mod bulk;
 mod docs;
+mod first;
 mod items;
 mod life;
 mod offers;
@@ -17,6 +19,8 @@ mod tokens;
 mod views;
 
 pub(super) use answer::Answer;
+pub(super) use asked::Question;
+pub(super) use first::Bulk;
 pub(super) use tokens::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, RU_NAME};
 pub use views::{CatalogueListing, LedgerEntry, RegisterEntry, SetListing};
 
@@ -33,9 +37,15 @@ use serde_json::Value;
 use std::collections::HashMap;
 use tokens::Tokens;
 
-/// A call of the Inventory API.
+/// A call of the Inventory API, or of those beside it.
 pub(super) enum Call {
     Bulk(Value),
+    First {
+        bulk: Bulk,
+        language: bool,
+        body: Value,
+    },
+    Question(Question),
     GetItem(String),
     PutItem {
         sku: String,
@@ -61,6 +71,8 @@ impl Call {
     fn operation(&self) -> &'static str {
         match self {
             Self::Bulk(_) => "bulkUpdatePriceQuantity",
+            Self::First { bulk, .. } => bulk.operation(),
+            Self::Question(question) => question.operation(),
             Self::GetItem(_) => "getInventoryItem",
             Self::PutItem { .. } => "createOrReplaceInventoryItem",
             Self::GetOffers(_) => "getOffers",
@@ -70,6 +82,11 @@ impl Call {
             Self::Publish(_) => "publishOffer",
             Self::Withdraw(_) => "withdrawOffer",
         }
+    }
+
+    /// Whether the application's own token is asked for.
+    pub(super) fn is_for_application(&self) -> bool {
+        matches!(self, Self::Question(question) if question.is_for_application())
     }
 }
 
@@ -259,6 +276,10 @@ impl Market {
         }
         let mut answer = match call {
             Call::Bulk(body) => self.bulk(body, faults, word, now),
+            Call::First { bulk, language, body } => {
+                self.bulk_first(*bulk, *language, body, (faults, word), now)
+            }
+            Call::Question(question) => self.question(question, now),
             Call::GetItem(sku) => self.get_item(sku, now),
             Call::PutItem { sku, language, body } => self.put_item(sku, *language, body, now),
             Call::GetOffers(sku) => self.get_offers(sku.as_deref(), now),

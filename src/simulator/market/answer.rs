@@ -86,6 +86,47 @@ impl Refusal {
             .with("additionalInfo", info)
     }
 
+    /// A field of a listing that is missing or cannot be published.
+    pub(super) fn field(id: u32, field: &'static str) -> Self {
+        let message = format!(
+            "The eBay listing associated with the inventory item, or the unpublished offer has an invalid {field}."
+        );
+        Self::new(400, id, message).with("fieldName", field)
+    }
+
+    /// 25727, 25730: more entries than a call takes, or none.
+    pub(super) fn too_large(items: bool, most: usize) -> Self {
+        let (id, what) = if items {
+            (25_727, "InventoryItems")
+        } else {
+            (25_730, "offers")
+        };
+        let message = format!("The number of {what} in the request cannot exceed {most}.");
+        Self::new(400, id, message).with("additionalInfo", &most.to_string())
+    }
+
+    /// An entry that stands twice in one call.
+    pub(super) fn twice(bulk: super::first::Bulk) -> Self {
+        use super::first::Bulk;
+        let (id, message) = match bulk {
+            Bulk::Items => (25_728, "InventoryItems should be unique in the request."),
+            Bulk::Offers => (25_729, "The combination of SKU, marketplaceId and format should be unique."),
+            Bulk::Publish => (25_731, "OfferId should be unique in the request."),
+        };
+        Self::new(400, id, message.into())
+    }
+
+    /// 25733: an item without a key or a locale.
+    pub(super) fn no_locale() -> Self {
+        let message = "Valid SKU and locale information are required for all the InventoryItems in the request.";
+        Self::new(400, 25_733, message.into())
+    }
+
+    /// A refusal of the Taxonomy API.
+    pub(super) fn taxonomy(status: u16, id: u32, message: &str) -> Self {
+        Self::new(status, id, message.into())
+    }
+
     /// 25019: the listing cannot be revised again today.
     pub(super) fn too_many_revisions(most: u32, sku: &str) -> Self {
         let info = format!(
@@ -201,6 +242,20 @@ impl Answer {
                 "category": "REQUEST",
                 "message": "Invalid access token",
                 "longMessage": "Invalid access token. Check the value of the Authorization HTTP request header.",
+            }] }),
+        )
+    }
+
+    /// The answer to a token that is not for this: an application's for a seller's business, or the other way round.
+    pub(in crate::simulator) fn forbidden() -> Self {
+        Self::ok(
+            403,
+            json!({ "errors": [{
+                "errorId": 1100,
+                "domain": "ACCESS",
+                "category": "REQUEST",
+                "message": "Access denied",
+                "longMessage": "Insufficient permissions to fulfill the request.",
             }] }),
         )
     }

@@ -90,7 +90,7 @@ impl Market {
         self.answer_offer("createOffer", now, at, result)
     }
 
-    fn new_offer(&mut self, sku: &str, language: bool, body: &Value, now: Micros) -> Result<Answer, Refusal> {
+    pub(super) fn new_offer(&mut self, sku: &str, language: bool, body: &Value, now: Micros) -> Result<Answer, Refusal> {
         if !language {
             return Err(Refusal::invalid("header Content-Language", "It is required."));
         }
@@ -162,7 +162,7 @@ impl Market {
         self.answer_offer("publishOffer", now, at, result)
     }
 
-    fn put_on_sale(&mut self, offer_id: &str, now: Micros) -> Result<Answer, Refusal> {
+    pub(super) fn put_on_sale(&mut self, offer_id: &str, now: Micros) -> Result<Answer, Refusal> {
         let at = self.offer(offer_id)?;
         let listing = self.listing(at)?;
         if listing.published {
@@ -174,6 +174,7 @@ impl Market {
         if listing.quantity() == 0 {
             return Err(Refusal::quantity("It must be at least 1 to publish."));
         }
+        self.publishable(at)?;
         self.put_up(at);
         self.written(at, now);
         let listing_id = listing_name(self.listing(at)?);

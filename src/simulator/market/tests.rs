@@ -244,6 +244,15 @@ fn buyers_reduce_what_is_on_sale_and_never_below_nothing() {
     assert_eq!(market.register(NOW + 60 * SECOND)[1].quantity, 1);
 }
 
+/// What an offer needs beside its key.
+fn terms(price: &str) -> Value {
+    json!({
+        "categoryId": "30120", "listingDescription": "<p>It ticks.</p>", "merchantLocationKey": "tokyo",
+        "listingPolicies": { "fulfillmentPolicyId": "1", "paymentPolicyId": "2", "returnPolicyId": "3" },
+        "pricingSummary": { "price": { "value": price, "currency": "USD" } },
+    })
+}
+
 #[test]
 fn a_withdrawn_offer_is_published_again_as_a_new_listing() {
     let mut market = market(&small());
@@ -263,7 +272,8 @@ fn a_withdrawn_offer_is_published_again_as_a_new_listing() {
     );
     let (_, body) = bulk(&mut market, vec![sets(&listing, 2, "5")], &plan, NOW);
     assert_eq!(codes(&body), [(400, Some(25_002))]);
-    let body = json!({ "availableQuantity": 0, "pricingSummary": { "price": { "value": "8.00", "currency": "USD" } } });
+    let mut body = terms("8.00");
+    body["availableQuantity"] = json!(0);
     let put = |market: &mut Market, body: &Value| {
         let call = Call::PutOffer {
             offer_id: offer(),
@@ -278,7 +288,6 @@ fn a_withdrawn_offer_is_published_again_as_a_new_listing() {
         (empty.status, &empty.body.unwrap()["errors"][0]["errorId"]),
         (400, &json!(25_004))
     );
-    let mut body = body;
     body["availableQuantity"] = json!(2);
     assert_eq!(put(&mut market, &body), 200);
     let published = market.call(&Call::Publish(offer()), &plan, NOW);
@@ -293,8 +302,10 @@ fn a_new_thing_is_listed_from_item_to_listing() {
     let mut market = market(&small());
     let plan = EbayFaults::default();
     let sku = "NEW-1";
-    let item =
-        json!({ "availability": { "shipToLocationAvailability": { "quantity": 4 } }, "condition": "NEW" });
+    let item = json!({
+        "availability": { "shipToLocationAvailability": { "quantity": 4 } }, "condition": "NEW",
+        "product": { "title": "A clock", "imageUrls": ["https://i.example/1.jpg"], "aspects": { "Brand": ["ZK"] } },
+    });
     let put = |language| Call::PutItem {
         sku: sku.into(),
         language,
@@ -307,10 +318,10 @@ fn a_new_thing_is_listed_from_item_to_listing() {
         market.call(&Call::GetOffers(Some(sku.into())), &plan, NOW).status,
         404
     );
-    let body = json!({
-        "sku": sku, "marketplaceId": "EBAY_US", "format": "FIXED_PRICE",
-        "pricingSummary": { "price": { "value": "15.00", "currency": "USD" } },
-    });
+    let mut body = terms("15.00");
+    body["sku"] = json!(sku);
+    body["marketplaceId"] = json!("EBAY_US");
+    body["format"] = json!("FIXED_PRICE");
     let create = Call::CreateOffer { language: true, body };
     let created = market.call(&create, &plan, NOW);
     assert_eq!(created.status, 201);

@@ -28,6 +28,8 @@ pub(in crate::simulator) struct Tokens {
     given: u64,
     asked: u64,
     alive: HashMap<Box<str>, Micros>,
+    /// Those of them that are the application's own.
+    of_application: HashSet<Box<str>>,
     codes: HashMap<Box<str>, Micros>,
     refresh: HashSet<Box<str>>,
     consents: u64,
@@ -41,6 +43,7 @@ impl Tokens {
             given: 0,
             asked: 0,
             alive: HashMap::new(),
+            of_application: HashSet::new(),
             codes: HashMap::new(),
             refresh: HashSet::from([REFRESH_TOKEN.into()]),
             consents: 0,
@@ -68,6 +71,12 @@ impl Tokens {
             .and_then(|text| text.strip_prefix("Bearer "))
             .and_then(|token| self.alive.get(token))
             .is_some_and(|until| *until > now)
+    }
+
+    /// Whether a living token is the application's own, which opens no seller's account.
+    pub(in crate::simulator) fn is_of_application(&self, authorization: Option<&str>) -> bool {
+        let token = authorization.and_then(|text| text.strip_prefix("Bearer "));
+        token.is_some_and(|token| self.of_application.contains(token))
     }
 
     /// A seller consents at `GET /oauth2/authorize`: the query of the address that they are sent back to. What is asked
@@ -171,6 +180,10 @@ impl Tokens {
         self.alive.retain(|_, until| *until > now);
         let until = now.saturating_add(i64::from(self.lifetime_s) * 1_000_000);
         self.alive.insert(token.as_str().into(), until);
+        self.of_application.retain(|token| self.alive.contains_key(token));
+        if kind.starts_with("Application") {
+            self.of_application.insert(token.as_str().into());
+        }
         let mut given = json!({ "access_token": token, "expires_in": self.lifetime_s, "token_type": kind });
         if let (Some(refresh), Some(given)) = (consented, given.as_object_mut()) {
             given.insert("refresh_token".into(), refresh.into());
