@@ -324,6 +324,48 @@ pub(crate) enum Listings {
         #[arg(long)]
         auto_sync: bool,
     },
+    /// List products for the first time: a dry run unless --yes
+    #[command(
+        after_help = "The file is JSON: `defaults` holds what all listings have in common, `listings` one object each with `product`, `sku` and what is its own. Quantity and price are worked out by the pricing rules.\n\nExample:\n  zaikoban listings create new.json\n  zaikoban listings create new.json --yes --wait\n  zaikoban listings create --status"
+    )]
+    Create {
+        /// The listings to be, or - for standard input
+        #[arg(required_unless_present = "status")]
+        file: Option<std::path::PathBuf>,
+        /// Where, whatever the file says
+        #[arg(long)]
+        to: Option<String>,
+        /// Begin; without it only what would be sent is shown
+        #[arg(long)]
+        yes: bool,
+        /// Keep the new listings in line at once
+        #[arg(long)]
+        auto_sync: bool,
+        /// Show how far they are until nothing is under way
+        #[arg(long, requires = "yes")]
+        wait: bool,
+        /// Show how far first listings are
+        #[arg(long, conflicts_with_all = ["file", "yes", "auto_sync", "wait"])]
+        status: bool,
+        /// With --status: only these: waiting, item_made, offer_made, published, failed
+        #[arg(long, requires = "status")]
+        state: Option<String>,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Ask a destination for categories that fit some words
+    #[command(after_help = "Example:\n  zaikoban listings category film camera --marketplace EBAY_US")]
+    Category {
+        /// What is to be sold
+        #[arg(required = true)]
+        words: Vec<String>,
+        /// Where
+        #[arg(long, default_value = "ebay")]
+        destination: String,
+        /// On which of its marketplaces
+        #[arg(long, default_value = "EBAY_US")]
+        marketplace: String,
+    },
     /// List offers
     #[command(after_help = "Example:\n  zaikoban listings list --state behind")]
     List {

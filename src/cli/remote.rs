@@ -10,6 +10,7 @@ mod importing;
 mod orders;
 mod queue;
 mod rates;
+mod registering;
 mod said;
 mod schedule;
 mod status;
@@ -46,6 +47,8 @@ enum Ask {
     Upload(String, PathBuf),
     /// A list, with word of how far it is.
     Import(String, PathBuf),
+    /// First listings, with word of how far they are.
+    Create(registering::Create),
     /// A run of the time-table's, waited for.
     Run(String),
     /// Secrets, read where nobody looks on.
@@ -123,6 +126,7 @@ async fn perform(client: &Client, ask: Ask, quiet: bool) -> Result<Value, Troubl
             let imported = client.post_text(&path, "text/csv", body);
             Ok(importing::shown(client, imported, quiet).await?)
         }
+        Ask::Create(order) => registering::perform(client, order, quiet).await,
         Ask::Run(name) => Ok(schedule::run_and_wait(client, &name).await?),
         Ask::Secrets(order) => credentials::set(client, order).await,
         Ask::Consent(platform) => credentials::authorize(client, &platform, quiet).await,

@@ -99,7 +99,11 @@ impl Ops {
     /// destination already or on its way. Nothing was begun then.
     pub async fn register(&self, order: RegisterOrder, by: &str) -> Result<Value, OpsError> {
         let (at, ready) = self.ready_to_register(&order).await?;
-        let left: Vec<Value> = ready.iter().filter(|r| r.terms.is_err()).map(Ready::view).collect();
+        let left: Vec<Value> = ready
+            .iter()
+            .filter(|r| r.terms.is_err())
+            .map(Ready::view)
+            .collect();
         let mut new = Vec::with_capacity(ready.len());
         for one in ready.into_iter().filter(|r| r.terms.is_ok()) {
             new.push(NewRegistration {
@@ -174,7 +178,11 @@ impl Ops {
         let selling = self.selling(at)?;
         let count = order.listings.len();
         if !(1..=MOST).contains(&count) {
-            return Err(OpsError::invalid("listings", format!("1 to {MOST} listings"), &count.to_string()));
+            return Err(OpsError::invalid(
+                "listings",
+                format!("1 to {MOST} listings"),
+                &count.to_string(),
+            ));
         }
         let mut problems = key_problems(&order.listings);
         let mut contents = Vec::with_capacity(count);
@@ -183,7 +191,8 @@ impl Ops {
                 Ok(content) => {
                     let found = selling.registrar.adapter().problems(&content);
                     let told = found.into_iter();
-                    problems.extend(told.map(|p| InputProblem::new(draft.place(&p.field), p.expected, &p.got)));
+                    problems
+                        .extend(told.map(|p| InputProblem::new(draft.place(&p.field), p.expected, &p.got)));
                     contents.push((draft, content));
                 }
                 Err(found) => problems.extend(found),
@@ -200,7 +209,11 @@ impl Ops {
         let (book, now) = (parts.book.load_full(), parts.holds.clock.now());
         let ready = contents.into_iter().map(|(draft, content)| {
             let product = ProductId(draft.product);
-            let own: Vec<_> = watches.iter().filter(|w| w.product_id == product).cloned().collect();
+            let own: Vec<_> = watches
+                .iter()
+                .filter(|w| w.product_id == product)
+                .cloned()
+                .collect();
             let sold_in = selling.registrar.adapter().currency(&content.marketplace);
             Ready {
                 product,
@@ -225,7 +238,10 @@ impl Ops {
             return Ok(());
         }
         let words = there.iter().take(NAMED).map(|named| {
-            format!("product `{}` with SKU `{}` ({})", named.product, named.sku, named.standing)
+            format!(
+                "product `{}` with SKU `{}` ({})",
+                named.product, named.sku, named.standing
+            )
         });
         Err(OpsError::Conflict {
             message: format!(
@@ -233,7 +249,10 @@ impl Ops {
                 there.len(),
                 words.collect::<Vec<_>>().join(", ")
             ),
-            hint: Some("take them out of the order; `zaikoban listings create --status` shows how far each is".to_owned()),
+            hint: Some(
+                "take them out of the order; `zaikoban listings create --status` shows how far each is"
+                    .to_owned(),
+            ),
         })
     }
 }

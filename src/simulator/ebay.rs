@@ -130,7 +130,11 @@ fn suggest(
 }
 
 fn quotas(request: HttpRequest, shared: Shares) -> impl Future<Output = HttpResponse> {
-    without_body(request, shared, Call::Question(Question::Quotas { seller: false }))
+    without_body(
+        request,
+        shared,
+        Call::Question(Question::Quotas { seller: false }),
+    )
 }
 
 fn user_quotas(request: HttpRequest, shared: Shares) -> impl Future<Output = HttpResponse> {

@@ -131,7 +131,10 @@ impl TryFrom<Record> for Registration {
         let sent = match (r.quantity, price, &r.currency) {
             (Some(count), Some(amount), Some(currency)) => {
                 let currency: Currency = parse(&at("currency"), currency)?;
-                Some((quantity(&at("quantity"), count)?, money(&at("price"), amount, currency)?))
+                Some((
+                    quantity(&at("quantity"), count)?,
+                    money(&at("price"), amount, currency)?,
+                ))
             }
             _ => None,
         };
@@ -190,15 +193,21 @@ pub async fn begin(
         .get_results(conn)
         .await;
         let (product, sku) = (one.product, &one.sku);
-        let row = row.map_err(StoreError::from).map_err(|error| match error.constraint() {
-            Some("registrations_platform_sku_key") => {
-                StoreError::conflict(format!("SKU `{sku}` is another product's at {destination}"))
-            }
-            Some("registrations_product_id_fkey") => StoreError::not_found(format!("product `{product}`")),
-            _ => error,
-        })?;
+        let row = row
+            .map_err(StoreError::from)
+            .map_err(|error| match error.constraint() {
+                Some("registrations_platform_sku_key") => {
+                    StoreError::conflict(format!("SKU `{sku}` is another product's at {destination}"))
+                }
+                Some("registrations_product_id_fkey") => {
+                    StoreError::not_found(format!("product `{product}`"))
+                }
+                _ => error,
+            })?;
         let id = row.as_slice().first().ok_or_else(|| {
-            StoreError::conflict(format!("product `{product}` is registered at {destination} already"))
+            StoreError::conflict(format!(
+                "product `{product}` is registered at {destination} already"
+            ))
         })?;
         begun.push(RegistrationId(id.id));
     }

@@ -79,7 +79,7 @@ impl Work for Register {
 /// Which row a job is about.
 fn registration_of(job: &ClaimedJob) -> Result<RegistrationId, Outcome> {
     let named = job.payload.get("registration").and_then(Value::as_i64);
-    named.map(RegistrationId).ok_or_else(|| {
-        Outcome::Discard(JobError::new("no_registration", "the job names no registration"))
-    })
+    named
+        .map(RegistrationId)
+        .ok_or_else(|| Outcome::Discard(JobError::new("no_registration", "the job names no registration")))
 }

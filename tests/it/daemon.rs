@@ -14,6 +14,7 @@ mod doctor;
 mod drift;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod first;
 mod hostile;
 mod house;
 mod kills;

@@ -2,6 +2,7 @@
 //! held against the published contract on the way, where that is at hand.
 
 mod contract;
+mod first;
 mod gateway;
 mod listing;
 pub mod memory;

@@ -1,7 +1,7 @@
 //! What each command asks of the daemon.
 
 use super::tables::{DELAYS, DRIFT, ERRORS, HOLDS, LISTINGS, NODES, PLAN, PLATFORMS, PRODUCTS};
-use super::{Ask, Show, cards, credentials, said, status, tree};
+use super::{Ask, Show, cards, credentials, registering, said, status, tree};
 use crate::cli::args::{Command, Errors, Holds, Listings, PageArgs, Platforms, Products};
 use crate::cli::output;
 use serde_json::{Value, json};
@@ -115,6 +115,33 @@ fn listings(order: Listings) -> (Ask, Show) {
             ),
             Show::Text(cards::listing),
         ),
+        Listings::Create {
+            file: Some(file),
+            to,
+            yes,
+            auto_sync,
+            wait,
+            ..
+        } => registering::create(registering::Create {
+            file,
+            to,
+            yes,
+            auto_sync,
+            wait,
+        }),
+        Listings::Create { to, state, page, .. } => (
+            paged(
+                "/v1/registrations",
+                &page,
+                &[("destination", to.as_deref()), ("state", state.as_deref())],
+            ),
+            Show::Checked(registering::REGISTRATIONS, |_| true),
+        ),
+        Listings::Category {
+            words,
+            destination,
+            marketplace,
+        } => registering::category(&words.join(" "), &destination, &marketplace),
         Listings::List {
             page,
             destination,

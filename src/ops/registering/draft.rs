@@ -69,7 +69,9 @@ impl TryFrom<Map<String, Value>> for ListingDraft {
     fn try_from(mut members: Map<String, Value>) -> Result<Self, String> {
         let mut take = |name: &str| members.remove(name).unwrap_or_default();
         let (product, sku) = (take("product"), take("sku"));
-        let product = product.as_i64().ok_or("`product`: expected the product's number")?;
+        let product = product
+            .as_i64()
+            .ok_or("`product`: expected the product's number")?;
         let sku = sku
             .as_str()
             .ok_or_else(|| format!("`sku` of product {product}: expected a text"))?;
@@ -97,7 +99,11 @@ impl ListingDraft {
         let mut content = ListingContent {
             title: text(&own.title, &common.title),
             description: text(&own.description, &common.description),
-            images: own.images.clone().or_else(|| common.images.clone()).unwrap_or_default(),
+            images: own
+                .images
+                .clone()
+                .or_else(|| common.images.clone())
+                .unwrap_or_default(),
             category: text(&own.category, &common.category),
             condition: text(&own.condition, &common.condition),
             condition_description: own
@@ -126,7 +132,8 @@ impl ListingDraft {
         match filled {
             Ok(description) => content.description = description,
             Err(names) => {
-                let expected = "{{title}}, {{sku}}, {{condition}}, {{condition_description}} or {{aspects.NAME}}";
+                let expected =
+                    "{{title}}, {{sku}}, {{condition}}, {{condition_description}} or {{aspects.NAME}}";
                 let place = self.place("description");
                 let problem = |name: &String| InputProblem::new(&place, expected, name);
                 return Err(names.iter().map(problem).collect());
@@ -147,11 +154,19 @@ pub(super) fn key_problems(listings: &[ListingDraft]) -> Vec<InputProblem> {
     let (mut products, mut skus) = (HashMap::new(), HashMap::new());
     for (at, draft) in listings.iter().enumerate() {
         if let Some(problem) = sku_problem(&draft.sku) {
-            problems.push(InputProblem::new(draft.place("sku"), &problem.expected, &problem.got));
+            problems.push(InputProblem::new(
+                draft.place("sku"),
+                &problem.expected,
+                &problem.got,
+            ));
         }
         if products.insert(draft.product, at).is_some() {
             let expected = "a product that the order names once";
-            problems.push(InputProblem::new(draft.place("product"), expected, &draft.product.to_string()));
+            problems.push(InputProblem::new(
+                draft.place("product"),
+                expected,
+                &draft.product.to_string(),
+            ));
         }
         if skus.insert(&draft.sku, at).is_some() {
             let expected = "a SKU that the order names once";
@@ -182,7 +197,11 @@ fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> Result<String
         rest = after;
     }
     text.push_str(rest);
-    if unknown.is_empty() { Ok(text) } else { Err(unknown) }
+    if unknown.is_empty() {
+        Ok(text)
+    } else {
+        Err(unknown)
+    }
 }
 
 /// A text that means itself in HTML.
@@ -216,7 +235,9 @@ mod tests {
 
     #[test]
     fn a_listing_is_laid_over_the_defaults_and_its_values_are_escaped() {
-        let order = order(json!([{"product": 1, "sku": "A-1", "title": "<b>Tom & \"Co\"", "aspects": {"Brand": ["X"]}}]));
+        let order = order(
+            json!([{"product": 1, "sku": "A-1", "title": "<b>Tom & \"Co\"", "aspects": {"Brand": ["X"]}}]),
+        );
         let order = order.unwrap();
         let content = order.listings[0].content(&order.defaults).unwrap();
         assert_eq!(
@@ -225,7 +246,10 @@ mod tests {
         );
         assert_eq!(content.aspects["Type"], ["Camera"]);
         assert_eq!(content.policies.payment, "2");
-        assert_eq!(content.policies.returns, "", "what nobody says is told as missing");
+        assert_eq!(
+            content.policies.returns, "",
+            "what nobody says is told as missing"
+        );
         assert_eq!(order.destination, "ebay");
     }
 
@@ -241,7 +265,8 @@ mod tests {
 
     #[test]
     fn products_and_skus_stand_once() {
-        let twice = json!([{"product": 1, "sku": "A"}, {"product": 1, "sku": "B"}, {"product": 2, "sku": "A"}]);
+        let twice =
+            json!([{"product": 1, "sku": "A"}, {"product": 1, "sku": "B"}, {"product": 2, "sku": "A"}]);
         let problems = key_problems(&order(twice).unwrap().listings);
         let places: Vec<&str> = problems.iter().map(|p| p.place.as_str()).collect();
         assert_eq!(places, ["product 1, product", "product 2, sku"]);

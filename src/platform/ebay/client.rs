@@ -141,7 +141,12 @@ impl Client {
     }
 
     /// Reads with a token of somebody else's.
-    pub(super) async fn get_as(&self, doing: &str, url: &Url, bearer: &Bearer) -> Result<Reply, PlatformError> {
+    pub(super) async fn get_as(
+        &self,
+        doing: &str,
+        url: &Url,
+        bearer: &Bearer,
+    ) -> Result<Reply, PlatformError> {
         let reply = self.once(doing, &Ask::Get, url, bearer).await;
         reply.map_err(|lost| lost.error)
     }

@@ -14,7 +14,8 @@ use super::{Ebay, check_key, contract};
 use crate::domain::{Currency, ErrorClass};
 use crate::platform::PlatformError;
 use crate::platform::registrar::{
-    ContentProblem, Done, ListingContent, NewListing, NotDone, Quota, Registrar, StandingOffer, Step, Suggestion,
+    ContentProblem, Done, ListingContent, NewListing, NotDone, Quota, Registrar, StandingOffer, Step,
+    Suggestion,
 };
 use futures_util::future::BoxFuture;
 use wire::Bulk;

@@ -5,8 +5,8 @@
 
 use super::verdict::{Batch, judge};
 use super::{BATCH_REFUSED, flatten, from_guard, unanswered, was_never_sent};
-use crate::platform::registrar::{NewListing, NotDone, Quota, Registrar, StandingOffer, Step, Suggestion};
 use crate::platform::PlatformError;
+use crate::platform::registrar::{NewListing, NotDone, Quota, Registrar, StandingOffer, Step, Suggestion};
 use crate::resilience::{CallError, Guard, Priority};
 use futures_util::future::BoxFuture;
 use std::collections::VecDeque;
@@ -47,12 +47,14 @@ impl RegistrarGateway {
 
     /// See [`Registrar::put_items`].
     pub async fn put_items(&self, new: &[NewListing]) -> Vec<Step> {
-        self.batches("describe goods", new, |to, new| to.put_items(new)).await
+        self.batches("describe goods", new, |to, new| to.put_items(new))
+            .await
     }
 
     /// See [`Registrar::make_offers`].
     pub async fn make_offers(&self, new: &[NewListing]) -> Vec<Step> {
-        self.batches("make offers", new, |to, new| to.make_offers(new)).await
+        self.batches("make offers", new, |to, new| to.make_offers(new))
+            .await
     }
 
     /// See [`Registrar::publish`].
@@ -121,12 +123,7 @@ impl RegistrarGateway {
     }
 
     /// One answer for each of `sent` entries, whatever the call gave.
-    fn read(
-        &self,
-        doing: &str,
-        sent: usize,
-        result: Result<Vec<Step>, CallError<Batch<Step>>>,
-    ) -> Vec<Step> {
+    fn read(&self, doing: &str, sent: usize, result: Result<Vec<Step>, CallError<Batch<Step>>>) -> Vec<Step> {
         let mut steps = match result {
             Ok(steps) | Err(CallError::Failed(Batch { entries: steps, .. })) => steps,
             Err(error) => {

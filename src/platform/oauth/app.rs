@@ -4,7 +4,9 @@
 //! takes one request to get another, and it opens nobody's account.
 
 use super::rule::{self, Refused};
-use super::{Bearer, Grants, LAST_MOMENT, NEEDS_CREDENTIALS, NEEDS_REAUTH, NoGrant, OAuthSettings, rfc_refusal};
+use super::{
+    Bearer, Grants, LAST_MOMENT, NEEDS_CREDENTIALS, NEEDS_REAUTH, NoGrant, OAuthSettings, rfc_refusal,
+};
 use crate::clock::Clock;
 use crate::domain::ErrorClass;
 use crate::http;
@@ -88,7 +90,11 @@ impl AppToken {
     /// Does not hand out `refused` again, which the platform answered with 401.
     pub async fn forget(&self, refused: &Bearer) {
         let mut held = self.held.lock().await;
-        if held.token.as_ref().is_some_and(|(b, _)| b.generation == refused.generation) {
+        if held
+            .token
+            .as_ref()
+            .is_some_and(|(b, _)| b.generation == refused.generation)
+        {
             held.token = None;
         }
     }

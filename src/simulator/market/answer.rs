@@ -110,7 +110,10 @@ impl Refusal {
         use super::first::Bulk;
         let (id, message) = match bulk {
             Bulk::Items => (25_728, "InventoryItems should be unique in the request."),
-            Bulk::Offers => (25_729, "The combination of SKU, marketplaceId and format should be unique."),
+            Bulk::Offers => (
+                25_729,
+                "The combination of SKU, marketplaceId and format should be unique.",
+            ),
             Bulk::Publish => (25_731, "OfferId should be unique in the request."),
         };
         Self::new(400, id, message.into())
@@ -118,7 +121,8 @@ impl Refusal {
 
     /// 25733: an item without a key or a locale.
     pub(super) fn no_locale() -> Self {
-        let message = "Valid SKU and locale information are required for all the InventoryItems in the request.";
+        let message =
+            "Valid SKU and locale information are required for all the InventoryItems in the request.";
         Self::new(400, 25_733, message.into())
     }
 

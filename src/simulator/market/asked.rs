@@ -42,7 +42,10 @@ const LEAVES: [Leaf; 5] = [
     Leaf {
         id: "33034",
         name: "Electric Guitars",
-        above: &[("619", "Musical Instruments & Gear"), ("3858", "Guitars & Basses")],
+        above: &[
+            ("619", "Musical Instruments & Gear"),
+            ("3858", "Guitars & Basses"),
+        ],
         words: &["guitar", "ギター"],
     },
     Leaf {
@@ -106,7 +109,9 @@ impl Market {
     fn quotas(&self, now: Micros) -> Answer {
         let zone = chrono_tz::America::Los_Angeles;
         let today = calendar(now).with_timezone(&zone).date_naive();
-        let midnight = today.checked_add_days(Days::new(1)).map(|day| day.and_time(NaiveTime::MIN));
+        let midnight = today
+            .checked_add_days(Days::new(1))
+            .map(|day| day.and_time(NaiveTime::MIN));
         let reset = midnight.and_then(|at| zone.from_local_datetime(&at).earliest());
         let reset = reset.map_or_else(|| calendar(now), |at| at.with_timezone(&Utc));
         Answer::ok(
@@ -130,20 +135,30 @@ fn tree(marketplace: Option<&str>) -> Answer {
             200,
             json!({ "categoryTreeId": TREE, "categoryTreeVersion": TREE_VERSION }),
         ),
-        Some(_) => Answer::refused(&Refusal::taxonomy(400, 62_000, "The marketplace ID was not found.")),
+        Some(_) => Answer::refused(&Refusal::taxonomy(
+            400,
+            62_000,
+            "The marketplace ID was not found.",
+        )),
         None => Answer::refused(&Refusal::taxonomy(400, 62_001, "marketplace_id is required.")),
     }
 }
 
 fn suggest(tree: &str, words: Option<&str>) -> Answer {
     if tree != TREE {
-        return Answer::refused(&Refusal::taxonomy(404, 62_004, "The category tree was not found."));
+        return Answer::refused(&Refusal::taxonomy(
+            404,
+            62_004,
+            "The category tree was not found.",
+        ));
     }
     let Some(words) = words.filter(|words| !words.trim().is_empty()) else {
         return Answer::refused(&Refusal::taxonomy(400, 62_006, "q is required."));
     };
     let low = words.to_lowercase();
-    let fitting = LEAVES.iter().filter(|leaf| leaf.words.iter().any(|word| low.contains(word)));
+    let fitting = LEAVES
+        .iter()
+        .filter(|leaf| leaf.words.iter().any(|word| low.contains(word)));
     let suggestions: Vec<Value> = fitting.map(Leaf::json).collect();
     if suggestions.is_empty() {
         return Answer::no_content();

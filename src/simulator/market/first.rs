@@ -70,7 +70,10 @@ impl Market {
             Answer::refused(refusal)
         };
         if bulk != Bulk::Publish && !language {
-            return refused(self, &Refusal::invalid("header Content-Language", "It is required."));
+            return refused(
+                self,
+                &Refusal::invalid("header Content-Language", "It is required."),
+            );
         }
         let Some(requests) = body.get("requests").and_then(Value::as_array) else {
             return refused(self, &Refusal::invalid("requests", "It is required."));
@@ -80,7 +83,10 @@ impl Market {
         }
         let mut seen = HashSet::new();
         let name = |request: &Value| {
-            let parts = bulk.names().iter().map(|key| request.get(*key).map(Value::to_string));
+            let parts = bulk
+                .names()
+                .iter()
+                .map(|key| request.get(*key).map(Value::to_string));
             parts.collect::<Vec<_>>()
         };
         if !requests.iter().all(|request| seen.insert(name(request))) {
@@ -95,9 +101,19 @@ impl Market {
                 self.first_entry(bulk, request, now)
             };
             failed |= outcome.is_err();
-            answers.push(self.entry_answer(bulk, request, outcome, unit(mix(word, 3, 0)) < faults.p_entry_warns, now));
+            answers.push(self.entry_answer(
+                bulk,
+                request,
+                outcome,
+                unit(mix(word, 3, 0)) < faults.p_entry_warns,
+                now,
+            ));
         }
-        let status = if failed && !faults.failures_as_200 { 207 } else { 200 };
+        let status = if failed && !faults.failures_as_200 {
+            207
+        } else {
+            200
+        };
         Answer::ok(status, json!({ "responses": answers }))
     }
 
@@ -234,8 +250,14 @@ fn judge_item(item: &Value) -> Result<(), Refusal> {
             let values = values.as_array();
             values.is_some_and(|list| !list.is_empty() && list.iter().all(Value::is_string))
         };
-        if !aspects.as_object().is_some_and(|names| names.values().all(of_texts)) {
-            return Err(Refusal::invalid("product.aspects", "Each name needs a list of values."));
+        if !aspects
+            .as_object()
+            .is_some_and(|names| names.values().all(of_texts))
+        {
+            return Err(Refusal::invalid(
+                "product.aspects",
+                "Each name needs a list of values.",
+            ));
         }
     }
     Ok(())

@@ -39,7 +39,13 @@ impl Market {
         }
     }
 
-    pub(super) fn replace_item(&mut self, sku: &str, language: bool, body: &Value, now: Micros) -> Result<(), Refusal> {
+    pub(super) fn replace_item(
+        &mut self,
+        sku: &str,
+        language: bool,
+        body: &Value,
+        now: Micros,
+    ) -> Result<(), Refusal> {
         if !language {
             return Err(Refusal::invalid("header Content-Language", "It is required."));
         }

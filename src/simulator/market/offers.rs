@@ -90,7 +90,13 @@ impl Market {
         self.answer_offer("createOffer", now, at, result)
     }
 
-    pub(super) fn new_offer(&mut self, sku: &str, language: bool, body: &Value, now: Micros) -> Result<Answer, Refusal> {
+    pub(super) fn new_offer(
+        &mut self,
+        sku: &str,
+        language: bool,
+        body: &Value,
+        now: Micros,
+    ) -> Result<Answer, Refusal> {
         if !language {
             return Err(Refusal::invalid("header Content-Language", "It is required."));
         }

@@ -205,7 +205,11 @@ impl Register {
                 }
             };
             let product = entry.row.product;
-            let own: Vec<_> = watches.iter().filter(|w| w.product_id == product).cloned().collect();
+            let own: Vec<_> = watches
+                .iter()
+                .filter(|w| w.product_id == product)
+                .cloned()
+                .collect();
             let marketplace = entry.content.as_ref().map(|c| c.marketplace.as_str());
             let sold_in = marketplace.and_then(|m| self.registrar.adapter().currency(m));
             match terms(entry.row.destination, product, &own, &book, sold_in, now) {
@@ -268,7 +272,10 @@ impl Register {
         if next(&not_done.error, not_done.unknown, 0) == Next::Over {
             let marketplace = entry.content.as_ref().map(|c| c.marketplace.clone());
             let offers = self.registrar.offers(&entry.row.sku).await.unwrap_or_default();
-            if offers.iter().any(|o| Some(&*o.marketplace) == marketplace.as_deref()) {
+            if offers
+                .iter()
+                .any(|o| Some(&*o.marketplace) == marketplace.as_deref())
+            {
                 entry.end = Some(Outcome::Snooze(Duration::ZERO));
                 return;
             }
@@ -376,7 +383,10 @@ fn begin(entry: &mut Entry) {
     }
     match serde_json::from_value(entry.row.content.clone()) {
         Ok(content) => entry.content = Some(content),
-        Err(error) => entry.fail("content".to_owned(), format!("the content cannot be read: {error}")),
+        Err(error) => entry.fail(
+            "content".to_owned(),
+            format!("the content cannot be read: {error}"),
+        ),
     }
 }
 

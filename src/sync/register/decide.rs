@@ -1,8 +1,8 @@
 //! What a registration does next: functions of its row, of what the destination shows, and of what went wrong.
 
 use crate::domain::{
-    Currency, DestinationPlatform, ErrorClass, ListingBasis, ListingId, ListingRef, ListingState, ListingStatus,
-    Money, ProductId, Quantity, WatchState,
+    Currency, DestinationPlatform, ErrorClass, ListingBasis, ListingId, ListingRef, ListingState,
+    ListingStatus, Money, ProductId, Quantity, WatchState,
 };
 use crate::platform::PlatformError;
 use crate::platform::gateway::was_never_sent;
@@ -74,7 +74,9 @@ pub(super) fn after_look(row: &mut Registration, looked: Looked) -> Result<(), (
         Looked::Several(count) => {
             return Err((
                 "several_offers".to_owned(),
-                format!("{at} has {count} offers of SKU `{sku}` on this marketplace: end all but one and create it again"),
+                format!(
+                    "{at} has {count} offers of SKU `{sku}` on this marketplace: end all but one and create it again"
+                ),
             ));
         }
     }
@@ -102,14 +104,20 @@ pub(crate) fn terms(
         return because("currency", why);
     }
     let Some(decision) = pricing::wanted(watches, &basis(destination, product, currency), book, now) else {
-        return because("not_read", format!("no page of product `{product}` has been read yet"));
+        return because(
+            "not_read",
+            format!("no page of product `{product}` has been read yet"),
+        );
     };
     if let Some(held) = &decision.held {
         return because("no_price", format!("product `{product}` has no price: {held}"));
     }
     match decision.price {
         Some(price) if !decision.quantity.is_zero() && !price.is_zero() => Ok((decision.quantity, price)),
-        _ => because("out_of_stock", format!("product `{product}` cannot be bought now")),
+        _ => because(
+            "out_of_stock",
+            format!("product `{product}` cannot be bought now"),
+        ),
     }
 }
 
@@ -206,7 +214,10 @@ mod tests {
         let sold = [offer("9", "EBAY_US", true)];
         assert_eq!(look(&row(ItemMade, true), &sold), Looked::Published("9".into()));
         assert_eq!(look(&row(Waiting, false), &sold), Looked::Foreign("9".into()));
-        assert_eq!(look(&row(Waiting, false), &[offer("9", "EBAY_GB", true)]), Looked::None);
+        assert_eq!(
+            look(&row(Waiting, false), &[offer("9", "EBAY_GB", true)]),
+            Looked::None
+        );
         let two = [offer("9", "EBAY_US", false), offer("8", "EBAY_US", true)];
         assert_eq!(look(&row(ItemMade, true), &two), Looked::Several(2));
     }
@@ -219,9 +230,18 @@ mod tests {
             after_look(&mut row, looked).map(|()| (row.state, row.offer_id))
         };
         assert_eq!(after(OfferMade, Looked::None), Ok((ItemMade, None)));
-        assert_eq!(after(Waiting, Looked::Standing("9".into())), Ok((Waiting, Some("9".into()))));
-        assert_eq!(after(ItemMade, Looked::Published("9".into())), Ok((Published, Some("9".into()))));
-        assert_eq!(after(Waiting, Looked::Foreign("9".into())).unwrap_err().0, "sku_taken");
+        assert_eq!(
+            after(Waiting, Looked::Standing("9".into())),
+            Ok((Waiting, Some("9".into())))
+        );
+        assert_eq!(
+            after(ItemMade, Looked::Published("9".into())),
+            Ok((Published, Some("9".into())))
+        );
+        assert_eq!(
+            after(Waiting, Looked::Foreign("9".into())).unwrap_err().0,
+            "sku_taken"
+        );
     }
 
     #[test]

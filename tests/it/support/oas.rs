@@ -1,7 +1,7 @@
-//! The contract that eBay published, as a judge of requests and answers.
+//! The contracts that eBay published, as a judge of requests and answers.
 //!
-//! `../shared/data/ebay/sell_inventory_v1_oas3.json` is not part of the project; where it is not there, [`Contract::load`]
-//! gives `None` and says so. Objects are taken strictly: a member that the contract does not know is a problem, because it
+//! `../shared/data/ebay/*.json` are not part of the project; where they are not there, [`Contract::load`] gives `None` and
+//! says so. Objects are taken strictly: a member that the contract does not know is a problem, because it
 //! is most likely a misspelt one.
 
 #![expect(
@@ -16,14 +16,26 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-/// Where the API stands on its host.
-const ROOT: &str = "/sell/inventory/v1";
+/// Where each API stands on its host, and the document that describes it.
+const APIS: [(&str, &str); 3] = [
+    ("/sell/inventory/v1", "sell_inventory_v1_oas3.json"),
+    ("/commerce/taxonomy/v1", "commerce_taxonomy_v1_oas3.json"),
+    (
+        "/developer/analytics/v1_beta",
+        "developer_analytics_v1_beta_oas3.json",
+    ),
+];
 
-/// The published Sell Inventory API.
+/// The published APIs.
 pub struct Contract {
+    apis: Vec<Api>,
+    validators: Mutex<HashMap<(&'static str, String), Arc<jsonschema::Validator>>>,
+}
+
+struct Api {
+    root: &'static str,
     paths: Value,
     components: Value,
-    validators: Mutex<HashMap<String, Arc<jsonschema::Validator>>>,
 }
 
 /// One request, as a server sees it.
@@ -40,18 +52,30 @@ impl Contract {
     pub fn load() -> Option<&'static Self> {
         static CONTRACT: LazyLock<Option<Contract>> = LazyLock::new(|| {
             let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-            let name = "shared/data/ebay/sell_inventory_v1_oas3.json";
-            let found = ["..", "../.."].map(|up| here.join(up).join(name));
-            let Some(text) = found.iter().find_map(|path| std::fs::read_to_string(path).ok()) else {
-                println!("not checked against the contract: there is no ../{name}");
-                return None;
-            };
-            let mut document: Value = serde_json::from_str(&text).expect("the contract is JSON");
-            let mut components = document["components"].take();
-            make_strict(&mut components["schemas"]);
+            let mut apis = Vec::new();
+            for (root, name) in APIS {
+                let name = format!("shared/data/ebay/{name}");
+                let found = ["..", "../.."].map(|up| here.join(up).join(&name));
+                let Some(text) = found.iter().find_map(|path| std::fs::read_to_string(path).ok()) else {
+                    println!("not checked against the contract: there is no ../{name}");
+                    return None;
+                };
+                let mut document: Value = serde_json::from_str(&text).expect("the contract is JSON");
+                let mut components = document["components"].take();
+                make_strict(&mut components["schemas"]);
+                // Named a text; the same document describes it as names with lists of values, and shows it so.
+                if let Some(aspects) = components.pointer_mut("/schemas/Product/properties/aspects") {
+                    *aspects = json!({ "type": "object",
+                        "additionalProperties": { "type": "array", "items": { "type": "string" } } });
+                }
+                apis.push(Api {
+                    root,
+                    paths: document["paths"].take(),
+                    components,
+                });
+            }
             Some(Contract {
-                paths: document["paths"].take(),
-                components,
+                apis,
                 validators: Mutex::default(),
             })
         });
@@ -61,7 +85,7 @@ impl Contract {
     /// What is wrong with a request; empty when nothing is.
     pub fn problems_of_request(&self, request: &Request<'_>) -> Vec<String> {
         let (path, query) = request.path.split_once('?').unwrap_or((request.path, ""));
-        let Some(operation) = self.operation(request.method, path) else {
+        let Some((api, operation)) = self.operation(request.method, path) else {
             return vec![format!("{} {path}: not in the contract", request.method)];
         };
         let mut problems = Vec::new();
@@ -88,7 +112,7 @@ impl Contract {
             Value::Null if request.body.is_empty() => {}
             Value::Null => problems.push("a body is not in the contract".into()),
             schema => match serde_json::from_slice::<Value>(request.body) {
-                Ok(body) => problems.extend(self.problems_of_value(schema, &body)),
+                Ok(body) => problems.extend(self.problems_of_value(api, schema, &body)),
                 Err(error) => problems.push(format!("the body is no JSON: {error}")),
             },
         }
@@ -98,7 +122,7 @@ impl Contract {
     /// What is wrong with an answer to `method path`; empty when nothing is.
     pub fn problems_of_answer(&self, method: &str, path: &str, status: u16, body: &[u8]) -> Vec<String> {
         let path = path.split('?').next().unwrap();
-        let Some(operation) = self.operation(method, path) else {
+        let Some((api, operation)) = self.operation(method, path) else {
             return vec![format!("{method} {path}: not in the contract")];
         };
         let responses = &operation["responses"];
@@ -131,7 +155,7 @@ impl Contract {
         match (schema, serde_json::from_slice::<Value>(body)) {
             (Value::Null, _) if body.is_empty() => {}
             (Value::Null, _) => problems.push(format!("a body with {status} is not in the contract")),
-            (schema, Ok(body)) => problems.extend(self.problems_of_value(&schema, &body)),
+            (schema, Ok(body)) => problems.extend(self.problems_of_value(api, &schema, &body)),
             // An empty 404 is described by a word only.
             (_, Err(_)) if body.is_empty() && status >= 400 => {}
             (_, Err(error)) => problems.push(format!("the body is no JSON: {error}")),
@@ -139,26 +163,27 @@ impl Contract {
         problems
     }
 
-    fn problems_of_value(&self, schema: &Value, value: &Value) -> Vec<String> {
-        let validator = self.validator(schema);
+    fn problems_of_value(&self, api: &Api, schema: &Value, value: &Value) -> Vec<String> {
+        let validator = self.validator(api, schema);
         let errors = validator.iter_errors(value);
         errors.map(|e| format!("{}: {e}", e.instance_path())).collect()
     }
 
     /// Made once for each schema: it holds all components.
-    fn validator(&self, schema: &Value) -> Arc<jsonschema::Validator> {
+    fn validator(&self, api: &Api, schema: &Value) -> Arc<jsonschema::Validator> {
         let mut made = self.validators.lock();
-        let validator = made.entry(schema.to_string()).or_insert_with(|| {
+        let validator = made.entry((api.root, schema.to_string())).or_insert_with(|| {
             let mut whole = schema.clone();
-            whole["components"] = self.components.clone();
+            whole["components"] = api.components.clone();
             Arc::new(jsonschema::validator_for(&whole).expect("the contract's schemas are schemas"))
         });
         Arc::clone(validator)
     }
 
     /// The operation of a concrete path.
-    fn operation(&self, method: &str, path: &str) -> Option<&Value> {
-        let rest = path.strip_prefix(ROOT)?;
+    fn operation(&self, method: &str, path: &str) -> Option<(&Api, &Value)> {
+        let mut apis = self.apis.iter();
+        let (api, rest) = apis.find_map(|api| Some((api, path.strip_prefix(api.root)?)))?;
         let asked: Vec<&str> = rest.split('/').collect();
         let fits = |template: &str| {
             let parts: Vec<&str> = template.split('/').collect();
@@ -166,13 +191,14 @@ impl Contract {
                 |(part, asked): (&&str, &&str)| part == asked || part.starts_with('{') && !asked.is_empty();
             parts.len() == asked.len() && parts.iter().zip(&asked).all(same)
         };
-        let paths = self.paths.as_object()?;
+        let paths = api.paths.as_object()?;
         // A path without a parameter goes before one with.
         let mut fitting: Vec<_> = paths.iter().filter(|(template, _)| fits(template)).collect();
         fitting.sort_by_key(|(template, _)| template.matches('{').count());
         fitting
             .iter()
             .find_map(|(_, methods)| methods.get(method.to_lowercase()))
+            .map(|operation| (api, operation))
     }
 }
 

@@ -26,11 +26,15 @@ impl Ebay {
     ) -> Result<Vec<Suggestion>, PlatformError> {
         let doing = format!("tell the category tree of `{marketplace}`");
         let ask = [("marketplace_id", marketplace)];
-        let url = self.client.address_of(&TAXONOMY, &["get_default_category_tree_id"], &ask);
+        let url = self
+            .client
+            .address_of(&TAXONOMY, &["get_default_category_tree_id"], &ask);
         let tree = self.as_application(&doing, url).await?;
         let tree = tree.ok_or_else(|| nothing(&doing))?;
         let named = At::root("tree", &tree);
-        let id = named.get("categoryTreeId").and_then(|id| id.text().map(str::to_owned));
+        let id = named
+            .get("categoryTreeId")
+            .and_then(|id| id.text().map(str::to_owned));
         let id = id.map_err(|drift| contract(&doing, &drift, &tree))?;
         let doing = "suggest a category";
         let words: String = words.chars().take(WORDS).collect();
@@ -99,11 +103,17 @@ fn nothing(doing: &str) -> PlatformError {
 }
 
 fn suggestions(at: &At<'_>) -> Result<Vec<Suggestion>, Drift> {
-    let list = at.maybe("categorySuggestions")?.map(|list| list.items()).transpose()?;
+    let list = at
+        .maybe("categorySuggestions")?
+        .map(|list| list.items())
+        .transpose()?;
     let mut found = Vec::new();
     for one in list.unwrap_or_default() {
         let category = one.get("category")?;
-        let above = one.maybe("categoryTreeNodeAncestors")?.map(|list| list.items()).transpose()?;
+        let above = one
+            .maybe("categoryTreeNodeAncestors")?
+            .map(|list| list.items())
+            .transpose()?;
         let mut path = Vec::new();
         for ancestor in above.unwrap_or_default() {
             let level = ancestor.get("categoryTreeNodeLevel")?.int()?;
@@ -181,7 +191,8 @@ mod tests {
             json!({"rateLimits": [{"apiContext": "sell", "apiName": "Inventory", "apiVersion": "v1",
                 "resources": [{"name": "sell.inventory", "rates": [rate]}]}]})
         };
-        let whole = json!({"limit": 5000, "remaining": 4, "reset": "2026-11-23T08:00:00.000Z", "timeWindow": 86400});
+        let whole =
+            json!({"limit": 5000, "remaining": 4, "reset": "2026-11-23T08:00:00.000Z", "timeWindow": 86400});
         let found = body(whole.clone());
         let found = quotas(&At::root("answer", &found)).unwrap();
         assert_eq!((found[0].limit, found[0].remaining), (5_000, 4));

@@ -146,7 +146,11 @@ impl Found {
             let good = image.len() <= IMAGE_ADDRESS
                 && url::Url::parse(image).is_ok_and(|url| url.scheme() == "https" && url.has_host());
             if !good {
-                self.push(&format!("images[{at}]"), "an address that begins with https://", image);
+                self.push(
+                    &format!("images[{at}]"),
+                    "an address that begins with https://",
+                    image,
+                );
             }
         }
     }
@@ -154,13 +158,21 @@ impl Found {
     fn aspects(&mut self, content: &ListingContent) {
         let count = content.aspects.len();
         if !(1..=ASPECTS).contains(&count) {
-            self.push("aspects", format!("1 to {ASPECTS} names with their values"), &count.to_string());
+            self.push(
+                "aspects",
+                format!("1 to {ASPECTS} names with their values"),
+                &count.to_string(),
+            );
         }
         for (name, values) in &content.aspects {
             let field = format!("aspects.{name}");
             self.text(&field, name, ASPECT_NAME);
             if !(1..=ASPECTS).contains(&values.len()) {
-                self.push(&field, format!("1 to {ASPECTS} values"), &values.len().to_string());
+                self.push(
+                    &field,
+                    format!("1 to {ASPECTS} values"),
+                    &values.len().to_string(),
+                );
             }
             for value in values {
                 self.text(&field, value, ASPECT_VALUE);
@@ -248,8 +260,14 @@ mod tests {
         assert!(fields(|c| c.title = "在".repeat(80)).is_empty());
         assert_eq!(fields(|c| c.title = "在".repeat(81)), ["title"]);
         assert!(fields(|c| c.images = vec!["https://i.example/1".into(); 24]).is_empty());
-        assert_eq!(fields(|c| c.images = vec!["https://i.example/1".into(); 25]), ["images"]);
-        assert_eq!(fields(|c| c.images = vec!["http://i.example/1".into()]), ["images[0]"]);
+        assert_eq!(
+            fields(|c| c.images = vec!["https://i.example/1".into(); 25]),
+            ["images"]
+        );
+        assert_eq!(
+            fields(|c| c.images = vec!["http://i.example/1".into()]),
+            ["images[0]"]
+        );
         assert_eq!(fields(|c| c.description = "<ScRipt>x".into()), ["description"]);
         let long = BTreeMap::from([("Brand".to_owned(), vec!["x".repeat(51)])]);
         assert_eq!(fields(|c| c.aspects = long), ["aspects.Brand"]);

@@ -98,7 +98,10 @@ impl Bulk<'_> {
                 let items = At::root("responses", list).items().unwrap_or_default();
                 sent.iter().map(|key| self.entry(key, &items, list)).collect()
             }
-            _ => sent.iter().map(|key| self.whole(key, sent.len(), reply, &body)).collect(),
+            _ => sent
+                .iter()
+                .map(|key| self.whole(key, sent.len(), reply, &body))
+                .collect(),
         }
     }
 
@@ -111,7 +114,8 @@ impl Bulk<'_> {
             let path = format!("responses[{}={key}]", self.key);
             return Err(unknown(&doing, &Drift { path, what }, list));
         };
-        self.judged(at, &doing).unwrap_or_else(|drift| Err(unknown(&doing, &drift, at.value())))
+        self.judged(at, &doing)
+            .unwrap_or_else(|drift| Err(unknown(&doing, &drift, at.value())))
     }
 
     fn judged(&self, at: &At<'_>, doing: &str) -> Result<Step, Drift> {
