@@ -72,6 +72,16 @@ impl WantedDecision {
         }
     }
 
+    /// The same where a listing without pieces cannot stay: whatever the reason for a zero, the listing is ended.
+    fn ended_at_zero(self) -> Self {
+        let status = if self.quantity.is_zero() {
+            ListingStatus::Ended
+        } else {
+            self.status
+        };
+        Self { status, ..self }
+    }
+
     /// The queue's priority: taking an offer away goes before everything.
     #[must_use]
     pub fn priority(&self) -> i16 {
@@ -208,6 +218,7 @@ pub fn wanted(
             })
         }
     };
+    let zero_ends = rules.as_deref().is_ok_and(|r| r.out_of_stock == OutOfStock::End);
     let decision = match cheapest(product, book.rates()) {
         None => nothing_to_sell(product, rules.as_deref().ok()),
         Some(offer) => match rules {
@@ -218,7 +229,11 @@ pub fn wanted(
             }
         },
     };
-    Some(decision)
+    Some(if zero_ends {
+        decision.ended_at_zero()
+    } else {
+        decision
+    })
 }
 
 /// The watch that counts, and what it offers.

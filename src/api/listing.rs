@@ -5,7 +5,7 @@ use super::envelope::Answer;
 use super::query::Query;
 use super::state::{Caller, State};
 use crate::ops;
-use actix_web::web::Data;
+use actix_web::web::{Data, Path};
 
 impl Shape for ops::RegisterOrder {
     const EXAMPLE: &'static str = r#"{"destination": "ebay", "auto_sync": false, "defaults": {"marketplace": "EBAY_US", "location": "tokyo", "policies": {"fulfillment": "1", "payment": "2", "returns": "3"}, "condition": "USED_EXCELLENT", "description": "<p>{{title}}</p>"}, "listings": [{"product": 1, "sku": "A-1", "title": "a title", "images": ["https://…"], "category": "30120", "aspects": {"Brand": ["a brand"]}}]}"#;
@@ -49,5 +49,12 @@ pub(super) async fn categories(state: Data<State>, mut query: Query) -> Answer {
     query.end()?;
     state
         .answer(move |ops| async move { ops.suggest_category(question).await })
+        .await
+}
+
+pub(super) async fn quotas(state: Data<State>, name: Path<String>) -> Answer {
+    let name = name.into_inner();
+    state
+        .answer(move |ops| async move { ops.quotas(&name).await })
         .await
 }

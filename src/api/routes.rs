@@ -69,6 +69,7 @@ pub fn configure(config: &mut ServiceConfig) {
                     "/platforms/{name}/{verb:pause|resume|reset}",
                     web::post().to(of::switch_platform),
                 )
+                .route("/platforms/{name}/quotas", web::get().to(listing::quotas))
                 .route("/credentials", web::get().to(credentials::list))
                 .route("/credentials/rotate", web::post().to(credentials::rotate))
                 .route("/credentials/{platform}", web::post().to(credentials::set))

@@ -74,6 +74,7 @@ pub(super) fn registry(
             clock: clock.clone(),
             registrar: selling.registrar.clone(),
             outlet: Arc::clone(&selling.outlet),
+            told: Arc::default(),
         };
         registry.register(Lane::registration(*at), work, Policy::default());
     }

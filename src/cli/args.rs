@@ -598,6 +598,9 @@ pub(crate) enum Platforms {
     /// List the outside services: gate, rate, what became of the calls, last error
     #[command(after_help = "Example:\n  zaikoban platforms list")]
     List,
+    /// What is left of the requests that a service grants, as it counts them itself
+    #[command(after_help = "Example:\n  zaikoban platforms quotas ebay")]
+    Quotas { platform: String },
     /// Make no calls to a service
     #[command(after_help = "Kept over a restart.\n\nExample:\n  zaikoban platforms pause ebay")]
     Pause { platform: String },

@@ -162,6 +162,19 @@ impl Ops {
         Ok(json!({ "items": found, "next": null }))
     }
 
+    /// What is left of a destination's requests, as it counts them itself.
+    ///
+    /// # Errors
+    /// [`OpsError::Platform`] when it could not be asked.
+    pub async fn quotas(&self, destination: &str) -> Result<Value, OpsError> {
+        let at = place(destination).map_err(|problem| OpsError::all(vec![problem]))?;
+        let registrar = self.selling(at)?.registrar.clone();
+        let quotas = registrar.quotas().await.map_err(|error| OpsError::Platform {
+            message: error.message.to_string(),
+        })?;
+        Ok(json!({ "items": quotas, "next": null }))
+    }
+
     fn selling(&self, at: DestinationPlatform) -> Result<&Selling, OpsError> {
         self.is_enabled(at, "destination")
             .map_err(|problem| OpsError::all(vec![problem]))?;

@@ -27,9 +27,10 @@ names!(
 names!(
     /// What a listing does when its product cannot be bought.
     OutOfStock {
-        /// Its quantity is 0; it stays listed and keeps its place in the search.
+        /// Its quantity is 0; it stays listed and keeps its place in the search. At eBay the account needs out-of-stock
+        /// control for that.
         Zero = "zero",
-        /// It is ended.
+        /// It is ended, for whatever reason it would have no pieces.
         End = "end",
     }
 );

@@ -173,6 +173,28 @@ fn out_of_stock_is_zero_or_an_end_and_leaves_the_price() {
     }
 }
 
+/// An account without out-of-stock control cannot keep a listing without pieces, whatever the reason is.
+#[test]
+fn a_zero_for_its_price_ends_too_where_zeros_end() {
+    for (rule, status) in [
+        (OutOfStock::Zero, ListingStatus::Active),
+        (OutOfStock::End, ListingStatus::Ended),
+    ] {
+        let rules = Rules {
+            out_of_stock: rule,
+            ceiling: Some(d("5")),
+            ..plain()
+        };
+        let decision = decide(&[watch(1, 3, Some(100_000))], &listing(Some("5")), rules);
+        assert_eq!(
+            (decision.quantity, decision.status),
+            (q(0), status),
+            "{:?}",
+            decision.held
+        );
+    }
+}
+
 #[test]
 fn a_step_is_measured_from_what_stands_what_is_under_way_and_the_start_of_the_day() {
     let rules = Rules {

@@ -390,6 +390,32 @@ diesel::table! {
 }
 
 diesel::table! {
+    registrations (id) {
+        id -> BigInt,
+        product_id -> BigInt,
+        platform -> Text,
+        sku -> Text,
+        content -> Jsonb,
+        auto_sync -> Bool,
+        state -> Text,
+        offer_sent -> Bool,
+        offer_id -> Nullable<Text>,
+        quantity -> Nullable<Integer>,
+        price -> Nullable<Numeric>,
+        currency -> Nullable<Text>,
+        listing_id -> Nullable<BigInt>,
+        error_code -> Nullable<Text>,
+        error -> Nullable<Text>,
+        tries -> Integer,
+        worker -> Nullable<Uuid>,
+        requested_by -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        published_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     schedules (name) {
         name -> Text,
         expression -> Text,
@@ -470,6 +496,8 @@ diesel::joinable!(inventory_management -> yahoo_scraped_products (product_id));
 diesel::joinable!(listing_platforms -> yahoo_scraped_products (product_id));
 diesel::joinable!(listing_reads -> listing_platforms (listing_id));
 diesel::joinable!(processing_queue -> listing_platforms (listing_id));
+diesel::joinable!(registrations -> listing_platforms (listing_id));
+diesel::joinable!(registrations -> yahoo_scraped_products (product_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     alert_deliveries,
@@ -493,6 +521,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     processing_queue,
     queue_orders,
     reconcile_runs,
+    registrations,
     schedules,
     stock_history,
     sync_log,

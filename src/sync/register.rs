@@ -19,8 +19,10 @@
 
 mod batch;
 mod decide;
+mod quota;
 
 pub(crate) use decide::terms;
+pub use quota::Told;
 
 use crate::clock::Clock;
 use crate::domain::RegistrationId;
@@ -55,12 +57,17 @@ pub struct Register {
     pub registrar: RegistrarGateway,
     /// The way to the same destination's listings, for linking what is on sale.
     pub outlet: Arc<dyn Outlet>,
+    /// What the destination said of its quotas; each work has its own.
+    pub told: Arc<Told>,
 }
 
 impl Work for Register {
     fn run(&self, jobs: Vec<ClaimedJob>, turn: Turn) -> BoxFuture<'static, Vec<Outcome>> {
         let this = self.clone();
         async move {
+            if let Some(wait) = this.used_up(jobs.len()).await {
+                return jobs.iter().map(|_| Outcome::Snooze(wait)).collect();
+            }
             let mut outcomes = Vec::with_capacity(jobs.len());
             for together in jobs.chunks(TOGETHER) {
                 let late = Instant::now() + BEFORE_THE_END >= turn.deadline();

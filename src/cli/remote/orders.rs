@@ -236,6 +236,10 @@ fn platforms(order: &Platforms) -> (Ask, Show) {
     };
     match order {
         Platforms::List => (get("/v1/platforms"), Show::Table(PLATFORMS)),
+        Platforms::Quotas { platform } => (
+            get(&format!("/v1/platforms/{}/quotas", segment(platform))),
+            Show::Table(registering::QUOTAS),
+        ),
         Platforms::Pause { platform } => act("pause", platform),
         Platforms::Resume { platform } => act("resume", platform),
         Platforms::Reset { platform } => act("reset", platform),

@@ -35,6 +35,13 @@ const TRIED: &[Column] = &[
     column("currency", "CUR"),
     column("why", "NOT NOW"),
 ];
+pub(super) const QUOTAS: &[Column] = &[
+    column("resource", "OF"),
+    column("remaining", "LEFT"),
+    column("limit", "LIMIT"),
+    column("window_s", "SECONDS"),
+    column("reset", "ANEW AT"),
+];
 const CATEGORIES: &[Column] = &[column("category", "CATEGORY"), column("path", "PATH")];
 
 /// An order as it was typed.

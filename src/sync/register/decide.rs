@@ -99,7 +99,7 @@ pub(crate) fn terms(
     let currency = book.rules(destination).currency;
     if let Some(sold_in) = sold_in.filter(|sold_in| *sold_in != currency) {
         let why = format!(
-            "the marketplace sells in {sold_in}, the rules of {destination} count in {currency}: set `pricing.{destination}.currency`"
+            "the marketplace sells in {sold_in}, the rules of {destination} count in {currency}: set `pricing.destinations.{destination}.currency`"
         );
         return because("currency", why);
     }
