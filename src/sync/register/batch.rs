@@ -352,9 +352,11 @@ impl Register {
         let book = self.book.load_full();
         match link(&self.db, &*self.outlet, &book, &self.clock, request).await {
             Ok(listing) => entry.row.listing = Some(listing.id()),
-            Err(LinkError::BadSku(_) | LinkError::BadRules(_) | LinkError::Several { .. }) => {
-                let why = "what is on sale cannot be linked".to_owned();
-                entry.fail("not_linked".to_owned(), why);
+            Err(error @ (LinkError::BadSku(_) | LinkError::BadRules(_) | LinkError::Several { .. })) => {
+                entry.fail(
+                    "not_linked".to_owned(),
+                    format!("it is on sale and cannot be linked: {error}"),
+                );
             }
             Err(error) => {
                 // On sale and not ours yet: that must not stay so for want of a try.
