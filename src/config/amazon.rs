@@ -176,7 +176,7 @@ pub(super) fn seller(r: &mut Reader) -> Option<AmazonSellerSettings> {
     let seller_id = r.text_or(&name, "");
     let account = account(r, SELLER, (2.0, 4), 5_000);
     let plain = seller_id.len() <= 32 && seller_id.bytes().all(|b| b.is_ascii_alphanumeric());
-    let missing = seller_id.is_empty() && account.as_ref().is_some_and(|account| account.enabled);
+    let missing = seller_id.is_empty() && r.flag(&key(SELLER, "enabled"), false);
     if !plain || missing {
         let expected = "the seller's id (merchant token), such as \"A2EXAMPLE1234\"";
         let hint = Some("Seller Central shows it: Settings, Account Info, Merchant Token");

@@ -330,6 +330,33 @@ mod tests {
     const URL: &str = "https://auctions.yahoo.co.jp/jp/auction/s1238539612";
 
     #[test]
+    fn products_of_amazon_are_taken_by_their_page_and_have_one_price() {
+        let page = "https://www.amazon.co.jp/%E5%A3%BA/dp/B07FZ8S74R/ref=sr_1_1?th=1";
+        let rows = parse(format!("source_url,title\n{page},壺\n").as_bytes()).unwrap();
+        let found = (
+            rows[0].source,
+            rows[0].source_product_id.as_str(),
+            rows[0].source_url.as_str(),
+        );
+        assert_eq!(
+            found,
+            (
+                SourcePlatform::Amazon,
+                "B07FZ8S74R",
+                "https://www.amazon.co.jp/dp/B07FZ8S74R"
+            )
+        );
+        let bad = parse(format!("source_url,cost_rule\n{page},current_bid\n").as_bytes());
+        assert_eq!(bad.unwrap_err().shown[0].place, "line 2, column cost_rule");
+        let elsewhere = parse(b"source_url\nhttps://www.amazon.com/dp/B07FZ8S74R\n");
+        let expected = elsewhere.unwrap_err().shown[0].expected.clone();
+        assert!(
+            expected.contains("another host than www.amazon.co.jp"),
+            "{expected}"
+        );
+    }
+
+    #[test]
     fn a_row_is_read_with_its_defaults() {
         let rows = parse(format!("source_url,sku\n{URL},A-1\n").as_bytes()).unwrap();
         assert_eq!(rows.len(), 1);

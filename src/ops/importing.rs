@@ -244,15 +244,19 @@ impl Ops {
         Ok(added)
     }
 
-    /// Lines whose offer is at a destination that does not run here.
+    /// Lines whose item or offer is at a platform that does not run here.
     fn disabled(&self, rows: &[ImportRow]) -> Vec<InputProblem> {
-        let problem = |row: &ImportRow| {
+        let of_source = |row: &ImportRow| {
+            let place = format!("line {}, column source_url", row.line);
+            self.is_watched_here(row.source, &place).err()
+        };
+        let of_destination = |row: &ImportRow| {
             let at = row.listing.as_ref()?.destination;
             let place = format!("line {}, column destination", row.line);
             self.is_enabled(at, &place).err()
         };
         rows.iter()
-            .filter_map(problem)
+            .flat_map(|row| of_source(row).into_iter().chain(of_destination(row)))
             .take(import::MAX_PROBLEMS)
             .collect()
     }

@@ -1,7 +1,7 @@
 //! Products: register, look at, switch.
 
 use super::{InputProblem, Ops, OpsError, Page, Rows, text_problem, unsent, word_problem};
-use crate::domain::{CostRule, ProductId, SourcePlatform, SourceProductId, UnknownName, WatchId};
+use crate::domain::{CostRule, Platform, ProductId, SourcePlatform, SourceProductId, UnknownName, WatchId};
 use crate::nodes::Concern;
 use crate::platform::amazon::Asin;
 use crate::platform::yahoo;
@@ -166,6 +166,9 @@ impl Ops {
                 &value_at_risk.to_string(),
             ));
         }
+        if let Ok((source, ..)) = &source {
+            problems.extend(self.is_watched_here(*source, "source_url").err());
+        }
         let (Ok((source, source_product_id, source_url)), Ok(cost_rule), true) =
             (source, cost_rule, problems.is_empty())
         else {
@@ -196,6 +199,24 @@ impl Ops {
             }),
             None => Err(OpsError::conflict("the product was not inserted")),
         }
+    }
+
+    /// Whether anybody would look at an item of this source.
+    pub(super) fn is_watched_here(&self, source: SourcePlatform, place: &str) -> Result<(), InputProblem> {
+        // While the daemon starts, its settings are not asked: the order fails for that.
+        let Ok(parts) = self.parts() else { return Ok(()) };
+        if parts.counters.contains_key(&source) {
+            return Ok(());
+        }
+        let problem = InputProblem::new(
+            place,
+            "an item of a source that is enabled in the settings",
+            source.as_str(),
+        );
+        Err(problem.hint(format!(
+            "set `platforms.{}.enabled` and start the daemon again",
+            Platform::from(source)
+        )))
     }
 
     /// `pause`, `resume`, `check` or `remove` products.

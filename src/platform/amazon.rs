@@ -28,6 +28,7 @@ mod account;
 mod asin;
 mod catalog;
 mod competitive;
+mod entries;
 mod fault;
 mod listing;
 mod offers;

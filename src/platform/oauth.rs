@@ -611,10 +611,9 @@ impl Endpoint {
             ErrorClass::Unauthorized => (
                 NEEDS_REAUTH,
                 format!(
-                    "; nothing is sent to `{platform}` and the grant is tried again in 15 minutes. Sign in again with \
-                     `{}`; keys that were typed into the settings must be \
-                     replaced there. `zaikoban platforms reset {platform}` tries at once",
-                    platform.sign_in_command()
+                    "; nothing is sent to `{platform}` and the grant is tried again in 15 minutes. {}; keys that were \
+                     typed into the settings must be replaced there. `zaikoban platforms reset {platform}` tries at once",
+                    sign_in_again(platform)
                 ),
             ),
             _ => (code, String::new()),
@@ -630,11 +629,27 @@ impl Endpoint {
     }
 }
 
+/// Whether `zaikoban credentials authorize` can ask for a person's consent there.
+fn asks_for_consent(platform: Platform) -> bool {
+    platform == Platform::Ebay
+}
+
+/// What a person does when a grant is refused.
+fn sign_in_again(platform: Platform) -> String {
+    if asks_for_consent(platform) {
+        return format!("Sign in again with `zaikoban credentials authorize {platform}`");
+    }
+    format!(
+        "Authorise the application anew at the platform (Amazon: Seller Central, Develop Apps, Authorize) and give the new \
+         refresh token to `zaikoban credentials set {platform}`"
+    )
+}
+
 /// What a person has to give, and how.
 #[must_use]
 pub fn lacks(platform: Platform, fields: &[&str]) -> String {
     let next = match fields {
-        ["refresh_token"] if platform == Platform::Ebay => format!(
+        ["refresh_token"] if asks_for_consent(platform) => format!(
             "`zaikoban credentials authorize {platform}` asks for your consent (or `zaikoban credentials set {platform} \
              --field refresh_token`)"
         ),

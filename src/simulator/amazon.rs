@@ -4,27 +4,23 @@
 //! Yahoo!'s world and eBay's market. The ledger holds one line per call and one per applied change, in order.
 
 mod answer;
+mod door;
 mod goods;
 mod listings;
 mod pricing;
 mod tokens;
 
+pub(super) use door::routes;
 pub use goods::{AmazonItem, SetAmazonItem};
 pub use listings::{AmazonListing, SetAmazonListing};
 
-use super::body::PageBody;
 use super::draw::mix;
 use super::faults::{AmazonFault, AmazonFaults};
 use super::ledger::Ring;
 use super::settings::SimulatorSettings;
-use super::shared::Shared;
 use super::views::{AmazonCatalogue, AmazonProduct};
 use super::world::Micros;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap};
-use actix_web::{HttpRequest, HttpResponse, web};
 use answer::Answer;
-use bytes::Bytes;
 use goods::Goods;
 use listings::Listings;
 use serde::{Deserialize, Serialize};
@@ -356,150 +352,4 @@ fn line(at_us: Micros, operation: AmazonOperation) -> AmazonEntry {
         price_jpy: None,
         fault: None,
     }
-}
-
-/// Enters the paths of Amazon.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    let listing = "/listings/2021-08-01/items/{seller}/{sku}";
-    config
-        .route("/auth/o2/token", web::post().to(token))
-        .route("/batches/products/pricing/v0/itemOffers", web::post().to(batch))
-        .route(
-            "/products/pricing/v0/competitivePrice",
-            web::get().to(competitive),
-        )
-        .route("/catalog/2022-04-01/items", web::get().to(catalogue))
-        .route(listing, web::get().to(show))
-        .route(listing, web::patch().to(patch));
-}
-
-type Shares = web::Data<Shared>;
-
-async fn token(body: Bytes, shared: Shares) -> HttpResponse {
-    let form = pairs(&body);
-    let (plan, now) = (shared.faults.load_full(), shared.now());
-    let answer = shared.amazon.lock().tokens.grant(&form, &plan.amazon, now);
-    send(answer, &plan.amazon).await
-}
-
-async fn batch(request: HttpRequest, body: Bytes, shared: Shares) -> HttpResponse {
-    let operation = AmazonOperation::GetItemOffersBatch;
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let now = shared.now();
-    perform(&request, &shared, operation, |bazaar, plan, _| {
-        pricing::batch(&mut bazaar.goods, &body, plan, now)
-    })
-    .await
-}
-
-async fn competitive(request: HttpRequest, shared: Shares) -> HttpResponse {
-    let operation = AmazonOperation::GetCompetitivePricing;
-    let (query, now) = (pairs(request.query_string().as_bytes()), shared.now());
-    perform(&request, &shared, operation, |bazaar, plan, _| {
-        pricing::competitive(&mut bazaar.goods, &query, plan, now)
-    })
-    .await
-}
-
-async fn catalogue(request: HttpRequest, shared: Shares) -> HttpResponse {
-    let query = pairs(request.query_string().as_bytes());
-    perform(
-        &request,
-        &shared,
-        AmazonOperation::SearchCatalogItems,
-        |bazaar, plan, _| pricing::catalogue(&bazaar.goods, &query, plan),
-    )
-    .await
-}
-
-async fn show(request: HttpRequest, path: web::Path<(String, String)>, shared: Shares) -> HttpResponse {
-    let (seller, sku) = path.into_inner();
-    let query = pairs(request.query_string().as_bytes());
-    perform(
-        &request,
-        &shared,
-        AmazonOperation::GetListingsItem,
-        |bazaar, plan, entry| {
-            entry.sku = Some(sku.as_str().into());
-            listings::refusal(&seller, &query).unwrap_or_else(|| bazaar.show(&sku, &query, plan))
-        },
-    )
-    .await
-}
-
-async fn patch(
-    request: HttpRequest,
-    path: web::Path<(String, String)>,
-    body: Bytes,
-    shared: Shares,
-) -> HttpResponse {
-    let (seller, sku) = path.into_inner();
-    let (query, now) = (pairs(request.query_string().as_bytes()), shared.now());
-    let body: Option<Value> = serde_json::from_slice(&body).ok();
-    perform(
-        &request,
-        &shared,
-        AmazonOperation::PatchListingsItem,
-        |bazaar, plan, entry| {
-            entry.sku = Some(sku.as_str().into());
-            match (listings::refusal(&seller, &query), body) {
-                (Some(refusal), _) => refusal,
-                (None, Some(body)) => bazaar.patch(&sku, &query, &body, plan, now),
-                (None, None) => Answer::error(400, "BAD_REQUEST", "Invalid input", "The body is not JSON."),
-            }
-        },
-    )
-    .await
-}
-
-async fn perform(
-    request: &HttpRequest,
-    shared: &Shares,
-    operation: AmazonOperation,
-    carry_out: impl FnOnce(&mut Bazaar, &Plan<'_>, &mut AmazonEntry) -> Answer,
-) -> HttpResponse {
-    let (plan, now) = (shared.faults.load_full(), shared.now());
-    let token = text(request.headers(), "x-amz-access-token");
-    let answer = shared
-        .amazon
-        .lock()
-        .call(operation, token, &plan.amazon, now, carry_out);
-    send(answer, &plan.amazon).await
-}
-
-async fn send(answer: Answer, plan: &AmazonFaults) -> HttpResponse {
-    let wait_ms = match answer.fault {
-        Some(AmazonFault::Delay) => plan.delay_ms,
-        Some(AmazonFault::HangBefore | AmazonFault::HangAfter) => plan.hang_ms,
-        _ => 0,
-    };
-    if wait_ms > 0 {
-        actix_web::rt::time::sleep(Duration::from_millis(u64::from(wait_ms))).await;
-    }
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut head = HttpResponse::build(status);
-    head.insert_header((header::CONTENT_TYPE, "application/json"));
-    head.insert_header(("x-amzn-RequestId", format!("sim-{:016x}", answer.number)));
-    if let Some(rate) = answer.rate {
-        head.insert_header(("x-amzn-RateLimit-Limit", rate.to_string()));
-    }
-    if matches!(answer.status, 429 | 503) && !plan.retry_after.is_empty() {
-        head.insert_header((header::RETRY_AFTER, plan.retry_after.as_str()));
-    }
-    let body = answer.body.to_string().into_bytes();
-    let half = body.len() / 2;
-    let body = PageBody::whole(body.into());
-    head.body(if answer.fault == Some(AmazonFault::Cut) {
-        body.cut_after(half)
-    } else {
-        body
-    })
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-fn pairs(text: &[u8]) -> Vec<(String, String)> {
-    url::form_urlencoded::parse(text).into_owned().collect()
 }

@@ -4,6 +4,7 @@
 mod contract;
 mod sandbox;
 mod seller;
+mod simulated;
 mod source;
 
 use crate::ebay::memory::Memory;

@@ -37,7 +37,7 @@ fn standing(products: u32) -> (Running, Clock) {
 }
 
 /// A client that decodes nothing and follows nothing.
-fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     // The first test that comes installs it; the others find it there.
     drop(rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder()

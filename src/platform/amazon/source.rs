@@ -9,6 +9,7 @@
 use super::account::{Account, Ask, SECRETS};
 use super::asin::Asin;
 use super::catalog::{self, Titles};
+use super::entries::{self, Cost};
 use super::quota::Operation;
 use super::{AmazonSettings, ReadBy, Want, competitive, fault, offers};
 use crate::clock::Clock;
@@ -39,8 +40,6 @@ pub struct Amazon {
     titles: Titles,
 }
 
-/// What an item costs, or that nobody offers it.
-type Cost = Result<Option<Money>, PlatformError>;
 type Look = Result<Observation, PlatformError>;
 
 impl Amazon {
@@ -84,16 +83,21 @@ impl Amazon {
         asins.sort();
         asins.dedup();
         let untitled = self.name(&asins).await;
+        // Without a title there is no observation, and a request less. What the catalogue does not have may be gone, which
+        // only the other answer says.
+        asins.retain(|asin| {
+            let lacks = untitled.get(asin).filter(|_| self.titles.of(asin).is_none());
+            lacks.is_none_or(|error| error.class == ErrorClass::Protocol)
+        });
         let costs = self.costs(&asins).await;
         let each = read.into_iter().map(|asin| {
             let asin = asin?;
-            let cost = costs.get(&asin).cloned();
-            let cost = cost.unwrap_or_else(|| Err(left_out("costs", &asin)))?;
-            let title = self.titles.of(&asin);
-            let title = title.ok_or_else(|| {
+            let unnamed = || {
                 let why = untitled.get(&asin).cloned();
                 why.unwrap_or_else(|| catalog::untitled(&asin, None))
-            })?;
+            };
+            let cost = costs.get(&asin).cloned().ok_or_else(unnamed)??;
+            let title = self.titles.of(&asin).ok_or_else(unnamed)?;
             self.observation(&asin, &title, cost)
         });
         each.collect()
@@ -134,9 +138,10 @@ impl Amazon {
             .iter()
             .filter_map(|(asin, title)| Some((asin.clone(), title.as_ref().ok()?.clone())));
         self.titles.keep(known);
-        let failed = read
-            .iter()
-            .filter_map(|(asin, title)| Some((asin.clone(), catalog::untitled(asin, title.as_ref().err()))));
+        let failed = read.iter().filter_map(|(asin, title)| {
+            let why = title.as_ref().err()?;
+            Some((asin.clone(), catalog::untitled(asin, Some(why))))
+        });
         failed.collect()
     }
 
@@ -169,10 +174,12 @@ impl Amazon {
             .read(&doing, Operation::GetItemOffersBatch, ask, url)
             .await?;
         let at = At::root("body", &body);
-        let entries = at.get("responses").and_then(|list| list.items());
-        let entries = entries.map_err(|drift| contract(&doing, &drift, &body))?;
+        let list = at.get("responses").and_then(|list| list.items());
+        let list = list.map_err(|drift| contract(&doing, &drift, &body))?;
         let of = |entry: &At<'_>| entry.get("request")?.get("Asin")?.text().map(str::to_owned);
-        Ok(self.each(asins, &entries, of, |entry, asin| self.offers_entry(entry, asin)))
+        Ok(entries::each(asins, &list, of, |entry, asin| {
+            self.offers_entry(entry, asin)
+        }))
     }
 
     /// One request of a batch of offers.
@@ -223,10 +230,10 @@ impl Amazon {
             .read(&doing, Operation::GetCompetitivePricing, Ask::Get, url)
             .await?;
         let at = At::root("body", &body);
-        let entries = at.get("payload").and_then(|list| list.items());
-        let entries = entries.map_err(|drift| contract(&doing, &drift, &body))?;
+        let list = at.get("payload").and_then(|list| list.items());
+        let list = list.map_err(|drift| contract(&doing, &drift, &body))?;
         let of = |entry: &At<'_>| entry.get("ASIN")?.text().map(str::to_owned);
-        Ok(self.each(asins, &entries, of, |entry, asin| {
+        Ok(entries::each(asins, &list, of, |entry, asin| {
             self.competitive_entry(entry, asin)
         }))
     }
@@ -256,42 +263,6 @@ impl Amazon {
             }),
             _ => Err(drifted(status.drift("`Success`, `ClientError` or `ServerError`"))),
         }
-    }
-
-    /// What each item's own entry says. Entries about nothing that was asked are ignored, and told.
-    fn each(
-        &self,
-        asins: &[Asin],
-        entries: &[At<'_>],
-        named: impl Fn(&At<'_>) -> Result<String, Drift>,
-        read: impl Fn(&At<'_>, &Asin) -> Cost,
-    ) -> HashMap<Asin, Cost> {
-        let names: Vec<Option<String>> = entries.iter().map(|entry| named(entry).ok()).collect();
-        let is_asked = |name: &&Option<String>| {
-            name.as_ref()
-                .is_some_and(|name| asins.iter().any(|asin| asin.as_str() == name))
-        };
-        let strangers = names.len() - names.iter().filter(is_asked).count();
-        if strangers > 0 {
-            tracing::warn!(
-                platform = "amazon",
-                strangers,
-                "Amazon's answer holds {strangers} entries about nothing that was asked, or unreadable; they are ignored"
-            );
-        }
-        let costs = asins.iter().map(|asin| {
-            let mut own = entries
-                .iter()
-                .zip(&names)
-                .filter(|(_, name)| name.as_deref() == Some(asin.as_str()));
-            let cost = match (own.next(), own.next()) {
-                (Some((entry, _)), None) => read(entry, asin),
-                (Some(_), Some(_)) => Err(left_out("twice", asin)),
-                (None, _) => Err(left_out("an entry", asin)),
-            };
-            (asin.clone(), cost)
-        });
-        all_refused_alike(costs.collect())
     }
 
     fn observation(&self, asin: &Asin, title: &str, cost: Option<Money>) -> Look {
@@ -356,25 +327,6 @@ impl Source for Amazon {
     }
 }
 
-/// An answer that finds each of several items "invalid" speaks of the question, not of the items: it must not empty the
-/// shop.
-fn all_refused_alike(mut costs: HashMap<Asin, Cost>) -> HashMap<Asin, Cost> {
-    let gone = |cost: &Cost| matches!(cost, Err(error) if error.class == ErrorClass::NotFound);
-    if costs.len() > 1 && costs.values().all(gone) {
-        for error in costs.values_mut().filter_map(|cost| cost.as_mut().err()) {
-            error.class = ErrorClass::Rejected;
-            error.code = "amazon_all_refused".into();
-            error.message = format!(
-                "{}; so it says of each item of the batch, which is not believed: check `marketplace` in \
-                 `[platforms.amazon]`, and whether the account may read there",
-                error.message
-            )
-            .into();
-        }
-    }
-    costs
-}
-
 fn asin_of(id: &SourceProductId) -> Result<Asin, PlatformError> {
     Asin::of(id).map_err(|error| {
         let message = format!("nothing is asked for `{id}`: {}", error.why);
@@ -385,17 +337,6 @@ fn asin_of(id: &SourceProductId) -> Result<Asin, PlatformError> {
 fn joined(asins: &[Asin]) -> String {
     let asins: Vec<&str> = asins.iter().map(Asin::as_str).collect();
     asins.join(",")
-}
-
-fn left_out(what: &str, asin: &Asin) -> PlatformError {
-    let drift = Drift {
-        path: format!("[asin={asin}]"),
-        what: format!(
-            "expected one entry for the item, got {}",
-            if what == "twice" { "more" } else { "none" }
-        ),
-    };
-    fault::contract(&format!("speak of `{asin}`"), &drift, None)
 }
 
 fn contract(doing: &str, drift: &Drift, body: &Value) -> PlatformError {

@@ -1,0 +1,149 @@
+use super::*;
+use crate::domain::{DestinationPlatform, ListingId, ListingRef};
+
+const JAPAN: &str = crate::platform::amazon::JAPAN;
+
+fn body() -> Value {
+    json!({
+        "sku": "A-1",
+        "summaries": [
+            {"marketplaceId": "ATVPDKIKX0DER", "productType": "OTHER", "status": []},
+            {"marketplaceId": JAPAN, "asin": "B07FZ8S74R", "productType": "LUGGAGE",
+                "status": ["BUYABLE", "DISCOVERABLE", "NEW_WORD"]},
+        ],
+        "offers": [
+            {"marketplaceId": JAPAN, "offerType": "B2B", "price": {"currencyCode": "JPY", "amount": "1"}},
+            {"marketplaceId": JAPAN, "offerType": "B2C", "price": {"currencyCode": "JPY", "amount": "1980"}},
+        ],
+        "fulfillmentAvailability": [{"fulfillmentChannelCode": "DEFAULT", "quantity": 3}],
+        "issues": [],
+    })
+}
+
+fn read(body: &Value) -> Result<Shown, String> {
+    shown(&At::root("item", body), "A-1", JAPAN, Currency::Jpy).map_err(|drift| drift.path)
+}
+
+fn with(pointer: &str, value: Value) -> Value {
+    let mut body = body();
+    *body.pointer_mut(pointer).unwrap() = value;
+    body
+}
+
+#[test]
+fn a_listing_is_read_from_its_own_marketplace() {
+    let shown = read(&body()).unwrap();
+    assert_eq!(&*shown.kind.product_type, "LUGGAGE");
+    assert!(!shown.kind.is_fba);
+    assert_eq!(shown.state.status, ListingStatus::Active);
+    assert_eq!(shown.state.quantity.get(), 3);
+    assert_eq!(shown.state.price, Some(Money::yen(1980).unwrap()));
+    let suppressed = with("/summaries/1/status", json!(["DISCOVERABLE"]));
+    assert_eq!(read(&suppressed).unwrap().state.status, ListingStatus::Paused);
+    let mut sold = suppressed;
+    sold["fulfillmentAvailability"][0]["quantity"] = 0.into();
+    assert_eq!(read(&sold).unwrap().state.status, ListingStatus::Active);
+    let fba = with(
+        "/fulfillmentAvailability/0/fulfillmentChannelCode",
+        json!("AMAZON_JP"),
+    );
+    assert!(read(&fba).unwrap().kind.is_fba);
+}
+
+#[test]
+fn what_is_missing_is_an_error_never_a_zero() {
+    for (pointer, value, path) in [
+        ("/sku", json!("B"), "item.sku"),
+        ("/summaries", json!([]), "item.summaries"),
+        (
+            "/summaries/1/productType",
+            json!(null),
+            "item.summaries[1].productType",
+        ),
+        ("/summaries/1/status", json!(null), "item.summaries[1].status"),
+        (
+            "/fulfillmentAvailability",
+            json!(null),
+            "item.fulfillmentAvailability",
+        ),
+        (
+            "/fulfillmentAvailability",
+            json!([]),
+            "item.fulfillmentAvailability",
+        ),
+        (
+            "/fulfillmentAvailability/0/quantity",
+            json!(null),
+            "item.fulfillmentAvailability[0].quantity",
+        ),
+        (
+            "/fulfillmentAvailability/0/quantity",
+            json!(-1),
+            "item.fulfillmentAvailability[0].quantity",
+        ),
+        (
+            "/offers/1/price/currencyCode",
+            json!("USD"),
+            "item.offers[1].price.currencyCode",
+        ),
+        (
+            "/offers/1/price/amount",
+            json!("x"),
+            "item.offers[1].price.amount",
+        ),
+    ] {
+        assert_eq!(read(&with(pointer, value)), Err(path.into()), "{pointer}");
+    }
+}
+
+#[test]
+fn a_change_names_only_what_differs() {
+    let kind = Kind {
+        product_type: "LUGGAGE".into(),
+        is_fba: false,
+    };
+    let mut revision = Revision {
+        listing: ListingRef {
+            listing_id: ListingId(1),
+            destination: DestinationPlatform::AmazonSeller,
+            sku: "A-1".into(),
+            platform_product_id: "A-1".into(),
+        },
+        quantity: Some(Quantity::ZERO),
+        price: None,
+        confirmed: read(&body()).unwrap().state,
+    };
+    let sent = patch(&kind, JAPAN, &revision);
+    assert_eq!(sent["patches"].as_array().unwrap().len(), 1);
+    assert_eq!(sent["patches"][0]["value"][0]["quantity"], 0);
+    revision.price = Some(Money::yen(2480).unwrap());
+    let sent = patch(&kind, JAPAN, &revision);
+    let offer = &sent["patches"][0]["value"][0];
+    assert_eq!(offer["our_price"][0]["schedule"][0]["value_with_tax"], 2480);
+    assert_eq!(
+        (&offer["currency"], &offer["marketplace_id"]),
+        (&json!("JPY"), &json!(JAPAN))
+    );
+}
+
+#[test]
+fn invalid_is_a_refusal_and_an_unknown_word_tells_nothing() {
+    let said = |status: &str, preview| {
+        let body = json!({"sku": "A-1", "status": status, "submissionId": "s", "issues": [
+            {"code": "1", "message": "soft", "severity": "WARNING", "categories": []},
+            {"code": "2", "message": "hard", "severity": "ERROR", "categories": []}]});
+        submitted("x", &At::root("answer", &body), "A-1", preview)
+    };
+    assert_eq!(said("ACCEPTED", false).unwrap().len(), 2);
+    assert_eq!(said("VALID", true).unwrap().len(), 2);
+    let refused = said("INVALID", false).unwrap_err();
+    assert_eq!((refused.class, &*refused.code), (ErrorClass::Rejected, INVALID));
+    assert!(refused.message.contains("hard (2)") && refused.body.is_some());
+    for (word, preview) in [("VALID", false), ("ACCEPTED", true), ("QUEUED", false)] {
+        assert_eq!(
+            said(word, preview).unwrap_err().class,
+            ErrorClass::Protocol,
+            "{word}"
+        );
+    }
+}
