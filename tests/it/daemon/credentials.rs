@@ -136,6 +136,12 @@ async fn a_daemon_without_keys_is_given_them_and_nothing_ever_shows_one() {
     stage.world.finish().await;
 }
 
+/// The row of eBay in the list of credentials.
+fn of_ebay(list: &Value) -> &Value {
+    let rows = list["items"].as_array().unwrap();
+    rows.iter().find(|row| row["platform"] == "ebay").unwrap()
+}
+
 async fn it_waits_and_says_for_what(stage: &mut Stage) {
     let all =
         "ebay` needs credentials (client_id, client_secret, refresh_token): `zaikoban credentials set ebay`";
@@ -144,7 +150,7 @@ async fn it_waits_and_says_for_what(stage: &mut Stage) {
     let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(shown.contains(all), "{shown}");
     let list = stage.json("credentials list").await;
-    let row = &list["items"][0];
+    let row = of_ebay(&list);
     assert_eq!((&row["platform"], &row["fields"]), (&json!("ebay"), &json!([])));
     assert!(row["note"].as_str().unwrap().contains(all), "{row}");
     // What would be sent waits, and an offer cannot be read.
@@ -220,7 +226,7 @@ async fn what_cannot_be_used_is_refused_and_not_shown(stage: &mut Stage) {
         }
     }
     assert_eq!(
-        stage.json("credentials list").await["items"][0]["fields"],
+        of_ebay(&stage.json("credentials list").await)["fields"],
         json!([])
     );
 }
@@ -268,7 +274,7 @@ async fn a_consent_brings_it_to_life_at_once(stage: &mut Stage) {
     let ran = stage.authorize(|ended_at| ended_at).await;
     assert!(ran.code == Some(0) && ran.err.contains("they end on "), "{ran:?}");
     let list = stage.json("credentials list").await;
-    let row = &list["items"][0];
+    let row = of_ebay(&list);
     assert_eq!(
         (&row["fields"], &row["note"]),
         (
