@@ -258,8 +258,8 @@ fn first(seed: u64, index: u32, now: Micros) -> ItemState {
         version: 0,
         offered: unit(word.rotate_left(17)) < 0.9,
         price,
-        shipping: if word % 3 == 0 { 350.min(price) } else { 0 },
-        by_amazon: word % 2 == 0,
+        shipping: if word.is_multiple_of(3) { 350.min(price) } else { 0 },
+        by_amazon: word.is_multiple_of(2),
         removed: false,
         since: now,
     }

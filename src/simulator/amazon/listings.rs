@@ -6,7 +6,7 @@
 use super::super::world::Micros;
 use super::answer::Answer;
 use super::goods::asin;
-use super::pricing::value;
+use super::pricing::{put, value};
 use super::{MARKETPLACE, Plan, SELLER_ID};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -182,22 +182,29 @@ pub(super) fn show(listing: &AmazonListing, query: &[(String, String)], plan: &P
             "conditionType": "new_new", "status": words, "itemName": "出品",
             "createdDate": "2026-01-01T00:00:00Z", "lastUpdatedDate": "2026-01-01T00:00:00Z",
         });
-        item["summaries"] = json!([plan.odd(summary)]);
+        put(&mut item, "summaries", json!([plan.odd(summary)]));
     }
     if parts.contains(&"offers") {
-        item["offers"] = json!([{
-            "marketplaceId": MARKETPLACE, "offerType": "B2C",
-            "price": {"currencyCode": "JPY", "amount": listing.price_jpy.to_string()},
-            "audience": {"value": "ALL", "displayName": "Sell on Amazon"},
-        }]);
+        put(
+            &mut item,
+            "offers",
+            json!([{
+                "marketplaceId": MARKETPLACE, "offerType": "B2C",
+                "price": {"currencyCode": "JPY", "amount": listing.price_jpy.to_string()},
+                "audience": {"value": "ALL", "displayName": "Sell on Amazon"},
+            }]),
+        );
     }
     if parts.contains(&"fulfillmentAvailability") {
         let code = if listing.fba { "AMAZON_JP" } else { "DEFAULT" };
-        item["fulfillmentAvailability"] =
-            json!([{"fulfillmentChannelCode": code, "quantity": listing.quantity}]);
+        put(
+            &mut item,
+            "fulfillmentAvailability",
+            json!([{"fulfillmentChannelCode": code, "quantity": listing.quantity}]),
+        );
     }
     if parts.contains(&"issues") {
-        item["issues"] = json!([]);
+        put(&mut item, "issues", json!([]));
     }
     Answer::ok(plan.odd(item))
 }

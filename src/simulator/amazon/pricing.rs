@@ -43,7 +43,7 @@ pub(super) fn batch(goods: &mut Goods, body: &Value, plan: &Plan<'_>, now: Micro
         .map(|(place, request)| one_of_batch(goods, request, plan, place, now))
         .collect();
     // The order of the answers is not promised.
-    if mix(plan.word, 0xb0, 0) % 2 == 0 {
+    if mix(plan.word, 0xb0, 0).is_multiple_of(2) {
         responses.reverse();
     }
     Answer::ok(json!({ "responses": responses }))
@@ -117,13 +117,21 @@ fn payload(asin: &str, state: &ItemState, condition: &str, index: u32) -> Value 
     };
     let mut summary = json!({"TotalOfferCount": total});
     if total > 0 {
-        summary["NumberOfOffers"] = json!([
-            {"condition": "new", "fulfillmentChannel": "Merchant", "OfferCount": total}]);
-        summary["LowestPrices"] = json!([{
-            "condition": "new", "fulfillmentChannel": "Merchant",
-            "LandedPrice": yen(state.price), "ListingPrice": yen(state.price - state.shipping),
-            "Shipping": yen(state.shipping),
-        }]);
+        put(
+            &mut summary,
+            "NumberOfOffers",
+            json!([
+            {"condition": "new", "fulfillmentChannel": "Merchant", "OfferCount": total}]),
+        );
+        put(
+            &mut summary,
+            "LowestPrices",
+            json!([{
+                "condition": "new", "fulfillmentChannel": "Merchant",
+                "LandedPrice": yen(state.price), "ListingPrice": yen(state.price - state.shipping),
+                "Shipping": yen(state.shipping),
+            }]),
+        );
     }
     json!({
         "ASIN": asin, "status": status, "ItemCondition": condition, "marketplaceId": MARKETPLACE,
@@ -218,7 +226,7 @@ pub(super) fn catalogue(goods: &Goods, query: &[(String, String)], plan: &Plan<'
             let summary = json!({"marketplaceId": MARKETPLACE, "itemName": title(goods.seed, index)});
             let mut item = json!({ "asin": asin });
             if parts.contains(&"summaries") {
-                item["summaries"] = json!([plan.odd(summary)]);
+                put(&mut item, "summaries", json!([plan.odd(summary)]));
             }
             Some(item)
         })
@@ -238,6 +246,13 @@ fn asked<'a>(query: &'a [(String, String)], marketplace: &str, items: &str) -> R
         return Err(invalid(items));
     }
     Ok(asins)
+}
+
+/// Enters a member into an object.
+pub(super) fn put(object: &mut Value, key: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(key.to_owned(), value);
+    }
 }
 
 pub(super) fn value<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {

@@ -183,7 +183,7 @@ fn problems_of_query(parameter: &Value, value: &str) -> Vec<String> {
         problems.extend(unknown.map(|v| format!("`{v}` is none of the words of {}", parameter["name"])));
     }
     if let Some(most) = parameter["maxItems"].as_u64()
-        && values.len() as u64 > most
+        && u64::try_from(values.len()).unwrap() > most
     {
         problems.push(format!(
             "{} takes at most {most}, got {}",
