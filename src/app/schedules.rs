@@ -16,8 +16,8 @@ use crate::store::Db;
 use crate::store::jobs::{Lane, QueueName, WorkerId};
 use crate::supervision::Handle;
 use crate::sync::PriceSync;
-use crate::watch::{CheckedSource, Counters, Roster, StockCheck};
 use crate::sync::register::Register;
+use crate::watch::{CheckedSource, Counters, Roster, StockCheck};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,11 +68,14 @@ pub(super) fn registry(
     };
     registry.register(lane(QueueName::PriceSync), work, policy);
     for (at, selling) in destinations {
+        let Some(registrar) = selling.registrar.clone() else {
+            continue;
+        };
         let work = Register {
             db: db.clone(),
             book: Arc::clone(&live.book),
             clock: clock.clone(),
-            registrar: selling.registrar.clone(),
+            registrar,
             outlet: Arc::clone(&selling.outlet),
             told: Arc::default(),
         };

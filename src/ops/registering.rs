@@ -6,6 +6,7 @@ pub use draft::{ListingDraft, RegisterOrder};
 
 use super::{InputProblem, Ops, OpsError, Page, Selling, word_problem};
 use crate::domain::{DestinationPlatform, Money, ProductId, Quantity};
+use crate::platform::gateway::RegistrarGateway;
 use crate::platform::registrar::ListingContent;
 use crate::store::jobs::{self, Lane, NewJob};
 use crate::store::registrations::{self, NewRegistration, RegistrationState};
@@ -78,6 +79,15 @@ impl RegistrationFilter {
         let state = word_problem("state", self.state.as_deref(), &states);
         destination.into_iter().chain(state).collect()
     }
+}
+
+/// The way to a destination's first listings.
+fn registrar(selling: &Selling, at: DestinationPlatform) -> Result<RegistrarGateway, OpsError> {
+    let way = selling.registrar.clone();
+    way.ok_or_else(|| {
+        let expected = "ebay: products are listed for the first time there; elsewhere on the shop's own pages, and linked here";
+        OpsError::invalid("destination", expected, at.as_str())
+    })
 }
 
 impl Ops {
@@ -154,7 +164,7 @@ impl Ops {
     /// [`OpsError::Platform`] when it could not be asked.
     pub async fn suggest_category(&self, question: CategoryQuestion) -> Result<Value, OpsError> {
         let at = place(&question.destination).map_err(|problem| OpsError::all(vec![problem]))?;
-        let registrar = self.selling(at)?.registrar.clone();
+        let registrar = registrar(self.selling(at)?, at)?;
         let found = registrar.suggest(&question.marketplace, &question.words).await;
         let found = found.map_err(|error| OpsError::Platform {
             message: error.message.to_string(),
@@ -168,7 +178,7 @@ impl Ops {
     /// [`OpsError::Platform`] when it could not be asked.
     pub async fn quotas(&self, destination: &str) -> Result<Value, OpsError> {
         let at = place(destination).map_err(|problem| OpsError::all(vec![problem]))?;
-        let registrar = self.selling(at)?.registrar.clone();
+        let registrar = registrar(self.selling(at)?, at)?;
         let quotas = registrar.quotas().await.map_err(|error| OpsError::Platform {
             message: error.message.to_string(),
         })?;
@@ -188,7 +198,7 @@ impl Ops {
         order: &RegisterOrder,
     ) -> Result<(DestinationPlatform, Vec<Ready>), OpsError> {
         let at = place(&order.destination).map_err(|problem| OpsError::all(vec![problem]))?;
-        let selling = self.selling(at)?;
+        let registrar = registrar(self.selling(at)?, at)?;
         let count = order.listings.len();
         if !(1..=MOST).contains(&count) {
             return Err(OpsError::invalid(
@@ -202,7 +212,7 @@ impl Ops {
         for draft in &order.listings {
             match draft.content(&order.defaults) {
                 Ok(content) => {
-                    let found = selling.registrar.adapter().problems(&content);
+                    let found = registrar.adapter().problems(&content);
                     let told = found.into_iter();
                     problems
                         .extend(told.map(|p| InputProblem::new(draft.place(&p.field), p.expected, &p.got)));
@@ -227,7 +237,7 @@ impl Ops {
                 .filter(|w| w.product_id == product)
                 .cloned()
                 .collect();
-            let sold_in = selling.registrar.adapter().currency(&content.marketplace);
+            let sold_in = registrar.adapter().currency(&content.marketplace);
             Ready {
                 product,
                 sku: draft.sku.clone(),

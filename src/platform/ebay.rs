@@ -34,8 +34,8 @@ mod revise;
 pub use fault::{CONTRACT, REVISION_LIMIT};
 
 use super::json::{self, At, Drift};
-use super::oauth::{ClientAuth, Grants, OAuth, OAuthSettings, TokenStore};
 use super::oauth::app::AppToken;
+use super::oauth::{ClientAuth, Grants, OAuth, OAuthSettings, TokenStore};
 use super::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Reached, Revision};
 use crate::clock::Clock;
 use crate::domain::{ErrorClass, ListingRef, ListingState, ListingStatus, Platform, Quantity};

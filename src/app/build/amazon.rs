@@ -61,6 +61,7 @@ pub(super) fn seller(shared: &destinations::Shared<'_>) -> anyhow::Result<destin
         platform: Platform::AmazonSeller,
     };
     Ok(destinations::Made {
+        registrar: None,
         adapter: Arc::new(adapter),
         account: Arc::new(account),
     })

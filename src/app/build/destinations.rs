@@ -7,7 +7,8 @@ use crate::config::{Service, Settings};
 use crate::domain::{DestinationPlatform, Platform};
 use crate::ops::{Account, Selling};
 use crate::platform::Destination;
-use crate::platform::gateway::DestinationGateway;
+use crate::platform::gateway::{DestinationGateway, RegistrarGateway};
+use crate::platform::registrar::Registrar;
 use crate::supervision::{ChildSpec, Shutdown};
 use crate::sync::outlet::GatewayOutlet;
 use crate::sync::{Outlet, SyncParts, Syncer};
@@ -16,8 +17,9 @@ use anyhow::Context as _;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// An adapter and its account.
+/// An adapter and its account, and what makes first listings where the destination has that.
 pub(super) struct Made {
+    pub(super) registrar: Option<Arc<dyn Registrar>>,
     pub(super) adapter: Arc<dyn Destination>,
     pub(super) account: Arc<dyn Account>,
 }
@@ -55,7 +57,8 @@ pub(super) async fn destinations(shared: &Shared<'_>) -> anyhow::Result<Sold> {
         let made = made.with_context(|| format!("platforms.{platform}"))?;
         super::warn_of_needs(platform, &*made.account);
         sold.accounts.insert(platform, made.account);
-        let (gateway, syncer, selling) = children(shared, (destination, service), made.adapter).await?;
+        let ways = (made.adapter, made.registrar);
+        let (gateway, syncer, selling) = children(shared, (destination, service), ways).await?;
         sold.gateways.push(gateway);
         sold.syncers.push(syncer);
         sold.selling.insert(destination, selling);
@@ -66,13 +69,14 @@ pub(super) async fn destinations(shared: &Shared<'_>) -> anyhow::Result<Sold> {
 async fn children(
     shared: &Shared<'_>,
     (destination, service): (DestinationPlatform, Service<'_>),
-    adapter: Arc<dyn Destination>,
+    (adapter, registrar): (Arc<dyn Destination>, Option<Arc<dyn Registrar>>),
 ) -> anyhow::Result<(ChildSpec, ChildSpec, Selling)> {
     let common = shared.common;
     let platform = Platform::from(destination);
     let guard = guard(platform, service.pace, common).await?;
     let reached = Arc::clone(&adapter);
     common.probe(probe::of_destination(platform, &service, &guard, reached));
+    let registrar = registrar.map(|way| RegistrarGateway::new(way, guard.clone()));
     let gateway = DestinationGateway::new(Arc::clone(&adapter), guard.clone());
     let (gateway, handle) = ChildSpec::actor(platform.as_str(), move |_| gateway.clone());
     let outlet: Arc<dyn Outlet> = Arc::new(GatewayOutlet::new(handle, guard, adapter));
@@ -96,6 +100,7 @@ async fn children(
         Selling {
             syncer: handle,
             outlet,
+            registrar,
         },
     ))
 }

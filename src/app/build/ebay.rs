@@ -44,8 +44,10 @@ pub(super) fn make(shared: &Shared<'_>) -> anyhow::Result<Made> {
         ru_name: own.ru_name.clone(),
         clock: shared.common.clock.clone(),
     };
+    let adapter = Arc::new(adapter);
     Ok(Made {
-        adapter: Arc::new(adapter),
+        registrar: Some(adapter.clone()),
+        adapter,
         account: Arc::new(account),
     })
 }
