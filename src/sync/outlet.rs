@@ -90,6 +90,11 @@ pub trait Outlet: Send + Sync + 'static {
         Ok(())
     }
 
+    /// How long after it took a change the destination may still show what was there before; zero: it shows it at once.
+    fn settles_within(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Sets quantity and price absolutely; one answer for each, in order. Not sent after `send_before`.
     fn revise(
         &self,

@@ -146,6 +146,15 @@ impl ReconcileSettings {
         Duration::from_secs(self.confirm_after_s)
     }
 
+    /// The same where a destination shows the old values for so long after it took new ones.
+    #[must_use]
+    pub fn confirmed_after(self, settles: Duration) -> Self {
+        Self {
+            confirm_after_s: self.confirm_after_s.max(settles.as_secs()),
+            ..self
+        }
+    }
+
     /// Whether so many listings of a run differ that people are told.
     #[must_use]
     pub fn tells(&self, counts: RunCounts) -> bool {

@@ -10,7 +10,7 @@ use super::plan::{ReadWhy, Step};
 use super::reconcile::{Policy, ReconcileSettings};
 use super::room::Load;
 use super::settings::SETTLE_WITHIN;
-use super::settle::{Answer, settle};
+use super::settle::{Answer, Waits, settle};
 use super::shared::Shared;
 use super::take::{At, Work};
 use crate::domain::{ListingId, ListingStatus};
@@ -216,7 +216,9 @@ async fn write(
             .into_iter()
             .collect()
     };
-    let reconcile = shared.live.load().reconcile;
+    let settles = shared.outlet.settles_within();
+    let reconcile = shared.live.load().reconcile.confirmed_after(settles);
+    let unsettled = settling(conn, settles, answered, now).await?;
     let looks = Looks::find(conn, shared, answered, &rows, reconcile).await?;
     let mut notes = Vec::new();
     let mut settlements = Vec::with_capacity(answered.len());
@@ -226,7 +228,10 @@ async fn write(
         let Some(listing) = rows.get(&work.id()) else {
             continue;
         };
-        let waits = shared.waits(work.id(), work.begun.retries);
+        let waits = Waits {
+            settling: unsettled.get(&work.id()).copied(),
+            ..shared.waits(work.id(), work.begun.retries)
+        };
         let judged = looks
             .around(listing)
             .and_then(|around| look::judge(listing, &work.begun, answer, &around, now));
@@ -249,6 +254,26 @@ async fn write(
     pushes::settle(conn, &settlements, pricing::day_of(now)).await?;
     reads::note(conn, shared.destination, &notes).await?;
     shared.record(conn, &troubles).await
+}
+
+/// For how long what is shown of the listings that were read may still be what was there before their last push.
+async fn settling(
+    conn: &mut AsyncPgConnection,
+    settles: Duration,
+    answered: &[(Work, Answer)],
+    now: DateTime<Utc>,
+) -> Result<HashMap<ListingId, Duration>, StoreError> {
+    let read = answered
+        .iter()
+        .filter(|(_, answer)| matches!(answer, Answer::Read(Ok(_))));
+    let ids: Vec<ListingId> = read.map(|(work, _)| work.id()).collect();
+    if settles.is_zero() || ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let writes = reads::last_writes(conn, &ids).await?;
+    let left = |at: DateTime<Utc>| settles.checked_sub((now - at).to_std().unwrap_or_default());
+    let unsettled = writes.into_iter().filter_map(|(id, at)| Some((id, left(at)?)));
+    Ok(unsettled.filter(|(_, left)| !left.is_zero()).collect())
 }
 
 /// What is to be known around the looks among some answers.

@@ -68,6 +68,8 @@ pub struct Waits {
     pub attempt: Duration,
     /// From an accepted push that matters to the look afterwards.
     pub read_back: Duration,
+    /// For so long the destination may still show what was there before the last push.
+    pub settling: Option<Duration>,
 }
 
 /// A trouble that a person should find among the errors.
@@ -150,7 +152,13 @@ pub fn settle(
         Answer::Written(Written::Unknown(error)) => unknown(listing, begun, error, now),
         Answer::Written(Written::NotSent(why)) => not_sent(listing, begun, why),
         Answer::Written(Written::Failed(error)) => failed(listing, begun, error, waits),
-        Answer::Read(Ok(shown)) => read(listing, begun, *shown, possible, waits),
+        Answer::Read(Ok(shown)) => match waits
+            .settling
+            .filter(|_| says_nothing_yet(listing, begun, *shown))
+        {
+            Some(left) => not_yet(listing, begun, left),
+            None => read(listing, begun, *shown, possible, waits),
+        },
         Answer::Read(Err(NotRead::NotSent(why))) => not_sent(listing, begun, why),
         Answer::Read(Err(NotRead::Failed(error))) => failed(listing, begun, error, waits),
     };
@@ -421,6 +429,24 @@ fn failed(listing: &Listing, begun: &Begun, error: &PlatformError, waits: Waits)
             error: error.message.to_string(),
         },
         ..base
+    }
+}
+
+/// While a destination works off what it took: whether what it shows may be what was there before. What is wanted is
+/// there, or nothing has moved, says something; and a zero that was not taken yet waits for nothing.
+fn says_nothing_yet(listing: &Listing, begun: &Begun, shown: ListingState) -> bool {
+    let unsure = begun.step == Step::Read(ReadWhy::Unsure);
+    let arrived = listing.target().is_some_and(|wanted| matches(wanted, shown));
+    let zero_waits = wants_zero(listing) && listing.synced_version < listing.wanted_version;
+    !arrived && !zero_waits && (unsure || shown != listing.basis.confirmed)
+}
+
+/// Nothing was learned: the same look again when the destination has settled.
+fn not_yet(listing: &Listing, begun: &Begun, left: Duration) -> Verdict {
+    Verdict {
+        needs_read_back: true,
+        error: Some(json!({ "settling_s": left.as_secs() })),
+        ..Verdict::of(listing, PushOutcome::Accepted, again(left, begun.priority))
     }
 }
 

@@ -264,7 +264,8 @@ impl Shared {
         Waits {
             outage: draw(&self.outage, outages),
             attempt: draw(&self.attempt, u32::try_from(retries).unwrap_or(0)),
-            read_back: self.settings.read_back_after(),
+            read_back: self.settings.read_back_after().max(self.outlet.settles_within()),
+            settling: None,
         }
     }
 

@@ -73,12 +73,18 @@ pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currenc
     })
 }
 
+/// The entries of our marketplace. One alone was asked about: a list of others' only is no answer.
 fn of_marketplace<'a>(list: &At<'a>, marketplace: &str) -> Result<Vec<At<'a>>, Drift> {
     let mut ours = Vec::new();
-    for each in list.items()? {
+    let all = list.items()?;
+    let said = !all.is_empty();
+    for each in all {
         if each.get("marketplaceId")?.text()? == marketplace {
             ours.push(each);
         }
+    }
+    if said && ours.is_empty() {
+        return Err(list.drift(&format!("an entry of the marketplace {marketplace}")));
     }
     Ok(ours)
 }
@@ -108,12 +114,16 @@ fn price(at: &At<'_>, marketplace: &str, currency: Currency) -> Result<Option<Mo
         return Ok(None);
     };
     for offer in of_marketplace(&offers, marketplace)? {
-        if offer.get("offerType")?.text()? == "B2C" {
-            let price = offer.get("price")?;
-            let digits = amount(&price, ("currencyCode", "amount"), currency)?;
-            let money = Money::new(digits, currency).map_err(|bad| price.drift(&bad.to_string()))?;
-            return Ok(Some(money));
+        let kind = offer.get("offerType")?;
+        match kind.text()? {
+            "B2C" => {}
+            "B2B" => continue,
+            _ => return Err(kind.drift("`B2C` or `B2B`")),
         }
+        let price = offer.get("price")?;
+        let digits = amount(&price, ("currencyCode", "amount"), currency)?;
+        let money = Money::new(digits, currency).map_err(|bad| price.drift(&bad.to_string()))?;
+        return Ok(Some(money));
     }
     Ok(None)
 }

@@ -124,6 +124,10 @@ impl Outlet for GatewayOutlet {
         usize::try_from(self.adapter.requests(call)).unwrap_or(usize::MAX)
     }
 
+    fn settles_within(&self) -> Duration {
+        self.adapter.settles_within()
+    }
+
     fn admits(&self, revision: &Revision) -> Result<(), PlatformError> {
         self.adapter.admits(revision)
     }

@@ -9,6 +9,7 @@ const WAITS: Waits = Waits {
     outage: Duration::from_secs(9),
     attempt: Duration::from_secs(5),
     read_back: Duration::from_secs(2),
+    settling: None,
 };
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -270,4 +271,38 @@ fn the_last_word_on_a_zero_is_critical_even_when_it_is_that_of_the_look_after_it
         let trouble = settled(&row, &last, answer).trouble.unwrap();
         assert!(trouble.critical, "{step:?}");
     }
+}
+
+#[test]
+fn what_a_destination_shows_while_it_settles_is_no_sale_and_no_loss_of_a_push() {
+    let settling = Waits {
+        settling: Some(Duration::from_secs(600)),
+        ..WAITS
+    };
+    let look = |row: &Listing, begun: &Begun, shown| {
+        let answer = Answer::Read(Ok(shown));
+        settle(row, begun, &answer, PossibleWrites::default(), settling, now())
+    };
+    let waits = |settled: &Settled| {
+        settled.write.job.1 == again(Duration::from_secs(600), 5)
+            && settled.write.confirmed.is_none()
+            && settled.write.hold.is_none()
+            && settled.write.needs_read_back
+    };
+    // 3 were confirmed; 1 from before is still shown: no sale.
+    let (mut row, begun) = begun(wants(5, None), Step::Read(ReadWhy::BeforeRaise));
+    assert!(waits(&look(&row, &begun, shows(1, 20))));
+    // What is confirmed is there: the raise goes on.
+    assert!(!waits(&look(&row, &begun, shows(3, 20))));
+    // What is wanted is there already.
+    assert!(!waits(&look(&row, &begun, shows(5, 20))));
+    // A request of unknown outcome may still be worked off, though nothing has moved.
+    let unsure = Begun {
+        step: Step::Read(ReadWhy::Unsure),
+        ..begun.clone()
+    };
+    assert!(waits(&look(&row, &unsure, shows(3, 20))));
+    // A zero that the destination has not taken waits for nothing.
+    row.basis.wanted = wants(0, None);
+    assert!(!waits(&look(&row, &unsure, shows(5, 20))));
 }

@@ -2,7 +2,7 @@
 
 use super::mutate;
 use super::relay::{Mischief, Relay};
-use super::stand::{Spring, tells};
+use super::stand::{Spring, tells, wait};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,10 +50,7 @@ type Look = Result<Observation, PlatformError>;
 
 impl Spring {
     async fn observe(&self, ids: &[SourceProductId]) -> Vec<Look> {
-        // Time goes by: enough for every quota.
-        if let Some(clock) = &self.clock {
-            clock.advance(chrono::TimeDelta::seconds(60));
-        }
+        wait().await;
         let mut looks = Vec::new();
         for some in ids.chunks(self.adapter.batch_size()) {
             let seen = self.adapter.observe(some).await;
@@ -73,11 +70,10 @@ impl Spring {
     /// What of it is not what is offered.
     fn differs(&self, id: &SourceProductId, seen: &Observation) -> Option<String> {
         let (stock, price) = (self.truth)(&self.simulator, id);
-        let read = (
-            seen.stock.get(),
-            seen.buy_now_price.unwrap_or(seen.price).amount(),
-        );
-        let right = read == (stock, price.into()) && &seen.source_product_id == id;
+        let read = seen.buy_now_price.unwrap_or(seen.price).amount();
+        // What nobody offers has no price.
+        let priced = stock == 0 || read == price.into();
+        let right = seen.stock.get() == stock && priced && &seen.source_product_id == id;
         (!right).then(|| format!("{seen:?} in place of {stock} for {price}"))
     }
 }

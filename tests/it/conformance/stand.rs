@@ -43,8 +43,6 @@ pub struct Shop {
     pub expire: Option<fn(&Running)>,
     /// The consent is withdrawn.
     pub revoke: fn(&Running),
-    /// By which quotas are kept, where that is not the machine's: each call comes later than the one before.
-    pub clock: Option<Clock>,
     /// What must not be told.
     pub secrets: Vec<SecretString>,
 }
@@ -58,8 +56,6 @@ pub struct Spring {
     pub simulator: Arc<Running>,
     /// Pieces and price in yen.
     pub truth: fn(&Running, &SourceProductId) -> (u32, u32),
-    /// See [`Shop::clock`].
-    pub clock: Option<Clock>,
     pub secrets: Vec<SecretString>,
 }
 
@@ -69,10 +65,6 @@ fn pieces(count: u32) -> Quantity {
 
 /// A quiet simulator of a few products that are not auctions.
 fn quiet() -> Arc<Running> {
-    quiet_at(Clock::system())
-}
-
-fn quiet_at(clock: Clock) -> Arc<Running> {
     let settings = SimulatorSettings {
         products: 4,
         listings: 4,
@@ -89,7 +81,7 @@ fn quiet_at(clock: Clock) -> Arc<Running> {
         },
         ..SimulatorSettings::default()
     };
-    Arc::new(Simulator::start_at(settings, clock).unwrap())
+    Arc::new(Simulator::start(settings).unwrap())
 }
 
 fn client(relay: &Relay) -> Client {
@@ -154,7 +146,6 @@ pub async fn ebay() -> Shop {
             let order = json!({"expire_tokens": true, "faults": {"ebay": {"revoked": true}}});
             simulator.script(&order).unwrap();
         },
-        clock: None,
         secrets,
     }
 }
@@ -186,7 +177,6 @@ pub async fn yahoo() -> Spring {
             let item = all.iter().find(|item| &*item.id == id.as_str()).unwrap();
             (item.stock, item.buy_now_jpy.unwrap_or(item.price_jpy))
         },
-        clock: None,
         secrets: Vec::new(),
     }
 }
@@ -229,7 +219,7 @@ pub async fn mercari() -> Shop {
             ListingState {
                 status: match &*entry.status {
                     "OPENED" => ListingStatus::Active,
-                    _ => ListingStatus::Paused,
+                    _ => ListingStatus::Ended,
                 },
                 quantity: pieces(entry.quantity),
                 price: Some(Money::yen(entry.price.into()).unwrap()),
@@ -241,14 +231,8 @@ pub async fn mercari() -> Shop {
                 .script(&json!({"faults": {"mercari": {"revoked": true}}}))
                 .unwrap();
         },
-        clock: None,
         secrets: vec![token],
     }
-}
-
-/// A clock that stands until it is moved.
-fn standing() -> Clock {
-    Clock::manual(chrono::DateTime::from_timestamp(1_790_000_000, 0).unwrap())
 }
 
 fn amazon_account(relay: &Relay, simulator: &Running) -> (AccountSettings, Grant) {
@@ -271,8 +255,7 @@ fn amazon_account(relay: &Relay, simulator: &Running) -> (AccountSettings, Grant
 
 /// Amazon as a seller.
 pub async fn amazon_seller() -> Shop {
-    let clock = standing();
-    let simulator = quiet_at(clock.clone());
+    let simulator = quiet();
     let relay = Relay::start(&simulator.urls.amazon).await;
     let (account, grant) = amazon_account(&relay, &simulator);
     let secrets = vec![grant.client_secret.clone(), grant.refresh_token.clone()];
@@ -282,7 +265,7 @@ pub async fn amazon_seller() -> Shop {
     };
     let tokens = Arc::new(Memory::default());
     let adapter =
-        AmazonSeller::new(settings, Arc::new(grant), client(&relay), tokens, clock.clone()).unwrap();
+        AmazonSeller::new(settings, Arc::new(grant), client(&relay), tokens, Clock::system()).unwrap();
     let named = |sku: &str, asin: &str| ListingRef {
         listing_id: ListingId(1),
         destination: DestinationPlatform::AmazonSeller,
@@ -294,8 +277,8 @@ pub async fn amazon_seller() -> Shop {
     Shop {
         relay,
         adapter: Arc::new(adapter),
-        listings: own.map(|l| named(&l.sku, &l.asin)).collect(),
-        absent: named("NOT-THERE", "B000000000"),
+        listings: own.map(|l| named(&l.sku, &l.sku)).collect(),
+        absent: named("NOT-THERE", "NOT-THERE"),
         money: |n| Money::yen(3_000 + n).unwrap(),
         simulator,
         truth: |simulator, listing| {
@@ -312,7 +295,6 @@ pub async fn amazon_seller() -> Shop {
             let order = json!({"expire_tokens": true, "faults": {"amazon": {"revoked": true}}});
             simulator.script(&order).unwrap();
         },
-        clock: Some(clock),
         secrets,
     }
 }
@@ -328,8 +310,7 @@ pub async fn amazon_competitive() -> Spring {
 }
 
 async fn amazon(read: ReadBy) -> Spring {
-    let clock = standing();
-    let simulator = quiet_at(clock.clone());
+    let simulator = quiet();
     let relay = Relay::start(&simulator.urls.amazon).await;
     let (account, grant) = amazon_account(&relay, &simulator);
     let secrets = vec![grant.client_secret.clone(), grant.refresh_token.clone()];
@@ -341,7 +322,7 @@ async fn amazon(read: ReadBy) -> Spring {
         title_age: Duration::from_secs(86_400 * 365),
     };
     let tokens = Arc::new(Memory::default());
-    let adapter = Amazon::new(settings, Arc::new(grant), client(&relay), tokens, clock.clone()).unwrap();
+    let adapter = Amazon::new(settings, Arc::new(grant), client(&relay), tokens, Clock::system()).unwrap();
     let products = simulator.catalogue().amazon.products;
     Spring {
         relay,
@@ -357,9 +338,15 @@ async fn amazon(read: ReadBy) -> Spring {
             let item = all.iter().find(|item| &*item.asin == id.as_str()).unwrap();
             (u32::from(item.offered), item.price_jpy)
         },
-        clock: Some(clock),
         secrets,
     }
+}
+
+/// Time goes by: enough for every quota, and for what rests after a refusal. What is under way feels it as a moment.
+pub async fn wait() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(600)).await;
+    tokio::time::resume();
 }
 
 /// Whether a text shows one of these.

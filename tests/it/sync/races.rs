@@ -99,6 +99,7 @@ async fn finish(
                     outage: second,
                     attempt: second,
                     read_back: second,
+                    settling: None,
                 };
                 let answer = Answer::Written(Written::Accepted { warnings: Vec::new() });
                 let now = Clock::system().now();
@@ -122,6 +123,7 @@ pub(super) async fn settle_as(s: &Stage, begun: &Begun, written: Written) {
                     outage: second,
                     attempt: second,
                     read_back: second,
+                    settling: None,
                 };
                 let answer = Answer::Written(written);
                 let now = Clock::system().now();
