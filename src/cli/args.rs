@@ -347,7 +347,7 @@ pub(crate) enum Listings {
         /// Show how far first listings are
         #[arg(long, conflicts_with_all = ["file", "yes", "auto_sync", "wait"])]
         status: bool,
-        /// With --status: only these: waiting, item_made, offer_made, published, failed
+        /// With --status: only these: `waiting`, `item_made`, `offer_made`, `published`, `failed`
         #[arg(long, requires = "status")]
         state: Option<String>,
         #[command(flatten)]

@@ -1,7 +1,7 @@
 //! The European Central Bank's reference rates: one small file, written at about 16:00 in Frankfurt on working days.
 //!
 //! It says what one euro costs in each currency; what a dollar costs in yen is worked out through the euro. The file is
-//! read strictly ([`read`]): every rate that it holds is above zero and named once, and all that we trade in are there, or
+//! read strictly (`read`): every rate that it holds is above zero and named once, and all that we trade in are there, or
 //! there is no quote at all. Asking is one request to one address; how often is the caller's.
 
 mod read;

@@ -21,7 +21,7 @@
 //! - **A 404 never means that a product is gone**: an address that is not registered with Mercari gets one for everything
 //!   (`fault`).
 //! - A price out of bounds is refused before anything is sent ([`Destination::admits`]).
-//! - No more is asked than the hour's cost points allow ([`points`]).
+//! - No more is asked than the hour's cost points allow ([`mod@points`]).
 
 mod batch;
 mod client;

@@ -178,19 +178,19 @@ mod tests {
 
     #[test]
     fn each_quote_gets_its_verdict() {
-        let judged = |new: &Quote| judge(new, &before(19, 150_00), GUARDS, day(20));
-        assert!(matches!(judged(&quote(20, 151_00)), RateVerdict::Taken(Some(_))));
+        let judged = |new: &Quote| judge(new, &before(19, 15_000), GUARDS, day(20));
+        assert!(matches!(judged(&quote(20, 15_100)), RateVerdict::Taken(Some(_))));
         assert!(
-            matches!(judged(&quote(20, 150_00)), RateVerdict::Taken(_)),
+            matches!(judged(&quote(20, 15_000)), RateVerdict::Taken(_)),
             "a new day renews the age"
         );
-        assert_eq!(judged(&quote(19, 150_00)), RateVerdict::Same);
+        assert_eq!(judged(&quote(19, 15_000)), RateVerdict::Same);
         assert!(
-            matches!(judged(&quote(19, 150_10)), RateVerdict::Taken(_)),
+            matches!(judged(&quote(19, 15_010)), RateVerdict::Taken(_)),
             "a day's rates that were put right"
         );
-        assert_eq!(judged(&quote(18, 150_00)), RateVerdict::Older);
-        let RateVerdict::Jumped(far) = judged(&quote(20, 157_51)) else {
+        assert_eq!(judged(&quote(18, 15_000)), RateVerdict::Older);
+        let RateVerdict::Jumped(far) = judged(&quote(20, 15_751)) else {
             panic!("a jump up");
         };
         assert_eq!(
@@ -198,14 +198,14 @@ mod tests {
             (Currency::Usd, "5.0067".to_owned())
         );
         assert!(
-            matches!(judged(&quote(20, 157_50)), RateVerdict::Taken(_)),
+            matches!(judged(&quote(20, 15_750)), RateVerdict::Taken(_)),
             "at the limit"
         );
         assert!(
-            matches!(judged(&quote(20, 142_00)), RateVerdict::Jumped(_)),
+            matches!(judged(&quote(20, 14_200)), RateVerdict::Jumped(_)),
             "a jump down"
         );
-        for wrong in [1_50, 15_00, 75_00, 300_00, 1_500_00] {
+        for wrong in [150, 1500, 7500, 30_000, 150_000] {
             let judged = judged(&quote(20, wrong));
             assert!(
                 matches!(judged, RateVerdict::Implausible(Implausible::NoMarket(_))),
@@ -213,7 +213,7 @@ mod tests {
             );
         }
         let future = Implausible::Future { day: day(21) };
-        assert_eq!(judged(&quote(21, 150_00)), RateVerdict::Implausible(future));
+        assert_eq!(judged(&quote(21, 15_000)), RateVerdict::Implausible(future));
     }
 
     #[test]
@@ -223,12 +223,12 @@ mod tests {
             yen: [(Currency::Usd, Decimal::from(150))].into(),
         };
         let judged = |on, cents, before: &Before| judge(&quote(on, cents), before, GUARDS, day(20));
-        assert!(matches!(judged(20, 151_00, &typed), RateVerdict::Taken(Some(_))));
-        assert!(matches!(judged(20, 170_00, &typed), RateVerdict::Jumped(_)));
-        assert_eq!(judged(20, 170_00, &Before::default()), RateVerdict::Taken(None));
-        assert!(matches!(judged(13, 150_00, &typed), RateVerdict::Taken(_)));
+        assert!(matches!(judged(20, 15_100, &typed), RateVerdict::Taken(Some(_))));
+        assert!(matches!(judged(20, 17_000, &typed), RateVerdict::Jumped(_)));
+        assert_eq!(judged(20, 17_000, &Before::default()), RateVerdict::Taken(None));
+        assert!(matches!(judged(13, 15_000, &typed), RateVerdict::Taken(_)));
         let old = Implausible::Old { day: day(12) };
-        assert_eq!(judged(12, 150_00, &typed), RateVerdict::Implausible(old));
+        assert_eq!(judged(12, 15_000, &typed), RateVerdict::Implausible(old));
     }
 
     #[test]

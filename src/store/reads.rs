@@ -323,9 +323,11 @@ pub async fn enrol(
     Ok(enrolled)
 }
 
-/// Has at most `limit` more listings of a destination read in this run, of those that are [enrolled](enrol), and those
-/// first that were compared longest ago; how many. Left out are those that are paused, by a person or at the destination, that have something to push or an unknown
-/// outcome, and those that somebody has locked. Call it inside a transaction.
+/// Has at most `limit` more listings of a destination read in this run; how many.
+///
+/// Of those that are [enrolled](enrol) those come first that were compared longest ago. Left out are those that are
+/// paused, by a person or at the destination, that have something to push or an unknown outcome, and those that somebody
+/// has locked. Call it inside a transaction.
 ///
 /// # Errors
 /// When the database is away or refuses.

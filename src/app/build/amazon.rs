@@ -17,7 +17,8 @@ fn entrance(
     keeping: &Keeping<'_>,
 ) -> anyhow::Result<(http::Client, Arc<SealedGrants>)> {
     let hosts = [&own.endpoint, &own.token_endpoint];
-    let client = client(&hosts, own.ca_file.clone(), own.pace.time_limit)?;
+    // A call waits for its turn, and may be made of several requests: each has its part of the call's limit.
+    let client = client(&hosts, own.ca_file.clone(), own.pace.time_limit / 4)?;
     let id = own.client_id.clone().map(Into::into);
     let given = [id, own.client_secret.clone(), own.refresh_token.clone()];
     let grants = keeping.grants(platform, amazon::SECRETS, typed(amazon::SECRETS, given));

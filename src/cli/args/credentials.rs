@@ -10,7 +10,7 @@ pub(crate) enum Credentials {
         after_help = "On a terminal each value is asked for and not shown; an empty line leaves one as it is. Otherwise\nstandard input, or the file, holds lines `name=value`, or with --field the value alone. What the settings file\ngives stands over what is kept here.\n\nExample:\n  zaikoban credentials set ebay\n  zaikoban credentials set ebay --field client_secret --from-file secret.txt\n  zaikoban credentials set amazon --field client_secret --ends-on 2027-05-01"
     )]
     Set {
-        /// The platform: ebay, amazon, amazon_seller, mercari
+        /// The platform: `ebay`, `amazon`, `amazon_seller`, `mercari`
         platform: String,
         /// Only this one: `client_id`, `client_secret`, `refresh_token`; of mercari `token`
         #[arg(long, value_name = "NAME")]
@@ -30,7 +30,7 @@ pub(crate) enum Credentials {
         after_help = "Nothing is sent to the platform until they are set again.\n\nExample:\n  zaikoban credentials remove ebay\n  zaikoban credentials remove ebay --field refresh_token"
     )]
     Remove {
-        /// The platform: ebay, amazon, amazon_seller, mercari
+        /// The platform: `ebay`, `amazon`, `amazon_seller`, `mercari`
         platform: String,
         /// Only this one
         #[arg(long, value_name = "NAME")]

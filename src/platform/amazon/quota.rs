@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_amazon_says_is_followed_and_429_empties() {
+    async fn d2_what_amazon_says_is_followed_and_429_empties() {
         let quotas = Quotas::new(None, Duration::from_secs(60));
         let listing = Operation::GetListingsItem;
         quotas.hear(listing, 200, Some("0.5"));
@@ -318,7 +318,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_rate_goes_down_at_once_and_up_by_a_tenth_at_most(rate in 0.001..100.0_f64, told in 0.0001..1000.0_f64) {
+        fn d2_the_rate_goes_down_at_once_and_up_by_a_tenth_at_most(rate in 0.001..100.0_f64, told in 0.0001..1000.0_f64) {
             let next = follow(rate, told);
             prop_assert!(next <= told);
             prop_assert!(next <= rate * STEP_UP * (1.0 + 1e-12));

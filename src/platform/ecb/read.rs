@@ -77,7 +77,7 @@ struct Found {
 
 /// Reads the whole file.
 pub(super) fn read(body: &[u8]) -> Result<EuroRates, Unreadable> {
-    let text = std::str::from_utf8(body).map_err(|_| unreadable("the file is not UTF-8"))?;
+    let text = std::str::from_utf8(body).map_err(|_not_utf8| unreadable("the file is not UTF-8"))?;
     let mut reader = NsReader::from_str(text.trim_start_matches('\u{feff}'));
     let (mut place, mut found) = (Place::Outside, Found::default());
     loop {

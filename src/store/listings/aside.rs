@@ -36,8 +36,10 @@ pub async fn pause(conn: &mut AsyncPgConnection, ids: &[ListingId]) -> Result<Sw
     switch(conn, ids, false).await
 }
 
-/// Keeps listings in line from now on, and sees to those at once that are behind. A hold that was rejected ends with it;
-/// one that is open stays with the person who is asked. What was left as it was found over there is so no longer.
+/// Keeps listings in line from now on, and sees to those at once that are behind.
+///
+/// A hold that was rejected ends with it; one that is open stays with the person who is asked. What was left as it was
+/// found over there is so no longer.
 ///
 /// # Errors
 /// [`StoreError::NotFound`] when one of them is not there; call it inside a transaction.

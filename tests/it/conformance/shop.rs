@@ -108,7 +108,7 @@ fn can_be_bought(state: &ListingState) -> bool {
 
 /// The answers to the calls that come from now on, the `nth` of them changed.
 fn change_nth(relay: &Relay, nth: usize, change: impl Fn(Value) -> Value + Send + Sync + 'static) {
-    let change = Arc::new(move |body: Vec<u8>| {
+    let change: Arc<dyn Fn(Vec<u8>) -> Vec<u8> + Send + Sync> = Arc::new(move |body: Vec<u8>| {
         let value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         change(value).to_string().into_bytes()
     });
@@ -119,7 +119,7 @@ fn change_nth(relay: &Relay, nth: usize, change: impl Fn(Value) -> Value + Send 
         }
         call += 1;
         match call - 1 == nth {
-            true => Mischief::Body(Arc::clone(&change) as _),
+            true => Mischief::Body(Arc::clone(&change)),
             false => Mischief::None,
         }
     });

@@ -187,9 +187,9 @@ async fn what_cannot_be_used_is_refused_and_not_shown(stage: &mut Stage) {
         ),
         ("credentials set ebay", String::new(), "at least one of client_id"),
         (
-            "credentials set mercari --field client_id",
+            "credentials set yahoo_auction --field client_id",
             BAD_INPUT.to_owned(),
-            "no platform `mercari` that takes credentials",
+            "no platform `yahoo_auction` that takes credentials",
         ),
         (
             "credentials set ebay --from-file /nonexistent",

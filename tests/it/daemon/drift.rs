@@ -40,11 +40,11 @@ async fn d25_what_a_hand_changed_at_ebay_is_found_by_the_nights_run_and_put_righ
     };
     let hand = [
         SetListing {
-            quantity: Some(more.1 as u32 + 5),
+            quantity: Some(u32::try_from(more.1).unwrap() + 5),
             ..set(more)
         },
         SetListing {
-            quantity: Some(fewer.1 as u32 - 1),
+            quantity: Some(u32::try_from(fewer.1).unwrap() - 1),
             ..set(fewer)
         },
         SetListing {

@@ -89,7 +89,7 @@ fn accepted(world: &World) -> BTreeMap<(String, String), usize> {
 
 /// A hundred products are listed while eBay fails in every way and the daemon dies again and again.
 #[tokio::test]
-async fn b1_a_hundred_first_listings_are_each_made_once_through_faults_and_deaths() {
+async fn a_hundred_first_listings_are_each_made_once_through_faults_and_deaths() {
     let mut world = watched("b1", 131, 160).await;
     let products = sellable(&world, 100).await;
     assert_eq!(products.len(), 100, "so many can be sold");

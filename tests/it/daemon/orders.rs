@@ -127,8 +127,9 @@ async fn products_are_registered(world: &mut World) {
     fs::write(&good, &list).unwrap();
     // Half of it is right: that half must not be taken either.
     let first = list.lines().nth(1).unwrap();
-    let wrong =
-        format!("{list}https://example.com/x,cheap,A-9,maybe\n{first}\n\"one\",\"two\",three,true,five\n");
+    let wrong = format!(
+        "{list}https://example.com/x,cheap,A-9,ebay,maybe\n{first}\n\"one\",\"two\",three,ebay,true,six\n"
+    );
     fs::write(&bad, wrong).unwrap();
     let lines = list.lines().count();
 
@@ -147,7 +148,7 @@ async fn products_are_registered(world: &mut World) {
             lines + 2,
             ", column source_url: expected an item that the file has once; line 2 has it too",
         ),
-        (lines + 3, ": expected at most 4 fields, got `5`"),
+        (lines + 3, ": expected at most 5 fields, got `6`"),
     ] {
         assert!(
             said.contains(&format!("line {line}{column}")),

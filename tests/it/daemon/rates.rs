@@ -2,7 +2,6 @@
 
 use super::world::World;
 use crate::support::bank::Bank;
-use chrono::Utc;
 use serde_json::Value;
 use std::time::Duration;
 use zaikoban::domain::day_in_frankfurt;
@@ -23,7 +22,7 @@ fn prices(listings: &Value) -> Vec<(i64, String)> {
 #[tokio::test]
 async fn a_quote_reprices_and_one_that_jumps_waits_for_a_person() {
     let bank = Bank::start().await;
-    let today = day_in_frankfurt(Utc::now());
+    let today = day_in_frankfurt(zaikoban::clock::Clock::system().now());
     let endpoint = format!("http://{}", bank.address);
     let mut world = World::new("rates", 733, 20).await;
     world.set(&[

@@ -13,7 +13,7 @@ async fn a_sweep_by_hand_looks_at_every_product_and_a_stopped_daemon_says_what_i
         .iter()
         .map(|row| row["name"].as_str().unwrap())
         .collect();
-    assert_eq!(names.len(), 8, "{listed}");
+    assert_eq!(names.len(), 9, "{listed}");
     // everything is looked at once more, whoever would have been next
     let ran = world.cli("schedule run stock_sweep --wait").await;
     assert_eq!(ran.code, Some(0), "{ran:?}");

@@ -180,7 +180,7 @@ async fn the_simulator_answers_first_listings_as_published() {
     })
     .unwrap();
     let Some(contract) = Contract::load() else { return };
-    let client = reqwest::Client::new();
+    let client = crate::simulator::client();
     let grant = running.catalogue().credentials;
     let base = running.urls.ebay.trim_end_matches('/').to_owned();
     let token = |form: Vec<(&'static str, String)>| {

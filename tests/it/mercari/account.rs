@@ -34,12 +34,7 @@ async fn a_refused_token_is_not_shown_again_until_there_is_another_or_a_person_s
     let keys = Arc::new(Given::default());
     let credentials = rig.running.catalogue().credentials;
     let url = rig.running.urls.mercari.parse().unwrap();
-    let mercari = adapter(
-        &url,
-        &credentials.mercari_client_name,
-        100,
-        Arc::clone(&keys) as Arc<dyn Keys>,
-    );
+    let mercari = adapter(&url, &credentials.mercari_client_name, 100, keys.clone());
     let lacking = mercari.reach().await.unwrap_err();
     assert_eq!(
         (lacking.class, &*lacking.code),

@@ -69,8 +69,8 @@ fn terms(listing: &NewListing) -> Map<String, Value> {
 
 /// `bulkPublishOffer`.
 pub(super) fn publications(offer_ids: &[Box<str>]) -> Value {
-    let offer = |id: &Box<str>| json!({ "offerId": id });
-    json!({ "requests": offer_ids.iter().map(offer).collect::<Vec<_>>() })
+    let offers = offer_ids.iter().map(|id| json!({ "offerId": id }));
+    json!({ "requests": offers.collect::<Vec<_>>() })
 }
 
 /// How the entries of a bulk call's answer are told apart.
