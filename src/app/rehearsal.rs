@@ -103,7 +103,8 @@ impl Others {
                 ("CLIENT_SECRET", secret),
                 ("REFRESH_TOKEN", refresh),
                 ("REQUESTS_PER_HOUR", "100000"),
-                ("REQUESTS_PER_SECOND", "5"),
+                // Within the quotas that the account has by itself.
+                ("REQUESTS_PER_SECOND", if side == "AMAZON" { "0.5" } else { "4" }),
                 ("OPEN_REQUESTS", "4"),
             ] {
                 text.push((format!("{side}__{key}"), value.to_owned()));

@@ -15,7 +15,8 @@ use crate::app::rehearsal::{self, Markets, Others, Registered, Rehearsal, Rehear
 use crate::config::Settings;
 use crate::pricing::PriceBook;
 use crate::simulator::{
-    AuctionSettings, CallFault, FaultPlan, Order, Running, Simulator, SimulatorSettings, Storm,
+    AuctionSettings, CallFault, FaultPlan, MercariSettings, Order, Running, Simulator, SimulatorSettings,
+    Storm,
 };
 use anyhow::Context;
 use live::Live;
@@ -131,6 +132,10 @@ fn simulated(arguments: &DemoArgs, settings: &Settings) -> SimulatorSettings {
         mercari_listings: count,
         amazon_products: (count / 8).min(MOST_AT_AMAZON),
         amazon_listings: (count / 8).min(MOST_AT_AMAZON),
+        mercari: MercariSettings {
+            points_per_hour: 10_000_000,
+            ..MercariSettings::default()
+        },
         // Nothing moves before everything is registered: see `begin`.
         change_rate_per_s: 0.0,
         wild_share: 0.01,

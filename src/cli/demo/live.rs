@@ -27,7 +27,7 @@ pub(super) struct Live {
     client: Client,
     began: Instant,
     seen: i64,
-    /// Delays from page read to eBay's answer, in milliseconds, of every accepted push.
+    /// Delays from page read to the destination's answer, in milliseconds, of every accepted push.
     pub(super) delays_ms: Vec<f64>,
     /// Pushes by what became of them.
     pub(super) accepted: usize,
@@ -117,13 +117,14 @@ impl Live {
         } else {
             moved.join(", ")
         };
+        let at = text("destination");
         let end = match push.get("delay_ms").and_then(Value::as_f64) {
             Some(delay) if outcome == "accepted" => format!("{delay:7.0} ms"),
             _ => outcome.to_owned(),
         };
         let source = format!("page: {stock} in stock{cost}");
         format!(
-            "{:>7.1}s  #{:<5} {source:<28} eBay {what:<34} {end}",
+            "{:>7.1}s  #{:<5} {source:<28} {at:<13} {what:<34} {end}",
             self.began.elapsed().as_secs_f64(),
             number("product_id").unwrap_or(0),
         )

@@ -87,7 +87,7 @@ impl Summary {
             ("told by mail", self.told.mail.line()),
             ("told by Slack", self.told.slack.line()),
             (
-                "page read → eBay's answer",
+                "page read → the shop's answer",
                 format!("p50 {}, p95 {}, p99 {}", ms(p50), ms(p95), ms(p99)),
             ),
             ("changes not seen yet", self.comparison.unseen.len().to_string()),

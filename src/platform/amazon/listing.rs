@@ -47,9 +47,19 @@ pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currenc
     };
     let (is_fba, quantity) = stock(&at.get("fulfillmentAvailability")?)?;
     let words = summary.get("status")?.items()?;
-    let words: Vec<&str> = words.iter().map(At::text).collect::<Result<_, _>>()?;
-    // Other words come and go; this is the one that says "on sale".
-    let is_buyable = words.contains(&"BUYABLE");
+    let mut is_buyable = false;
+    for word in &words {
+        match word.text()? {
+            "BUYABLE" => is_buyable = true,
+            "DISCOVERABLE" => {}
+            // Another word for what decides whether it sells would be read as "not on sale".
+            _ => return Err(word.drift("`BUYABLE` or `DISCOVERABLE`")),
+        }
+    }
+    let price = price(at, marketplace, currency)?;
+    if is_buyable && price.is_none() {
+        return Err(at.drift("a price, as it can be bought"));
+    }
     let status = if is_buyable || quantity.is_zero() {
         ListingStatus::Active
     } else {
@@ -68,7 +78,7 @@ pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currenc
         state: ListingState {
             status,
             quantity,
-            price: price(at, marketplace, currency)?,
+            price,
         },
     })
 }

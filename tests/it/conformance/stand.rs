@@ -43,6 +43,8 @@ pub struct Shop {
     pub expire: Option<fn(&Running)>,
     /// The consent is withdrawn.
     pub revoke: fn(&Running),
+    /// Whether an answer with the part at this place replaced so is a right one, of another listing.
+    pub means: fn(&str, &str) -> bool,
     /// What must not be told.
     pub secrets: Vec<SecretString>,
 }
@@ -146,6 +148,7 @@ pub async fn ebay() -> Shop {
             let order = json!({"expire_tokens": true, "faults": {"ebay": {"revoked": true}}});
             simulator.script(&order).unwrap();
         },
+        means: |_, _| false,
         secrets,
     }
 }
@@ -231,6 +234,7 @@ pub async fn mercari() -> Shop {
                 .script(&json!({"faults": {"mercari": {"revoked": true}}}))
                 .unwrap();
         },
+        means: |_, _| false,
         secrets: vec![token],
     }
 }
@@ -294,6 +298,11 @@ pub async fn amazon_seller() -> Shop {
         revoke: |simulator| {
             let order = json!({"expire_tokens": true, "faults": {"amazon": {"revoked": true}}});
             simulator.script(&order).unwrap();
+        },
+        // A word less in its status: a listing that cannot be bought.
+        means: |place, what| match place {
+            "/summaries/0/status" => what == "an empty list",
+            place => place.starts_with("/summaries/0/status/") && what == "gone",
         },
         secrets,
     }
