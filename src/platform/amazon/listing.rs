@@ -47,14 +47,12 @@ pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currenc
     };
     let (is_fba, quantity) = stock(&at.get("fulfillmentAvailability")?)?;
     let words = summary.get("status")?.items()?;
-    let mut is_buyable = false;
-    for word in &words {
-        match word.text()? {
-            "BUYABLE" => is_buyable = true,
-            "DISCOVERABLE" => {}
-            // Another word for what decides whether it sells would be read as "not on sale".
-            _ => return Err(word.drift("`BUYABLE` or `DISCOVERABLE`")),
-        }
+    let said: Vec<&str> = words.iter().map(At::text).collect::<Result<_, _>>()?;
+    // Beside the word that says "on sale" others matter nothing. In its place, one may be its new name.
+    let is_buyable = said.contains(&"BUYABLE");
+    let strange = words.iter().zip(&said).find(|(_, said)| **said != "DISCOVERABLE");
+    if let (false, Some((word, _))) = (is_buyable, strange) {
+        return Err(word.drift("`BUYABLE` or `DISCOVERABLE`"));
     }
     let price = price(at, marketplace, currency)?;
     if is_buyable && price.is_none() {
