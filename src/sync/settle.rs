@@ -152,10 +152,7 @@ pub fn settle(
         Answer::Written(Written::Unknown(error)) => unknown(listing, begun, error, now),
         Answer::Written(Written::NotSent(why)) => not_sent(listing, begun, why),
         Answer::Written(Written::Failed(error)) => failed(listing, begun, error, waits),
-        Answer::Read(Ok(shown)) => match waits
-            .settling
-            .filter(|_| says_nothing_yet(listing, begun, *shown))
-        {
+        Answer::Read(Ok(shown)) => match waits.settling.filter(|_| says_nothing_yet(listing, *shown)) {
             Some(left) => not_yet(listing, begun, left),
             None => read(listing, begun, *shown, possible, waits),
         },
@@ -433,12 +430,12 @@ fn failed(listing: &Listing, begun: &Begun, error: &PlatformError, waits: Waits)
 }
 
 /// While a destination works off what it took: whether what it shows may be what was there before. What is wanted is
-/// there, or nothing has moved, says something; and a zero that was not taken yet waits for nothing.
-fn says_nothing_yet(listing: &Listing, begun: &Begun, shown: ListingState) -> bool {
-    let unsure = begun.step == Step::Read(ReadWhy::Unsure);
+/// there, or nothing has moved, says something: a request of unknown outcome is then made again, for whatever the first
+/// one comes to, the second sets the same after it. And a zero that was not taken yet waits for nothing.
+fn says_nothing_yet(listing: &Listing, shown: ListingState) -> bool {
     let arrived = listing.target().is_some_and(|wanted| matches(wanted, shown));
     let zero_waits = wants_zero(listing) && listing.synced_version < listing.wanted_version;
-    !arrived && !zero_waits && (unsure || shown != listing.basis.confirmed)
+    !arrived && !zero_waits && shown != listing.basis.confirmed
 }
 
 /// Nothing was learned: the same look again when the destination has settled.

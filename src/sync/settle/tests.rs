@@ -296,12 +296,13 @@ fn what_a_destination_shows_while_it_settles_is_no_sale_and_no_loss_of_a_push() 
     assert!(!waits(&look(&row, &begun, shows(3, 20))));
     // What is wanted is there already.
     assert!(!waits(&look(&row, &begun, shows(5, 20))));
-    // A request of unknown outcome may still be worked off, though nothing has moved.
+    // A request of unknown outcome is made again where nothing has moved, and waited for where something has.
     let unsure = Begun {
         step: Step::Read(ReadWhy::Unsure),
         ..begun.clone()
     };
-    assert!(waits(&look(&row, &unsure, shows(3, 20))));
+    assert!(!waits(&look(&row, &unsure, shows(3, 20))));
+    assert!(waits(&look(&row, &unsure, shows(2, 20))));
     // A zero that the destination has not taken waits for nothing.
     row.basis.wanted = wants(0, None);
     assert!(!waits(&look(&row, &unsure, shows(5, 20))));
