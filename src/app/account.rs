@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::Arc;
 use url::Url;
 
-/// An account whose refresh token comes from the platform's own page, and is typed.
+/// An account with an OAuth grant. Its refresh token comes from the platform's own page, and is typed.
 pub(super) struct OwnAccount {
     pub(super) oauth: OAuth,
     pub(super) grants: Arc<SealedGrants>,
@@ -111,8 +111,7 @@ fn by_hand(platform: Platform) -> NoConsent {
 
 /// eBay's, whose seller consents.
 pub(super) struct EbayAccount {
-    pub(super) oauth: OAuth,
-    pub(super) grants: Arc<SealedGrants>,
+    pub(super) own: OwnAccount,
     pub(super) http: http::Client,
     pub(super) consent_page: Url,
     pub(super) ru_name: Option<String>,
@@ -122,7 +121,7 @@ pub(super) struct EbayAccount {
 impl EbayAccount {
     /// Who asks for consent, and the secret to prove it.
     async fn asking(&self) -> Result<(Asking, Option<SecretString>), NoConsent> {
-        let secrets = self.grants.secrets().await.map_err(|why| match why {
+        let secrets = self.own.grants.secrets().await.map_err(|why| match why {
             NoGrant::Away(error) => NoConsent::Away(error.to_string()),
             NoGrant::Unreadable(why) => NoConsent::Lacking(why),
             NoGrant::Lacking(fields) => NoConsent::Lacking(fields.join(", ")),
@@ -150,27 +149,19 @@ impl EbayAccount {
 
 impl Account for EbayAccount {
     fn typed(&self) -> Vec<&'static str> {
-        self.grants.typed()
+        self.own.typed()
     }
 
     fn needs(&self) -> Option<String> {
-        needs(&self.grants)
+        self.own.needs()
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {
-        async move {
-            looked(&self.grants).await;
-            self.oauth.credentials_changed().await;
-        }
-        .boxed()
+        self.own.changed()
     }
 
     fn sign_in_again(&self) -> BoxFuture<'_, ()> {
-        async move {
-            looked(&self.grants).await;
-            self.oauth.retry_now().await;
-        }
-        .boxed()
+        self.own.sign_in_again()
     }
 
     fn consent<'a>(&'a self, state: &'a str) -> BoxFuture<'a, Result<Consent, NoConsent>> {
@@ -180,7 +171,7 @@ impl Account for EbayAccount {
                 let why = "the client secret: `zaikoban credentials set ebay --field client_secret`";
                 return Err(NoConsent::Lacking(why.to_owned()));
             }
-            let scopes = &self.oauth.settings().scopes;
+            let scopes = &self.own.oauth.settings().scopes;
             let address = consent::address(&self.consent_page, &asking, scopes, state);
             Ok(Consent {
                 address: address.into(),
@@ -193,7 +184,7 @@ impl Account for EbayAccount {
         async move {
             let (asking, secret) = self.asking().await?;
             let secret = secret.unwrap_or_default();
-            let settings = self.oauth.settings();
+            let settings = self.own.oauth.settings();
             let now = self.clock.now();
             consent::exchange(settings, &asking, &secret, code, &self.http, now)
                 .await

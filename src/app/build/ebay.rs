@@ -2,7 +2,7 @@
 
 use super::destinations::{Made, Shared};
 use super::keeping::{Keeping, client, typed};
-use crate::app::account::EbayAccount;
+use crate::app::account::{EbayAccount, OwnAccount};
 use crate::domain::Platform;
 use crate::platform::ebay::{self, Ebay, EbaySettings};
 use std::sync::Arc;
@@ -37,8 +37,11 @@ pub(super) fn make(shared: &Shared<'_>) -> anyhow::Result<Made> {
         shared.common.clock.clone(),
     )?;
     let account = EbayAccount {
-        oauth: adapter.oauth().clone(),
-        grants,
+        own: OwnAccount {
+            oauth: adapter.oauth().clone(),
+            grants,
+            platform: Platform::Ebay,
+        },
         http: client,
         consent_page: ebay::consent_page(&own.endpoint)?,
         ru_name: own.ru_name.clone(),
