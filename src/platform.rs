@@ -10,6 +10,7 @@ pub mod ebay;
 pub mod ecb;
 pub mod gateway;
 mod json;
+mod lost;
 pub mod mercari;
 pub mod oauth;
 pub mod registrar;

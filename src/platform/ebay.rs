@@ -34,13 +34,14 @@ mod revise;
 pub use fault::{CONTRACT, REVISION_LIMIT};
 
 use super::json::{self, At, Drift};
+use super::lost::{Lost, unconfirmed};
 use super::oauth::app::AppToken;
 use super::oauth::{ClientAuth, Grants, OAuth, OAuthSettings, TokenStore};
 use super::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Reached, Revision};
 use crate::clock::Clock;
 use crate::domain::{ErrorClass, ListingRef, ListingState, ListingStatus, Platform, Quantity};
 use crate::http;
-use client::{Ask, Client, Lost};
+use client::{Ask, Client};
 use futures_util::future::BoxFuture;
 use offer::Offer;
 use serde_json::Value;
@@ -150,7 +151,7 @@ impl Ebay {
             .await
         {
             Ok(reply) => reply,
-            Err(lost) => return sent.iter().map(|_| failed(lost.clone())).collect(),
+            Err(lost) => return sent.iter().map(|_| EntryOutcome::from(lost.clone())).collect(),
         };
         let read = revise::read(sent, &reply);
         if read.one_sku_only && !self.one_sku_only.swap(true, Ordering::Relaxed) {
@@ -196,7 +197,7 @@ impl Ebay {
         let at = At::root("offer", &shown);
         let checked = Offer::read(&at).and_then(|offer| same(&at, &offer, listing));
         let body = checked.and_then(|()| offer::replacement(&at, revision));
-        let body = body.map_err(|drift| read_only(contract(&doing, &drift, &shown)))?;
+        let body = body.map_err(|drift| Lost::from(contract(&doing, &drift, &shown)))?;
         let reply = self.client.send(&doing, Ask::Put(body), url).await?;
         if !reply.is_success() {
             return Err(reply.refused(&doing));
@@ -211,16 +212,16 @@ impl Ebay {
             .client
             .send(doing, Ask::Get, url)
             .await
-            .map_err(|lost| read_only(lost.error))?;
+            .map_err(|lost| Lost::from(lost.error))?;
         if !reply.is_success() {
-            return Err(read_only(reply.refusal(doing)));
+            return Err(Lost::from(reply.refusal(doing)));
         }
         json::parse(&reply.body).map_err(|broken| {
             let drift = Drift {
                 path: "body".into(),
                 what: format!("expected JSON: {broken}"),
             };
-            read_only(fault::contract(doing, &drift, fault::kept(&reply.body)))
+            Lost::from(fault::contract(doing, &drift, fault::kept(&reply.body)))
         })
     }
 
@@ -336,7 +337,7 @@ impl Destination for Ebay {
                     }
                     Ok(()) if !is_on_sale(revision) => Some(match self.revise_unpublished(revision).await {
                         Ok(warnings) => EntryOutcome::Accepted { warnings },
-                        Err(lost) => failed(lost),
+                        Err(lost) => lost.into(),
                     }),
                     Ok(()) => {
                         published.push(revision);
@@ -444,31 +445,6 @@ fn same(at: &At<'_>, offer: &Offer, listing: &ListingRef) -> Result<(), Drift> {
 
 fn contract(doing: &str, drift: &Drift, body: &Value) -> PlatformError {
     fault::contract(doing, drift, fault::kept(body.to_string().as_bytes()))
-}
-
-/// A failure while nothing was asked to change.
-fn read_only(error: PlatformError) -> Lost {
-    Lost {
-        error,
-        maybe_applied: false,
-    }
-}
-
-/// A failure of a single call that may have had its effect: whatever it is, it says "look", and that is `Transient`. What
-/// turns us away keeps its class; asking again is then harmless.
-fn unconfirmed(error: PlatformError) -> PlatformError {
-    let class = match error.class {
-        ErrorClass::Protocol | ErrorClass::NotFound | ErrorClass::Rejected => ErrorClass::Transient,
-        class => class,
-    };
-    PlatformError { class, ..error }
-}
-
-fn failed(lost: Lost) -> EntryOutcome {
-    EntryOutcome::Failed {
-        error: lost.error,
-        unknown: lost.maybe_applied,
-    }
 }
 
 /// Keys that could not stand in a path, or that eBay would refuse anyway, are not sent.

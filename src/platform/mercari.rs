@@ -36,11 +36,12 @@ pub use fault::{ADDRESS_NOT_REGISTERED, CONTRACT, POINTS_SPENT, TOKEN_REFUSED};
 pub use keys::Keys;
 pub use variant::{BAD_PRICE, PRICES};
 
+use super::lost::{Lost, unconfirmed};
 use super::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Reached, Revision};
 use crate::clock::Clock;
 use crate::domain::{ErrorClass, ListingRef, ListingState, ListingStatus};
 use crate::http;
-use client::{Client, Lost};
+use client::Client;
 use futures_util::future::BoxFuture;
 use operation::{SET_PRODUCT, SHOP, VARIANT, points};
 use std::sync::Arc;
@@ -264,23 +265,6 @@ fn named(listing: &ListingRef) -> String {
         "product `{}` of SKU `{}`",
         listing.platform_product_id, listing.sku
     )
-}
-
-/// A failure of a single call that may have had its effect: whatever it is, it says "look", and that is `Transient`. What
-/// turns us away keeps its class; asking again is then harmless.
-fn unconfirmed(error: PlatformError) -> PlatformError {
-    let class = match error.class {
-        ErrorClass::Protocol | ErrorClass::NotFound | ErrorClass::Rejected => ErrorClass::Transient,
-        class => class,
-    };
-    PlatformError { class, ..error }
-}
-
-fn failed(lost: Lost) -> EntryOutcome {
-    EntryOutcome::Failed {
-        error: lost.error,
-        unknown: lost.maybe_applied,
-    }
 }
 
 /// Keys that are none are not sent.

@@ -8,10 +8,11 @@
 use super::fault;
 use super::quota::{Operation, Quotas, RATE_HEADER};
 use crate::clock::Clock;
-use crate::domain::{Classified, Currency, Platform};
-use crate::http::{self, HttpError};
+use crate::domain::{Currency, Platform};
+use crate::http;
 use crate::platform::body::without;
 use crate::platform::json::{self, At, Drift};
+use crate::platform::lost::Lost;
 use crate::platform::oauth::{Bearer, ClientAuth, Grants, OAuth, OAuthSettings, TokenStore};
 use crate::platform::{PlatformError, Reached};
 use bytes::Bytes;
@@ -108,24 +109,6 @@ impl Reply {
                 faults.iter().any(fault::Fault::is_about_token)
             }
             _ => false,
-        }
-    }
-}
-
-/// A request without an answer.
-#[derive(Clone, Debug)]
-pub(super) struct Lost {
-    pub(super) error: PlatformError,
-    /// Amazon may have done what was asked.
-    pub(super) maybe_applied: bool,
-}
-
-impl From<PlatformError> for Lost {
-    /// A failure before anything was asked to change.
-    fn from(error: PlatformError) -> Self {
-        Self {
-            error,
-            maybe_applied: false,
         }
     }
 }
@@ -244,7 +227,7 @@ impl Account {
             .secret_header("x-amz-access-token", bearer.token())
             .send()
             .await
-            .map_err(|error| lost(doing, &error, ask))?;
+            .map_err(|error| Lost::unanswered(doing, &error, matches!(ask, Ask::Patch(_))))?;
         self.quotas
             .hear(operation, answer.status, answer.header(RATE_HEADER));
         if answer.is_success() {
@@ -278,25 +261,4 @@ pub(super) fn amount(
         return Err(value.drift("an amount of money"));
     }
     Ok(digits)
-}
-
-/// What an exchange without an answer means.
-fn lost(doing: &str, error: &HttpError, ask: &Ask) -> Lost {
-    let maybe_applied = error.outcome_unknown() && matches!(ask, Ask::Patch(_));
-    let but = if maybe_applied {
-        "; whether it was done is unknown"
-    } else {
-        ""
-    };
-    Lost {
-        error: PlatformError {
-            class: error.class(),
-            code: error.code().into(),
-            message: format!("could not {doing}: {error}{but}").into(),
-            missing: Vec::new(),
-            body: None,
-            away_for: None,
-        },
-        maybe_applied,
-    }
 }

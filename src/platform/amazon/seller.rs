@@ -2,7 +2,7 @@
 //!
 //! Our *listing* is Amazon's *listings item* of the seller's SKU; its key there is the SKU itself.
 
-use super::account::{Account, AccountSettings, Ask, Lost};
+use super::account::{Account, AccountSettings, Ask};
 use super::fault;
 use super::listing::{self, FBA, Kind, Shown};
 use super::quota::Operation;
@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::domain::{ErrorClass, ListingRef, ListingState, Platform, Quantity};
 use crate::http;
 use crate::platform::json::{self, At};
+use crate::platform::lost::{Lost, unconfirmed};
 use crate::platform::oauth::{Grants, OAuth, TokenStore};
 use crate::platform::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Reached, Revision};
 use futures_util::future::BoxFuture;
@@ -273,15 +274,6 @@ fn doing(revision: &Revision) -> String {
         (None, Some(price)) => format!("set the price of SKU `{sku}` to {price}"),
         (None, None) => format!("change nothing of SKU `{sku}`"),
     }
-}
-
-/// A failure that may have had its effect says "look", and that is `Transient`.
-fn unconfirmed(error: PlatformError) -> PlatformError {
-    let class = match error.class {
-        ErrorClass::Protocol | ErrorClass::NotFound | ErrorClass::Rejected => ErrorClass::Transient,
-        class => class,
-    };
-    PlatformError { class, ..error }
 }
 
 /// Keys that could not stand in a path, or that Amazon would refuse anyway, are not sent.

@@ -5,10 +5,10 @@
 
 use super::fault;
 use crate::clock::Clock;
-use crate::domain::Classified;
-use crate::http::{self, HttpError};
+use crate::http;
 use crate::platform::PlatformError;
 use crate::platform::body::without;
+use crate::platform::lost::Lost;
 use crate::platform::oauth::{Bearer, OAuth};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -65,14 +65,6 @@ impl Reply {
             maybe_applied: !(400..500).contains(&self.status) || self.status == 408,
         }
     }
-}
-
-/// A request without an answer.
-#[derive(Clone, Debug)]
-pub(super) struct Lost {
-    pub(super) error: PlatformError,
-    /// eBay may have done what was asked.
-    pub(super) maybe_applied: bool,
 }
 
 /// The way to one seller's account.
@@ -185,33 +177,12 @@ impl Client {
             .send()
             .await;
         fail::fail_point!("fp10_unread");
-        let answer = answer.map_err(|error| lost(doing, &error, ask))?;
+        let answer = answer.map_err(|error| Lost::unanswered(doing, &error, !matches!(ask, Ask::Get)))?;
         Ok(Reply {
             status: answer.status,
             retry_after: answer.retry_after(self.clock.now()),
             date: answer.date(),
             body: without(answer.body, bearer.token()),
         })
-    }
-}
-
-/// What an exchange without an answer means.
-fn lost(doing: &str, error: &HttpError, ask: &Ask) -> Lost {
-    let maybe_applied = error.outcome_unknown() && !matches!(ask, Ask::Get);
-    let but = if maybe_applied {
-        "; whether it was done is unknown"
-    } else {
-        ""
-    };
-    Lost {
-        error: PlatformError {
-            class: error.class(),
-            code: error.code().into(),
-            message: format!("could not {doing}: {error}{but}").into(),
-            missing: Vec::new(),
-            body: None,
-            away_for: None,
-        },
-        maybe_applied,
     }
 }

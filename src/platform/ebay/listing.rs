@@ -8,11 +8,12 @@ mod asked;
 mod content;
 mod wire;
 
-use super::client::{Ask, Lost};
+use super::client::Ask;
 use super::json::At;
 use super::{Ebay, check_key, contract};
 use crate::domain::{Currency, ErrorClass};
 use crate::platform::PlatformError;
+use crate::platform::lost::Lost;
 use crate::platform::registrar::{
     ContentProblem, Done, ListingContent, NewListing, NotDone, Quota, Registrar, StandingOffer, Step,
     Suggestion,

@@ -13,11 +13,12 @@
 //! The offer's `availableQuantity` overrides the SKU's quantity, and should not exceed it; so both are sent together.
 //! Only what a revision names is sent: a price alone leaves both quantities out.
 
-use super::client::{Lost, Reply};
+use super::client::Reply;
 use super::fault::{self, Fault, faults_in, judge, warnings_in};
 use super::json::{self, At, Drift};
 use crate::domain::Money;
 use crate::platform::gateway::BATCH_REFUSED;
+use crate::platform::lost::Lost;
 use crate::platform::{EntryOutcome, Revision};
 use serde::Serialize;
 use serde_json::Value;

@@ -1,12 +1,12 @@
 //! Revising several listings: the stock first, as few calls as may be, then the prices, each by itself.
 
-use super::client::Lost;
 use super::operation::{self, SET_STOCK, SET_STOCKS, points};
 use super::stock::{self, Bulk};
 use super::variant::{self, Shows};
-use super::{Mercari, check, failed, fault, named};
+use super::{Mercari, check, fault, named};
 use crate::domain::ErrorClass;
 use crate::platform::gateway::BATCH_REFUSED;
+use crate::platform::lost::Lost;
 use crate::platform::{Destination as _, EntryOutcome, PlatformError, Revision};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -38,7 +38,7 @@ impl Mercari {
                 let refused = refused.and_then(|()| if first { Ok(()) } else { Err(named_twice(revision)) });
                 Entry {
                     revision,
-                    outcome: refused.err().map(|error| failed(Lost::unsent(error))),
+                    outcome: refused.err().map(|error| EntryOutcome::from(Lost::from(error))),
                     part_is_done: false,
                 }
             })
@@ -67,14 +67,14 @@ impl Mercari {
                             code: BATCH_REFUSED.into(),
                             ..lost.error
                         };
-                        many.iter().map(|_| Err(Lost::unsent(error.clone()))).collect()
+                        many.iter().map(|_| Err(Lost::from(error.clone()))).collect()
                     }
                 },
             };
             for (entry, result) in chunk.iter_mut().zip(results) {
                 match result {
                     Ok(()) => entry.part_is_done = true,
-                    Err(lost) => entry.outcome = Some(failed(lost)),
+                    Err(lost) => entry.outcome = Some(lost.into()),
                 }
             }
         }
@@ -96,7 +96,7 @@ impl Mercari {
         entry.outcome = Some(match self.set_price(entry.revision).await {
             Ok(()) => EntryOutcome::Accepted { warnings: Vec::new() },
             // Of both values one is over there, whatever became of the other.
-            Err(lost) => failed(Lost {
+            Err(lost) => EntryOutcome::from(Lost {
                 maybe_applied: lost.maybe_applied || entry.part_is_done,
                 ..lost
             }),
@@ -141,7 +141,7 @@ impl Mercari {
         let Some(price) = revision.price else {
             return Ok(());
         };
-        let yen = variant::yen_of(price).map_err(Lost::unsent)?;
+        let yen = variant::yen_of(price).map_err(Lost::from)?;
         let listing = &revision.listing;
         let doing = format!("set the price of {} to {yen} JPY", named(listing));
         self.set_product(&doing, listing, operation::price(listing, yen), Shows::Price(yen))

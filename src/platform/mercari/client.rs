@@ -9,11 +9,12 @@ use super::keys::Keys;
 use super::operation::Operation;
 use super::points::Points;
 use crate::clock::Clock;
-use crate::domain::{Classified as _, ErrorClass};
-use crate::http::{self, Answer, HttpError};
+use crate::domain::ErrorClass;
+use crate::http::{self, Answer};
 use crate::platform::PlatformError;
 use crate::platform::body::{kept, without};
 use crate::platform::json::{self, At, Drift};
+use crate::platform::lost::Lost;
 use crate::platform::oauth::{NEEDS_CREDENTIALS, NoGrant};
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
@@ -27,24 +28,6 @@ use url::Url;
 
 /// How long a refused token is not shown again. A new one counts at once.
 const REFUSED_REST: Duration = Duration::from_secs(5 * 60);
-
-/// A request that did not do what was asked.
-#[derive(Clone, Debug)]
-pub(super) struct Lost {
-    pub(super) error: PlatformError,
-    /// Mercari may have done it.
-    pub(super) maybe_applied: bool,
-}
-
-impl Lost {
-    /// One that surely had no effect.
-    pub(super) fn unsent(error: PlatformError) -> Self {
-        Self {
-            error,
-            maybe_applied: false,
-        }
-    }
-}
 
 /// An answer with status 200: what it holds, and what it complains of. It holds no token of ours.
 #[derive(Debug)]
@@ -161,9 +144,9 @@ impl Client {
         variables: Value,
         points: u32,
     ) -> Result<Reply, Lost> {
-        let token = self.token().await.map_err(Lost::unsent)?;
+        let token = self.token().await.map_err(Lost::from)?;
         let taken = self.points.lock().take(points, Instant::now());
-        taken.map_err(|wait| Lost::unsent(spent(doing, wait)))?;
+        taken.map_err(|wait| Lost::from(spent(doing, wait)))?;
         let body =
             json!({ "query": operation.text, "operationName": operation.name, "variables": variables });
         let answer = self
@@ -175,7 +158,7 @@ impl Client {
             .json(&body)
             .send()
             .await
-            .map_err(|error| lost(doing, &error, operation))?;
+            .map_err(|error| Lost::unanswered(doing, &error, operation.changes))?;
         let body = without(answer.body.clone(), &token);
         if answer.status != 200 {
             return Err(self.refusal(doing, operation, &answer, &body, &token));
@@ -258,21 +241,6 @@ fn spent(doing: &str, wait: Duration) -> PlatformError {
         wait.as_secs().saturating_add(1)
     );
     fault::error(class, POINTS_SPENT, message, None)
-}
-
-/// What an exchange without an answer means.
-fn lost(doing: &str, error: &HttpError, operation: &Operation) -> Lost {
-    let maybe_applied = error.outcome_unknown() && operation.changes;
-    let but = if maybe_applied {
-        "; whether it was done is unknown"
-    } else {
-        ""
-    };
-    let message = format!("could not {doing}: {error}{but}");
-    Lost {
-        error: fault::error(error.class(), error.code(), message, None),
-        maybe_applied,
-    }
 }
 
 /// An answer with status 200.

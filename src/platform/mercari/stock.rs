@@ -5,11 +5,12 @@
 //! nothing says whether the call does all or nothing. Only a refusal of the *query* itself comes before anything is done:
 //! then each listing is sent alone, and so are all that follow.
 
-use super::client::{Lost, Reply};
+use super::client::Reply;
 use super::fault::{self, BAD_QUERY};
 use super::variant::holds;
 use crate::platform::Revision;
 use crate::platform::json::{At, Drift};
+use crate::platform::lost::Lost;
 
 /// The most SKUs of one call.
 pub(super) const MAX_ENTRIES: usize = 20;
