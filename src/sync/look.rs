@@ -110,6 +110,39 @@ pub(super) fn after_write(
     })
 }
 
+/// After everything else that ended a job, a look of another kind among it: a listing whose turn it is to be compared
+/// keeps its job, or nobody would come back for it. Where a person has to mend the push first, its turn is over and
+/// counts as not read.
+pub(super) fn keep_turn(listing: &Listing, settled: &mut Settled, now: DateTime<Utc>) -> Option<ReadNote> {
+    let back = listing.read_back.as_ref().filter(|back| back.asked)?;
+    match settled.write.job.1 {
+        JobEnd::Again { .. } | JobEnd::Retry { .. } => None,
+        JobEnd::Done => {
+            let left = back.look_at.and_then(|at| (at - now).to_std().ok());
+            settled.write.job.1 = JobEnd::Again {
+                after: left.unwrap_or_default(),
+                priority: PRIORITY_CHECK,
+            };
+            None
+        }
+        JobEnd::Dead { .. } => Some(ReadNote {
+            listing: listing.id(),
+            back: ReadBack {
+                execution: back.execution,
+                adopted: back.adopted,
+                ..ReadBack::default()
+            },
+            compared: false,
+            agrees: false,
+            drift: Vec::new(),
+            moved: Moved {
+                failed: 1,
+                ..Moved::default()
+            },
+        }),
+    }
+}
+
 fn after(now: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(wait)
         .ok()

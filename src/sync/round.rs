@@ -241,7 +241,8 @@ async fn write(
         } else {
             let possible = possible.get(&work.id()).copied().unwrap_or_default();
             let mut settled = settle(listing, &work.begun, answer, possible, waits, now);
-            notes.extend(look::after_write(listing, answer, &mut settled, &reconcile, now));
+            let note = look::after_write(listing, answer, &mut settled, &reconcile, now);
+            notes.extend(note.or_else(|| look::keep_turn(listing, &mut settled, now)));
             settled
         };
         if !still_ours {

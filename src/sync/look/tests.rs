@@ -3,10 +3,12 @@
 use super::super::model::{failure, listing, money, pieces, shows};
 use super::super::plan::{self, Known};
 use super::super::reconcile::Policies;
+use super::super::settle::{Waits, settle};
 use super::*;
 use crate::domain::{JobId, ListingStatus, Quantity, SyncLogId, Wanted};
 use crate::store::listings::Pushing;
 use crate::store::pushes::PushLease;
+use crate::store::sync_log::PossibleWrites;
 use uuid::Uuid;
 
 fn now() -> DateTime<Utc> {
@@ -122,6 +124,46 @@ fn a_difference_is_believed_when_it_is_seen_again_after_a_while() {
         (0, 0, 1)
     );
     assert!(note.back.asked, "and looked at once more");
+}
+
+#[test]
+fn a_look_of_another_kind_leaves_the_listing_its_turn() {
+    let (mut row, mut begun) = asked();
+    begun.step = Step::Read(ReadWhy::Unsure);
+    let waits = Waits {
+        outage: Duration::from_secs(60),
+        attempt: Duration::from_secs(1),
+        read_back: Duration::from_secs(15),
+        settling: None,
+    };
+    let possible = PossibleWrites::default();
+    let read = read(shows(3, 20));
+    assert!(judge(&row, &begun, &read, &around(), now()).is_none());
+    for (look_at, wait) in [(None, 0), (Some(-5), 0), (Some(20), 20)] {
+        if let Some(back) = &mut row.read_back {
+            back.look_at = look_at.map(|s| now() + TimeDelta::seconds(s));
+        }
+        let mut settled = settle(&row, &begun, &read, possible, waits, now());
+        assert_eq!(settled.write.job.1, JobEnd::Done);
+        assert_eq!(keep_turn(&row, &mut settled, now()), None);
+        let again = JobEnd::Again {
+            after: Duration::from_secs(wait),
+            priority: PRIORITY_CHECK,
+        };
+        assert_eq!(settled.write.job.1, again, "{look_at:?}");
+    }
+    // Nobody works at a dead letter: its turn is over.
+    let mut settled = settle(&row, &begun, &read, possible, waits, now());
+    settled.write.job.1 = JobEnd::Dead {
+        error: "refused".to_owned(),
+    };
+    let note = keep_turn(&row, &mut settled, now()).unwrap();
+    assert!(!note.back.asked && note.moved.failed == 1);
+    assert!(matches!(settled.write.job.1, JobEnd::Dead { .. }));
+    row.read_back = None;
+    let mut settled = settle(&row, &begun, &read, possible, waits, now());
+    assert_eq!(keep_turn(&row, &mut settled, now()), None);
+    assert_eq!(settled.write.job.1, JobEnd::Done, "nobody asked");
 }
 
 #[test]
