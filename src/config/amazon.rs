@@ -63,6 +63,8 @@ pub struct AmazonSellerSettings {
     pub account: AmazonAccount,
     /// The seller's id (merchant token); empty while not typed.
     pub seller_id: String,
+    /// How long Amazon may take to show what it accepted.
+    pub settles_within: Duration,
 }
 
 impl AmazonAccount {
@@ -110,6 +112,7 @@ impl AmazonSellerSettings {
         amazon::AmazonSellerSettings {
             account: self.account.adapter(),
             seller_id: self.seller_id.clone(),
+            settles_within: self.settles_within,
         }
     }
 }
@@ -187,8 +190,10 @@ pub(super) fn seller(r: &mut Reader) -> Option<AmazonSellerSettings> {
             hint,
         );
     }
+    let settles_within = r.seconds(&key(SELLER, "settles_within_s"), 1..=7_200, 900);
     Some(AmazonSellerSettings {
         seller_id,
+        settles_within,
         account: account?,
     })
 }

@@ -111,6 +111,7 @@ fn seller_by(server: &Server, account: AccountSettings) -> AmazonSeller {
     let settings = AmazonSellerSettings {
         account,
         seller_id: "A2TEST".into(),
+        settles_within: Duration::from_secs(900),
     };
     AmazonSeller::new(settings, grant(), server.client(), tokens, Clock::system()).unwrap()
 }

@@ -28,19 +28,21 @@ pub struct AmazonSellerSettings {
     pub account: AccountSettings,
     /// The seller's id (merchant token).
     pub seller_id: String,
+    /// How long after an `ACCEPTED` the listing may still show the old values: Amazon works its submissions off in
+    /// minutes.
+    pub settles_within: Duration,
 }
 
 /// A SKU that no seller has.
 const NOBODYS: &str = "zaikoban-doctor";
 /// The longest SKU, in characters.
 const LONGEST_SKU: usize = 40;
-/// How long after an `ACCEPTED` the listing may still show the old values: Amazon works its submissions off in minutes.
-const SETTLES_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// Amazon as a [`Destination`].
 pub struct AmazonSeller {
     account: Account,
     seller_id: Box<str>,
+    settles_within: Duration,
     /// By SKU: what a change must name. Losing it costs one reading.
     kinds: Mutex<HashMap<Box<str>, Kind>>,
 }
@@ -61,6 +63,7 @@ impl AmazonSeller {
         Ok(Self {
             account: Account::new(platform, settings.account, grants, http, tokens, clock)?,
             seller_id: settings.seller_id.into(),
+            settles_within: settings.settles_within,
             kinds: Mutex::default(),
         })
     }
@@ -188,7 +191,7 @@ impl Destination for AmazonSeller {
     }
 
     fn settles_within(&self) -> Duration {
-        SETTLES_WITHIN
+        self.settles_within
     }
 
     fn revise<'a>(&'a self, revisions: &'a [Revision]) -> BoxFuture<'a, Vec<EntryOutcome>> {

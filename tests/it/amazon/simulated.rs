@@ -99,6 +99,7 @@ fn seller(running: &Running) -> AmazonSeller {
     let settings = AmazonSellerSettings {
         account: account(running),
         seller_id: running.catalogue().amazon.seller_id.to_string(),
+        settles_within: Duration::from_secs(900),
     };
     let tokens = Arc::<Memory>::default();
     AmazonSeller::new(settings, grant(running), client(running), tokens, Clock::system()).unwrap()

@@ -266,6 +266,7 @@ pub async fn amazon_seller() -> Shop {
     let settings = AmazonSellerSettings {
         account,
         seller_id: simulator.catalogue().amazon.seller_id.into(),
+        settles_within: Duration::from_secs(900),
     };
     let tokens = Arc::new(Memory::default());
     let adapter =
