@@ -757,8 +757,11 @@ pub(crate) struct SimulateArgs {
     #[arg(long, default_value_t = 2.0)]
     pub(crate) changes_per_s: f64,
     /// Without outages, slow, cut and drifted pages
-    #[arg(long)]
+    #[arg(long, conflicts_with = "every_fault")]
     pub(crate) calm: bool,
+    /// Every fault that the simulator knows, in place of a bad day's
+    #[arg(long)]
+    pub(crate) every_fault: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -776,6 +779,9 @@ pub(crate) struct DemoArgs {
     /// What happens is drawn from this number
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Every fault that the simulator knows, in place of a bad day's; at the end the daemon reads all listings back
+    #[arg(long)]
+    pub(crate) every_fault: bool,
 }
 
 #[derive(Clone, Debug, Args)]

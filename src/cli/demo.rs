@@ -2,7 +2,7 @@
 //!
 //! The daemon is a child process with production's own code and a settings file; only its endpoints point at the
 //! simulator, which lives in this process. At the end faults and changes stop, the daemon gets at most 30 seconds to
-//! settle, and every listing is compared with what the last page served for its product calls for.
+//! settle (first it reads every listing back when every fault was on), and every listing is compared with what the last page served for its product calls for.
 
 mod live;
 mod messages;
@@ -13,14 +13,15 @@ use super::output::{self, Exit};
 use crate::app::rehearsal::compare::{Comparison, compare};
 use crate::app::rehearsal::{self, Markets, Others, Registered, Rehearsal, RehearsalSettings, registered};
 use crate::config::Settings;
+use crate::control::client::Client;
 use crate::pricing::PriceBook;
 use crate::simulator::{
-    AuctionSettings, CallFault, FaultPlan, MercariSettings, Order, Running, Simulator, SimulatorSettings,
-    Storm,
+    AuctionSettings, FaultPlan, MercariSettings, Order, Running, Simulator, SimulatorSettings,
 };
 use anyhow::Context;
 use live::Live;
 use messages::Messages;
+use serde_json::{Value, json};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +33,8 @@ use tokio::time::{Instant, interval, sleep};
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// How long listings may take to follow once nothing changes any more.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+/// How long the reading back of all listings may take.
+const READ_BACK_LIMIT: Duration = Duration::from_secs(300);
 /// Items of Amazon at most: twenty are asked for at once, every two seconds, and all have to come around while listings
 /// settle.
 const MOST_AT_AMAZON: u32 = 150;
@@ -78,8 +81,8 @@ async fn demo(arguments: &DemoArgs, settings: &Settings) -> anyhow::Result<Summa
     };
     let simulator =
         Simulator::start(simulated(arguments, settings)).context("the simulator did not start")?;
-    let messages =
-        Messages::start(settings.demo.faults, arguments.duration).context("the sinks did not start")?;
+    let messages = Messages::start(plan(arguments, settings).is_some(), arguments.duration)
+        .context("the sinks did not start")?;
     let mut daemon = Rehearsal::new(RehearsalSettings {
         program: rehearsal::program()?,
         state_dir: state_dir.clone(),
@@ -150,42 +153,12 @@ fn simulated(arguments: &DemoArgs, settings: &Settings) -> SimulatorSettings {
     }
 }
 
-/// A bad day: single pages that are slow, cut, turned away or drifted, and a storm at each marketplace.
-pub(super) fn lively() -> FaultPlan {
-    let mut plan = FaultPlan::default();
-    plan.yahoo.p_503 = 0.004;
-    plan.yahoo.p_429 = 0.0003;
-    plan.yahoo.p_truncated = 0.004;
-    plan.yahoo.p_reset = 0.002;
-    plan.yahoo.p_drift = 0.004;
-    plan.yahoo.p_delay = 0.01;
-    plan.yahoo.p_other_item = 0.001;
-    plan.ebay.p_503 = 0.01;
-    plan.ebay.p_cut = 0.01;
-    plan.ebay.p_delay = 0.02;
-    plan.ebay.p_entry_fails = 0.01;
-    plan.mercari.p_503 = 0.01;
-    plan.mercari.p_cut = 0.01;
-    plan.mercari.p_delay = 0.02;
-    plan.mercari.p_deadline_after = 0.01;
-    plan.mercari.p_complaint = 0.01;
-    plan.mercari.p_entry_fails = 0.01;
-    plan.mercari.p_entry_missing = 0.01;
-    plan.mercari.odd_fields = true;
-    plan.amazon.p_500 = 0.01;
-    plan.amazon.p_503 = 0.01;
-    plan.amazon.p_429 = 0.005;
-    plan.amazon.p_cut = 0.01;
-    plan.amazon.p_delay = 0.02;
-    plan.amazon.p_entry_500 = 0.01;
-    plan.amazon.p_invalid = 0.01;
-    plan.amazon.unknown_fields = true;
-    plan.ebay.storm = vec![Storm {
-        fault: CallFault::Http503,
-        every_s: 40.0,
-        lasts_s: 3.0,
-    }];
-    plan
+/// What goes wrong; `None`: nothing.
+fn plan(arguments: &DemoArgs, settings: &Settings) -> Option<FaultPlan> {
+    if arguments.every_fault {
+        return Some(FaultPlan::every());
+    }
+    settings.demo.faults.then(FaultPlan::bad_day)
 }
 
 async fn watch(
@@ -210,11 +183,7 @@ async fn watch(
         change_rate_per_s: Some(settings.demo.changes_per_s),
         amazon_change_rate_per_s: Some(settings.demo.changes_per_s / 8.0),
         sale_rate_per_s: Some(0.2),
-        faults: settings
-            .demo
-            .faults
-            .then(|| serde_json::to_value(lively()))
-            .transpose()?,
+        faults: plan(arguments, settings).map(serde_json::to_value).transpose()?,
         ..Order::default()
     })?;
     let ends_at = arguments.duration.and_then(|d| Instant::now().checked_add(d));
@@ -243,6 +212,9 @@ async fn watch(
         ..Order::default()
     })?;
     outage.end(messages);
+    if arguments.every_fault {
+        read_back(live.client()).await?;
+    }
     let comparison = settle(&settings.pricing, simulator, &all, &mut live).await?;
     messages.settle(live.client()).await?;
     Summary::of(simulator, &live, messages, comparison).await
@@ -261,6 +233,33 @@ async fn settle(
         let comparison = compare(book, simulator, all, live.client()).await?;
         if comparison.is_settled() || deadline.is_some_and(|d| Instant::now() > d) {
             return Ok(comparison);
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Has every listing read back, as the nightly run does: a marketplace that took a change and never made it is found out by
+/// nothing else.
+async fn read_back(client: &Client) -> anyhow::Result<()> {
+    let begun = client.post("/v1/schedules/reconcile/run", &json!({})).await?;
+    let id = begun
+        .get("execution_id")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let deadline = Instant::now().checked_add(READ_BACK_LIMIT);
+    loop {
+        let run = client.get(&format!("/v1/executions/{id}")).await?;
+        let status = run.get("status").and_then(Value::as_str).unwrap_or_default();
+        if status != "running" {
+            let read = run.get("processed").and_then(Value::as_u64).unwrap_or(0);
+            output::talk(&format!("read back {read} listings: {status}"));
+            return Ok(());
+        }
+        if deadline.is_some_and(|d| Instant::now() > d) {
+            anyhow::bail!(
+                "reading all listings back took longer than {} s",
+                READ_BACK_LIMIT.as_secs()
+            );
         }
         sleep(LOOK).await;
     }

@@ -49,10 +49,12 @@ async fn simulate(arguments: &SimulateArgs) -> anyhow::Result<()> {
         listings: arguments.products,
         mercari_listings: arguments.products,
         change_rate_per_s: arguments.changes_per_s,
-        faults: if arguments.calm {
+        faults: if arguments.every_fault {
+            FaultPlan::every()
+        } else if arguments.calm {
             FaultPlan::default()
         } else {
-            super::demo::lively()
+            FaultPlan::bad_day()
         },
         ..SimulatorSettings::default()
     })?;

@@ -3,6 +3,8 @@
 //! A decision is a function of the seed, of the thing asked for, of how often it was asked before and of the time since
 //! the start. A storm outranks the shares: while it lasts, every request that it covers fails in its way.
 
+mod days;
+
 use super::draw::{micros, mix, unit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
