@@ -105,7 +105,7 @@ pub(super) fn kind(text: &str, facts: &Facts<'_>) -> Option<Refusal> {
     let code = words
         .find(&TURNED_AWAY)
         .or_else(|| words.find_gone(&GONE))
-        .or_else(|| missing_page(&words, facts))
+        .or_else(|| missing_page(&words, text, &lower, facts))
         .or_else(|| by_shape(text, &lower, facts))?;
     Some(Refusal::new(code, said(code)))
 }
@@ -314,13 +314,14 @@ fn by_form(text: &str, lower: &str) -> Option<Code> {
     }
 }
 
-/// By a 404 in status or words.
-fn missing_page(words: &Words, facts: &Facts<'_>) -> Option<Code> {
-    if matches!(facts.status, 404 | 410) {
-        Some(Code::Removed)
-    } else {
-        words.find_gone(&NOT_FOUND)
+/// By a 404 in status or words. The status alone is no word of Yahoo!'s: whoever stands between says it, too, and of every
+/// item at once. So it counts on a whole page that names Yahoo!, in its text or in the addresses of what it is made of.
+fn missing_page(words: &Words, text: &str, lower: &str, facts: &Facts<'_>) -> Option<Code> {
+    if !matches!(facts.status, 404 | 410) {
+        return words.find_gone(&NOT_FOUND);
     }
+    let theirs = ["yahoo", "yimg"].iter().any(|name| lower.contains(name));
+    by_shape(text, lower, facts).or(theirs.then_some(Code::Removed))
 }
 
 /// By the shape of the answer: nothing, no HTML, an end that is missing.

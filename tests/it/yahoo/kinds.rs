@@ -114,6 +114,32 @@ fn what_is_no_page_is_said_so() {
 }
 
 #[test]
+fn a_404_of_somebody_else_is_no_word_on_the_item() {
+    let title =
+        |words: &str| format!("<!DOCTYPE html><html><head><title>{words}</title></head><body></body></html>");
+    for (body, code) in [
+        (String::new(), "truncated"),
+        ("404 page not found".into(), "not_html"),
+        ("{\"message\":\"no Route matched\"}".into(), "not_html"),
+        (title("404 Not Found"), "contract"),
+        (title("404 Not Found - Yahoo!"), "removed"),
+        (fixture("soft_404").replace("</html>", ""), "truncated"),
+    ] {
+        for status in [404, 410] {
+            let page = PageBytes {
+                status,
+                content_type: Some("text/html"),
+                url: ITEM_URL,
+                asked: None,
+                body: body.as_bytes(),
+            };
+            let error = yahoo::extract(&page, now()).unwrap_err();
+            assert_eq!(&*error.code, code, "{status} {body}");
+        }
+    }
+}
+
+#[test]
 fn an_item_page_with_another_status_is_no_item_page() {
     let html = Page::open().html();
     let page = PageBytes {
