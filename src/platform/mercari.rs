@@ -126,7 +126,16 @@ impl Mercari {
             Ok(Some(at)) => at,
             // What is not there is said to be so (`NOT_FOUND`); silence is no word of it.
             Ok(None) => return Err(reply.nothing(doing).error),
-            Err(lost) if lost.error.class == ErrorClass::NotFound => return Ok(None),
+            Err(lost) if lost.error.class == ErrorClass::NotFound && reply.says_nothing_is_there() => {
+                return Ok(None);
+            }
+            Err(lost) if lost.error.class == ErrorClass::NotFound => {
+                // Something is there, or something else went wrong beside it.
+                return Err(PlatformError {
+                    class: ErrorClass::Protocol,
+                    ..lost.error
+                });
+            }
             Err(lost) => return Err(lost.error),
         };
         let variant = Variant::read(&at, sku).and_then(|variant| {

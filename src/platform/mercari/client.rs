@@ -61,6 +61,11 @@ impl Reply {
         })
     }
 
+    /// Whether nothing is shown, and nothing but that complained of.
+    pub(super) fn says_nothing_is_there(&self) -> bool {
+        self.value.is_null() && !self.faults.is_empty() && self.faults.iter().all(Fault::is_not_found)
+    }
+
     /// The failure of an answer that lacks or contradicts something.
     pub(super) fn drifted(&self, doing: &str, drift: &Drift) -> Lost {
         Lost {

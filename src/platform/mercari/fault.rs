@@ -52,6 +52,11 @@ impl Fault {
         }
     }
 
+    /// Whether it says that something is not there.
+    pub(super) fn is_not_found(&self) -> bool {
+        class_of(&self.code) == Some(ErrorClass::NotFound)
+    }
+
     /// Whether it says for certain that nothing was done.
     fn is_sure(&self) -> bool {
         self.is_of_query || class_of(&self.code).is_some_and(|class| !matches!(class, ErrorClass::Transient))

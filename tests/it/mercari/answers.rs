@@ -5,7 +5,7 @@ use crate::ebay::server::{Said, Seen, Server, say};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use zaikoban::domain::ErrorClass::{Protocol, Transient};
+use zaikoban::domain::ErrorClass::{NotFound, Protocol, Transient};
 use zaikoban::platform::mercari::{CONTRACT, Mercari};
 use zaikoban::platform::{Destination, EntryOutcome};
 
@@ -110,6 +110,38 @@ async fn an_answer_that_cannot_be_read_gives_no_value_and_leaves_a_change_unknow
     let server = server(move |_| Said::Answer(200, Vec::new(), body.clone().into_bytes())).await;
     let state = of(&server).read(&listing("a", "pa")).await.unwrap();
     assert_eq!(state.price.unwrap().to_string(), "300 JPY");
+}
+
+#[tokio::test]
+async fn what_is_gone_is_told_by_nothing_but_its_own_word() {
+    let said = |code: &str, path: Value| json!({"message": "x", "path": path, "extensions": {"code": code}});
+    let whole = || said("NOT_FOUND", json!(["productVariant"]));
+    let shown = json!({"id": "v", "skuCode": "a", "stockQuantity": 3, "product": null});
+    for (variant, errors, gone) in [
+        (Value::Null, json!([whole()]), true),
+        (Value::Null, json!([whole(), whole()]), true),
+        // Something of it is not there, and it is.
+        (
+            shown,
+            json!([said("NOT_FOUND", json!(["productVariant", "product"]))]),
+            false,
+        ),
+        (
+            Value::Null,
+            json!([whole(), said("INTERNAL", json!(["productVariant"]))]),
+            false,
+        ),
+        (Value::Null, json!([said("ODD", Value::Null), whole()]), false),
+    ] {
+        let body = json!({"data": {"productVariant": variant}, "errors": errors});
+        let text = body.to_string();
+        let server = server(move |_| say(200, &body)).await;
+        let mercari = of(&server);
+        let class = mercari.read(&listing("a", "pa")).await.unwrap_err().class;
+        assert_eq!(class == NotFound, gone, "{text}");
+        let found = mercari.find("a").await;
+        assert_eq!(found.is_ok_and(|found| found.is_empty()), gone, "{text}");
+    }
 }
 
 #[tokio::test]
