@@ -80,6 +80,16 @@ pub(super) fn parse(body: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice::<Strict>(body).map(|strict| strict.0)
 }
 
+/// The number that a text says in plain digits, with a minus and a point at most. `Decimal` alone would take `1_000`, `+5`
+/// and more digits than it can hold.
+pub(super) fn digits(text: &str) -> Option<Decimal> {
+    const MOST: usize = 28;
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let plain = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let fits = text.len() <= MOST && plain(whole.strip_prefix('-').unwrap_or(whole)) && plain(part);
+    fits.then(|| text.parse().ok()).flatten()
+}
+
 /// What an answer lacked or contradicted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Drift {
@@ -219,6 +229,40 @@ mod tests {
         let deep = "[".repeat(100_000);
         for bad in ["NaN", "1e400", "{} {}", "", "{\"a\":", deep.as_str()] {
             assert!(parse(bad.as_bytes()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_text_is_a_number_only_in_plain_digits() {
+        for (text, number) in [
+            ("1980", "1980"),
+            ("100.00", "100.00"),
+            ("-3", "-3"),
+            ("0.5", "0.5"),
+        ] {
+            assert_eq!(digits(text), Some(number.parse().unwrap()), "{text}");
+        }
+        for text in [
+            "",
+            "-",
+            ".",
+            ".5",
+            "5.",
+            "+5",
+            " 5",
+            "5 ",
+            "1_000",
+            "1,000",
+            "１２",
+            "1e3",
+            "1.2.3",
+            "--1",
+            "0x10",
+            "¥1000",
+            "NaN",
+            "1999.9999999999999999999999999",
+        ] {
+            assert_eq!(digits(text), None, "{text}");
         }
     }
 

@@ -8,7 +8,7 @@
 use super::fault;
 use super::quota::{Operation, Quotas, RATE_HEADER};
 use crate::clock::Clock;
-use crate::domain::{Currency, Platform};
+use crate::domain::{Currency, ErrorClass, Platform};
 use crate::http;
 use crate::platform::body::without;
 use crate::platform::json::{self, At, Drift};
@@ -191,7 +191,7 @@ impl Account {
         reply.map_err(|lost| lost.error)?.json(doing)
     }
 
-    /// The same for a question about nothing that is there: 404 is a good answer.
+    /// The same for a question about nothing that is there: to be told so is a good answer.
     pub(super) async fn reach(
         &self,
         doing: &str,
@@ -200,10 +200,10 @@ impl Account {
     ) -> Result<Reached, PlatformError> {
         let reply = self.send(doing, operation, Ask::Get, url).await;
         let reply = reply.map_err(|lost| lost.error)?;
-        if !reply.is_success() && reply.status != 404 {
-            return Err(reply.refusal(doing));
+        match reply.json(doing) {
+            Err(error) if error.class != ErrorClass::NotFound => Err(error),
+            Ok(_) | Err(_) => Ok(Reached { date: reply.date }),
         }
-        Ok(Reached { date: reply.date })
     }
 
     async fn once(
@@ -254,7 +254,7 @@ pub(super) fn amount(
     }
     let value = at.get(value)?;
     let digits = match value.value() {
-        Value::String(digits) => digits.parse().map_err(|_no_number| value.drift("a number"))?,
+        Value::String(digits) => json::digits(digits).ok_or_else(|| value.drift("a number"))?,
         _ => value.decimal()?,
     };
     if digits < rust_decimal::Decimal::ZERO {

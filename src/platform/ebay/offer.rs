@@ -4,12 +4,11 @@
 //! answer about another offer or SKU than the one asked for is no answer, and a value that is missing is an error:
 //! never a zero.
 
-use super::json::{At, Drift};
+use super::json::{self, At, Drift};
 use super::revise::Amount;
 use crate::domain::{Currency, ListingState, ListingStatus, Money, Quantity};
 use crate::platform::Revision;
-use rust_decimal::Decimal;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// The members that `updateOffer` takes (`EbayOfferDetailsWithId` of the contract); it replaces the whole offer.
 const REPLACED: [&str; 18] = [
@@ -60,6 +59,11 @@ impl Offer {
             // Published offers always have one, says the contract.
             at.get("pricingSummary")?.get("price")?;
         }
+        if status == ListingStatus::Active && price.is_some_and(Money::is_zero) && !is_auction {
+            // Nothing is sold for nothing: a zero is a misreading.
+            let price = at.get("pricingSummary")?.get("price")?;
+            return Err(price.drift("a price above zero"));
+        }
         Ok(Self {
             offer_id: at.get("offerId")?.text()?.into(),
             sku: at.get("sku")?.text()?.into(),
@@ -86,16 +90,28 @@ impl Offer {
     }
 }
 
-/// The fixed-price offers of `sku` in the answer of `getOffers`. Auctions take no quantity and are left out.
-pub(super) fn list<'a>(at: &At<'a>, sku: &str) -> Result<Vec<(Offer, At<'a>)>, Drift> {
-    let items = at
-        .maybe("offers")?
-        .map(|list| list.items())
-        .transpose()?
-        .unwrap_or_default();
+/// The members of `offers` in the answer of `getOffers`, which must be all that there are. Without the list there are none
+/// only when the answer counts none.
+pub(super) fn on_one_page<'a>(at: &At<'a>) -> Result<Vec<At<'a>>, Drift> {
     if let Some(next) = at.maybe("next")? {
         return Err(next.drift("all offers of one SKU on one page"));
     }
+    let total = at.maybe("total")?;
+    let counted = total.as_ref().map(At::int).transpose()?;
+    let items = match (at.maybe("offers")?, counted) {
+        (None, Some(0)) => Vec::new(),
+        (None, _) => at.get("offers")?.items()?,
+        (Some(list), _) => list.items()?,
+    };
+    match total.filter(|_| counted != i64::try_from(items.len()).ok()) {
+        Some(total) => Err(total.drift("as many offers as are listed")),
+        None => Ok(items),
+    }
+}
+
+/// The fixed-price offers of `sku` in the answer of `getOffers`. Auctions take no quantity and are left out.
+pub(super) fn list<'a>(at: &At<'a>, sku: &str) -> Result<Vec<(Offer, At<'a>)>, Drift> {
+    let items = on_one_page(at)?;
     let mut offers = Vec::with_capacity(items.len());
     for item in items {
         let offer = Offer::read(&item)?;
@@ -111,9 +127,8 @@ pub(super) fn list<'a>(at: &At<'a>, sku: &str) -> Result<Vec<(Offer, At<'a>)>, D
 
 /// The quantity that the inventory item `at` of `sku` holds for shipping, if it is set.
 pub(super) fn total(at: &At<'_>, sku: &str) -> Result<Option<Quantity>, Drift> {
-    if let Some(named) = at.maybe("sku")?
-        && named.text()? != sku
-    {
+    let named = at.get("sku")?;
+    if named.text()? != sku {
         return Err(named.drift(&format!("the SKU asked for, `{sku}`")));
     }
     let Some(availability) = at.maybe("availability")? else {
@@ -135,10 +150,7 @@ fn money(at: &At<'_>) -> Result<Money, Drift> {
         let known = Currency::ALL.map(Currency::code).join(", ");
         code.drift(&format!("one of {known}"))
     })?;
-    let amount: Decimal = value
-        .text()?
-        .parse()
-        .map_err(|_not_decimal| value.drift("a decimal number as text"))?;
+    let amount = json::digits(value.text()?).ok_or_else(|| value.drift("a decimal number as text"))?;
     Money::new(amount, currency).map_err(|bad| value.drift(&format!("an amount of {currency} ({bad})")))
 }
 
@@ -178,7 +190,9 @@ pub(super) fn replacement(offer: &At<'_>, revision: &Revision) -> Result<Value, 
     }
     if let Some(price) = revision.price {
         let price = serde_json::to_value(Amount::from(price)).unwrap_or_default();
-        let summary = body.entry("pricingSummary").or_insert_with(|| json!({}));
+        let summary = body
+            .entry("pricingSummary")
+            .or_insert_with(|| Value::Object(Map::new()));
         match summary.as_object_mut() {
             Some(summary) => summary.insert("price".into(), price),
             None => return Err(offer.get("pricingSummary")?.drift("an object")),

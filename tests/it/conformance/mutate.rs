@@ -42,6 +42,8 @@ pub fn replacements() -> Vec<(&'static str, Option<Value>)> {
         ("an unknown word", Some(json!("ZZ_NEVER_SEEN"))),
         ("wide digits", Some(json!("１２"))),
         ("digits with a comma", Some(json!("1,234"))),
+        ("digits as a program writes them", Some(json!("1_234"))),
+        ("digits with a sign before them", Some(json!("+7"))),
         ("a negative number", Some(json!(-3))),
         ("a number beyond all", Some(json!(1e300))),
         ("a fraction", Some(json!(7.123_456_789))),
@@ -78,6 +80,15 @@ pub fn enriched(value: Value) -> Value {
             Value::Object(rich)
         }
         Value::Array(items) => Value::Array(items.into_iter().map(enriched).collect()),
+        other => other,
+    }
+}
+
+/// `value` with the entries of every list the other way round.
+pub fn turned(value: Value) -> Value {
+    match value {
+        Value::Object(members) => Value::Object(members.into_iter().map(|(k, v)| (k, turned(v))).collect()),
+        Value::Array(items) => Value::Array(items.into_iter().rev().map(turned).collect()),
         other => other,
     }
 }
