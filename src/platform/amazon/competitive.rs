@@ -79,14 +79,18 @@ fn one(at: &At<'_>, want: &Want) -> Result<Option<rust_decimal::Decimal>, Drift>
     }
     let (price, names) = (at.get("Price")?, ("CurrencyCode", "Amount"));
     if let Some(landed) = price.maybe("LandedPrice")? {
-        return amount(&landed, names, want.currency).map(Some);
+        let price = amount(&landed, names, want.currency)?;
+        return (!price.is_zero())
+            .then_some(Some(price))
+            .ok_or_else(|| landed.drift("a price above zero"));
     }
     let sum = amount(&price.get("ListingPrice")?, names, want.currency)?.checked_add(amount(
         &price.get("Shipping")?,
         names,
         want.currency,
     )?);
-    sum.map(Some).ok_or_else(|| price.drift("an amount of money"))
+    let sum = sum.filter(|sum| !sum.is_zero());
+    sum.map(Some).ok_or_else(|| price.drift("a price above zero"))
 }
 
 #[cfg(test)]
@@ -150,6 +154,14 @@ mod tests {
         let path = "entry.Product.CompetitivePricing.";
         let offered = entry(json!([]), json!([{"condition": "New", "Count": 3}]));
         assert_eq!(read(&offered), Err(format!("{path}CompetitivePrices")));
+        let counts = json!([{"condition": "New", "Count": 3}]);
+        for (nothing, at) in [
+            (json!({"LandedPrice": yen(0)}), ".LandedPrice"),
+            (json!({"ListingPrice": yen(0), "Shipping": yen(0)}), ""),
+        ] {
+            let free = entry(json!([{"condition": "New", "Price": nothing}]), counts.clone());
+            assert_eq!(read(&free), Err(format!("{path}CompetitivePrices[0].Price{at}")));
+        }
         let uncounted = entry(
             json!([{"condition": "New", "Price": {"LandedPrice": yen(5)}}]),
             json!([]),

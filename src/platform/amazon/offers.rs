@@ -40,9 +40,18 @@ pub(super) fn cheapest(at: &At<'_>, asin: &str, want: &Want) -> Result<Option<Mo
         "NoBuyableOffers" if items.is_empty() => Ok(None),
         "NoBuyableOffers" => Err(offers.drift("no offers beside `NoBuyableOffers`")),
         "Success" if total.int()? == 0 && !items.is_empty() => Err(total.drift("as many as are listed")),
-        "Success" if total.int()? == 0 => Ok(None),
-        "Success" if items.is_empty() => none_of(&summary, want.filters.condition).map(|()| None),
-        "Success" => cheapest_of(&items, want),
+        "Success" if items.is_empty() => {
+            let counted = counted(&summary, want.filters.condition)?;
+            match counted.unwrap_or(total.int()?) {
+                0 => Ok(None),
+                _ => Err(offers.drift("the offers that are counted to be listed")),
+            }
+        }
+        "Success" => {
+            let counted = counted(&summary, want.filters.condition)?;
+            let most = usize::try_from(counted.unwrap_or(total.int()?)).unwrap_or(usize::MAX);
+            cheapest_of(&offers, &items, most.min(MOST_LISTED), want)
+        }
         _ => Err(status.drift("`Success` or `NoBuyableOffers`")),
     }
 }
@@ -64,19 +73,31 @@ fn is_same(at: &At<'_>, asin: &str, want: &Want) -> Result<(), Drift> {
     Ok(())
 }
 
-/// Offers are counted and none is listed: those counted must be of other conditions.
-fn none_of(summary: &At<'_>, condition: Condition) -> Result<(), Drift> {
-    let counts = summary.get("NumberOfOffers")?;
+/// How many offers of the condition are counted, where that is told of each; some of the published examples leave it out.
+fn counted(summary: &At<'_>, condition: Condition) -> Result<Option<i64>, Drift> {
+    let Some(counts) = summary.maybe("NumberOfOffers")? else {
+        return Ok(None);
+    };
+    let mut sum = Some(0_i64);
     for count in counts.items()? {
-        let ours = condition.is(count.get("condition")?.text()?);
-        if ours && count.get("OfferCount")?.int()? > 0 {
-            return Err(counts.drift("the offers that are counted to be listed"));
+        if !condition.is(count.get("condition")?.text()?) {
+            continue;
         }
+        let Some(number) = count.maybe("OfferCount")? else {
+            sum = None;
+            continue;
+        };
+        let one = number.int()?;
+        if one < 0 {
+            return Err(number.drift("a count"));
+        }
+        sum = sum.map(|sum| sum.saturating_add(one));
     }
-    Ok(())
+    Ok(sum)
 }
 
-fn cheapest_of(items: &[At<'_>], want: &Want) -> Result<Option<Money>, Drift> {
+/// `whole` is how many a complete list holds.
+fn cheapest_of(list: &At<'_>, items: &[At<'_>], whole: usize, want: &Want) -> Result<Option<Money>, Drift> {
     let (mut best, mut unclear) = (None::<Decimal>, None);
     for item in items {
         match judge(item, want)? {
@@ -100,6 +121,7 @@ fn cheapest_of(items: &[At<'_>], want: &Want) -> Result<Option<Money>, Drift> {
                    told. Loosen them in `[platforms.amazon]`"
                 .into(),
         }),
+        (None, None) if items.len() < whole => Err(list.drift(&format!("the {whole} offers that are counted"))),
         // A list that was read whole.
         (None, None) => Ok(None),
     }
@@ -110,7 +132,11 @@ fn judge(at: &At<'_>, want: &Want) -> Result<Offer, Drift> {
     let names = ("CurrencyCode", "Amount");
     let price = amount(&at.get("ListingPrice")?, names, want.currency)?
         .checked_add(amount(&at.get("Shipping")?, names, want.currency)?)
-        .ok_or_else(|| at.drift("an amount of money"))?;
+        .filter(|price| !price.is_zero())
+        .ok_or_else(|| {
+            at.get("ListingPrice")
+                .map_or_else(|none| none, |price| price.drift("a price above zero"))
+        })?;
     let by_amazon = at.get("IsFulfilledByAmazon")?.flag()?;
     if is_turned_down(at, by_amazon, &want.filters)? {
         return Ok(Offer::TurnedDown);
@@ -264,6 +290,22 @@ mod tests {
         let mut later = offer(3, 0);
         later["ShippingTime"]["availabilityType"] = "FUTURE_WITHOUT_DATE".into();
         assert_eq!(read(&payload(1, vec![later.clone()]), &want()), Ok(None));
+        // One of four, and the others are not shown.
+        let mut short = payload(4, vec![later.clone()]);
+        assert_eq!(read(&short, &want()), Err("payload.Offers".into()));
+        short["Summary"]["NumberOfOffers"][0]
+            .as_object_mut()
+            .unwrap()
+            .remove("OfferCount");
+        assert_eq!(read(&short, &want()), Err("payload.Offers".into()));
+        short["Summary"]["NumberOfOffers"] = json!([
+            {"condition": "used", "fulfillmentChannel": "Merchant", "OfferCount": 3},
+            {"condition": "new", "fulfillmentChannel": "Merchant", "OfferCount": 1}]);
+        assert_eq!(read(&short, &want()), Ok(None));
+        // None in all, and yet three.
+        let mut torn = payload(0, vec![]);
+        torn["Summary"]["NumberOfOffers"][0]["OfferCount"] = 3.into();
+        assert_eq!(read(&torn, &want()), Err("payload.Offers".into()));
         // Twenty of who knows how many.
         let full = payload(4000, vec![later; 20]);
         assert_eq!(read(&full, &want()), Err("Offers".into()));
@@ -283,7 +325,12 @@ mod tests {
             ),
             ("/status", json!("NoBuyableOffers"), "payload.Offers"),
             ("/Offers", json!(null), "payload.Offers"),
-            ("/Offers", json!([]), "payload.Summary.NumberOfOffers"),
+            ("/Offers", json!([]), "payload.Offers"),
+            (
+                "/Summary/NumberOfOffers/0/OfferCount",
+                json!(-1),
+                "payload.Summary.NumberOfOffers[0].OfferCount",
+            ),
             (
                 "/Summary/TotalOfferCount",
                 json!(0),
@@ -315,6 +362,11 @@ mod tests {
                 "payload.Offers[0].ListingPrice.Amount",
             ),
             ("/Offers/0/ListingPrice/Amount", json!(10.5), "Offers"),
+            (
+                "/Offers/0/ListingPrice/Amount",
+                json!(0),
+                "payload.Offers[0].ListingPrice",
+            ),
             ("/Offers/0/Shipping", json!(null), "payload.Offers[0].Shipping"),
             (
                 "/Offers/0/ShippingTime/availabilityType",
