@@ -16,6 +16,8 @@ pub const FBA: &str = "amazon_fba";
 pub const INVALID: &str = "amazon_invalid";
 /// The seller's own stock.
 const OWN_STOCK: &str = "DEFAULT";
+/// The audience of an offer that everybody sees.
+const EVERYBODY: &str = "ALL";
 
 /// What a change needs to know of a listing, and does not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currenc
         return Err(named.drift(&format!("the SKU asked for, `{sku}`")));
     }
     let summaries = at.get("summaries")?;
-    let Some(summary) = of_marketplace(&summaries, marketplace)?.into_iter().next() else {
+    let Some(summary) = same(of_marketplace(&summaries, marketplace)?)? else {
         return Err(summaries.drift(&format!("a summary for `{marketplace}`")));
     };
     let (is_fba, quantity) = stock(&at.get("fulfillmentAvailability")?)?;
@@ -97,30 +99,57 @@ fn of_marketplace<'a>(list: &At<'a>, marketplace: &str) -> Result<Vec<At<'a>>, D
     Ok(ours)
 }
 
+/// The one that is there; of several they must all say the same, for nothing tells which of them counts.
+fn same(all: Vec<At<'_>>) -> Result<Option<At<'_>>, Drift> {
+    let mut all = all.into_iter();
+    let first = all.next();
+    let other = first
+        .as_ref()
+        .and_then(|first| all.find(|other| other.value() != first.value()));
+    match other {
+        Some(other) => Err(other.drift("the same as the one before it")),
+        None => Ok(first),
+    }
+}
+
 /// Whether Amazon ships it, and how many pieces are for sale.
 fn stock(list: &At<'_>) -> Result<(bool, Quantity), Drift> {
     let items = list.items()?;
-    let mut own = None;
-    for each in &items {
+    let (mut own, mut theirs) = (Vec::new(), Vec::new());
+    for each in items {
         if each.get("fulfillmentChannelCode")?.text()? == OWN_STOCK {
-            own = Some(each);
+            own.push(each);
+        } else {
+            theirs.push(each);
         }
     }
-    let (is_fba, found) = match (own, items.as_slice()) {
-        (Some(own), _) => (false, own),
-        (None, [only]) => (true, only),
-        _ => return Err(list.drift("the availability of `DEFAULT`, or of one warehouse of Amazon")),
-    };
-    let count = found.get("quantity")?;
-    let quantity = Quantity::new(count.int()?).map_err(|bad| count.drift(&bad.to_string()))?;
-    Ok((is_fba, quantity))
+    match (same(own)?, theirs.as_slice()) {
+        (Some(own), []) => Ok((false, pieces(&own)?)),
+        (None, [only]) => Ok((true, pieces(only)?)),
+        (Some(own), both) => {
+            // What lies in a warehouse of Amazon can be bought whatever we say of our own.
+            for warehouse in both {
+                if !pieces(warehouse)?.is_zero() {
+                    return Err(list.drift("pieces in our stock or in a warehouse of Amazon, not in both"));
+                }
+            }
+            Ok((false, pieces(&own)?))
+        }
+        (None, _) => Err(list.drift("the availability of `DEFAULT`, or of one warehouse of Amazon")),
+    }
 }
 
-/// What everybody pays; prices for companies are other offers.
+fn pieces(at: &At<'_>) -> Result<Quantity, Drift> {
+    let count = at.get("quantity")?;
+    Quantity::new(count.int()?).map_err(|bad| count.drift(&bad.to_string()))
+}
+
+/// What everybody pays; prices for companies, or for a part of the buyers (`audience`), are other offers.
 fn price(at: &At<'_>, marketplace: &str, currency: Currency) -> Result<Option<Money>, Drift> {
     let Some(offers) = at.maybe("offers")? else {
         return Ok(None);
     };
+    let mut ours = Vec::new();
     for offer in of_marketplace(&offers, marketplace)? {
         let kind = offer.get("offerType")?;
         match kind.text()? {
@@ -128,12 +157,25 @@ fn price(at: &At<'_>, marketplace: &str, currency: Currency) -> Result<Option<Mo
             "B2B" => continue,
             _ => return Err(kind.drift("`B2C` or `B2B`")),
         }
-        let price = offer.get("price")?;
-        let digits = amount(&price, ("currencyCode", "amount"), currency)?;
-        let money = Money::new(digits, currency).map_err(|bad| price.drift(&bad.to_string()))?;
-        return Ok(Some(money));
+        let audience = offer.maybe("audience")?.map(|audience| audience.get("value"));
+        if audience
+            .transpose()?
+            .map(|value| value.text())
+            .transpose()?
+            .is_none_or(|who| who == EVERYBODY)
+        {
+            ours.push(offer.get("price")?);
+        }
     }
-    Ok(None)
+    let Some(price) = same(ours)? else {
+        return Ok(None);
+    };
+    let digits = amount(&price, ("currencyCode", "amount"), currency)?;
+    let money = Money::new(digits, currency).map_err(|bad| price.drift(&bad.to_string()))?;
+    // Nothing is sold for nothing: a zero is a misreading.
+    (!money.is_zero())
+        .then_some(Some(money))
+        .ok_or_else(|| price.drift("a price above zero"))
 }
 
 /// The body of `patchListingsItem`: only what differs, and nothing else of the attributes is touched (`merge`).

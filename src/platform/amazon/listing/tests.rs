@@ -91,9 +91,67 @@ fn what_is_missing_is_an_error_never_a_zero() {
             json!("x"),
             "item.offers[1].price.amount",
         ),
+        ("/offers/1/price/amount", json!("0.00"), "item.offers[1].price"),
     ] {
         assert_eq!(read(&with(pointer, value)), Err(path.into()), "{pointer}");
     }
+}
+
+#[test]
+fn two_that_say_different_things_are_no_answer_and_twice_the_same_is_one() {
+    for (list, changed, other) in [
+        ("summaries", "/2/status", json!([])),
+        ("offers", "/2/price/amount", json!("1500")),
+        ("offers", "/2/price/amount", json!("2980")),
+        ("fulfillmentAvailability", "/1/quantity", json!(0)),
+        ("fulfillmentAvailability", "/1/quantity", json!(30)),
+    ] {
+        let mut body = body();
+        let entries = body[list].as_array_mut().unwrap();
+        entries.push(entries.last().unwrap().clone());
+        let last = entries.len() - 1;
+        assert_eq!(read(&body), read(&super::tests::body()), "{list}");
+        *body[list].pointer_mut(changed).unwrap() = other;
+        let path = read(&body).unwrap_err();
+        assert!(path.starts_with(&format!("item.{list}[{last}]")), "{path}");
+    }
+}
+
+#[test]
+fn what_lies_with_amazon_beside_our_own_is_not_overlooked() {
+    let both = |theirs: Value| {
+        let own = json!({"fulfillmentChannelCode": "DEFAULT", "quantity": 0});
+        read(&with("/fulfillmentAvailability", json!([own, theirs])))
+    };
+    let empty = both(json!({"fulfillmentChannelCode": "AMAZON_JP", "quantity": 0})).unwrap();
+    assert!(!empty.kind.is_fba && empty.state.quantity.is_zero());
+    for theirs in [
+        json!({"fulfillmentChannelCode": "AMAZON_JP", "quantity": 2}),
+        json!({"fulfillmentChannelCode": "AMAZON_JP"}),
+    ] {
+        assert!(
+            both(theirs)
+                .unwrap_err()
+                .starts_with("item.fulfillmentAvailability")
+        );
+    }
+}
+
+#[test]
+fn what_a_part_of_the_buyers_pays_is_not_the_price() {
+    let mut body = body();
+    body["offers"][1]["audience"] = json!({"value": "ALL", "displayName": "Sell on Amazon"});
+    let mut few = body["offers"][1].clone();
+    few["price"]["amount"] = "900".into();
+    few["audience"] = json!({"value": "SOME", "displayName": "a program"});
+    body["offers"].as_array_mut().unwrap().insert(0, few);
+    assert_eq!(read(&body).unwrap().state.price, Some(Money::yen(1980).unwrap()));
+    body["offers"].as_array_mut().unwrap().pop();
+    assert_eq!(
+        read(&body),
+        Err("item".into()),
+        "it can be bought, and for what is not told"
+    );
 }
 
 #[test]
