@@ -79,9 +79,19 @@ pub(super) fn titles(
 ) -> Result<HashMap<Asin, Result<Box<str>, Drift>>, Drift> {
     let mut titles = HashMap::new();
     for item in at.get("items")?.items()? {
-        let named = item.get("asin")?.text()?;
+        // What does not say what it is of is of nothing that was asked.
+        let Ok(named) = item.get("asin").and_then(|asin| asin.text()) else {
+            continue;
+        };
         if let Some(asin) = asked.iter().find(|asin| asin.as_str() == named) {
-            titles.insert(asin.clone(), title(&item, marketplace));
+            let title = title(&item, marketplace);
+            let both = titles.get(asin).is_some_and(|other| *other != title);
+            let title = if both {
+                Err(item.drift("one title for the item"))
+            } else {
+                title
+            };
+            titles.insert(asin.clone(), title);
         }
     }
     Ok(titles)
@@ -164,10 +174,21 @@ mod tests {
             {"asin": "B000000002", "summaries": summary(" \u{7} ")},
             {"asin": "B000000003", "summaries": [{"marketplaceId": "X", "itemName": "pot"}]},
             {"asin": "B000000009", "summaries": summary("not asked for")},
+            {"asin": null}, 5,
+            {"asin": "B000000005", "summaries": summary("one")},
+            {"asin": "B000000005", "summaries": summary("another")},
         ]});
-        let asked = ["B000000001", "B000000002", "B000000003", "B000000004"].map(asin);
+        let asked = [
+            "B000000001",
+            "B000000002",
+            "B000000003",
+            "B000000004",
+            "B000000005",
+        ]
+        .map(asin);
         let read = titles(&At::root("body", &body), &asked, "J").unwrap();
-        assert_eq!(read.len(), 3);
+        assert_eq!(read.len(), 4);
+        assert!(read[&asked[4]].is_err());
         assert_eq!(read[&asked[0]].as_deref(), Ok("壺 大"));
         assert!(read[&asked[1]].is_err() && read[&asked[2]].is_err());
         assert!(titles(&At::root("body", &json!({})), &asked, "J").is_err());
