@@ -78,6 +78,8 @@ pub(super) fn class(status: u16, faults: &[Fault], retry_after: Option<Duration>
         401 | 403 => ErrorClass::Unauthorized,
         429 => ErrorClass::RateLimited { retry_after },
         408 | 500..=599 => ErrorClass::Transient,
+        // Whoever stands between says 404, too. That something is gone is Amazon's own word only: its `errors`.
+        404 | 410 if faults.is_empty() => ErrorClass::Protocol,
         404 | 410 => ErrorClass::NotFound,
         400..=499 => match faults.first().map(|fault| fault.code.as_str()) {
             Some("QuotaExceeded") => ErrorClass::RateLimited { retry_after },
@@ -217,7 +219,8 @@ mod tests {
             (400, one("400"), Rejected, "amazon_400"),
             (400, one("QuotaExceeded"), limited, "amazon_quotaexceeded"),
             (404, one("NOT_FOUND"), NotFound, "amazon_not_found"),
-            (404, vec![], NotFound, "http_404"),
+            (404, vec![], Protocol, "http_404"),
+            (410, vec![], Protocol, "http_410"),
             (413, vec![], Rejected, "http_413"),
             (401, one("Unauthorized"), Unauthorized, TOKEN_REFUSED),
             (403, one("Unauthorized"), Unauthorized, ACCESS_DENIED),
@@ -247,6 +250,8 @@ mod tests {
         assert_eq!((gone.class, &*gone.code), (ErrorClass::NotFound, NO_SUCH_ITEM));
         let gone = of_item("x", 404, &[fault("NOT_FOUND", "no")], None);
         assert_eq!(gone.class, ErrorClass::NotFound);
+        let unsaid = of_item("x", 404, &[], None);
+        assert_eq!(unsaid.class, ErrorClass::Protocol);
         let ours = of_item("x", 400, &[fault("InvalidInput", "Invalid MarketplaceId")], None);
         assert_eq!(ours.class, ErrorClass::Rejected);
         let other = of_item("x", 400, &[fault("Unknown", "?")], None);

@@ -123,7 +123,8 @@ impl Amazon {
         let body = self
             .account
             .read(&doing, Operation::SearchCatalogItems, Ask::Get, url)
-            .await;
+            .await
+            .map_err(of_no_item);
         let all = |error: PlatformError| wanted.iter().map(|asin| (asin.clone(), error.clone())).collect();
         let body = match body {
             Ok(body) => body,
@@ -155,10 +156,11 @@ impl Amazon {
         };
         match read {
             Ok(costs) => costs,
-            Err(error) => asins
-                .iter()
-                .map(|asin| (asin.clone(), Err(error.clone())))
-                .collect(),
+            Err(error) => {
+                let error = of_no_item(error);
+                let all = asins.iter().map(|asin| (asin.clone(), Err(error.clone())));
+                all.collect()
+            }
         }
     }
 
@@ -332,6 +334,15 @@ fn asin_of(id: &SourceProductId) -> Result<Asin, PlatformError> {
         let message = format!("nothing is asked for `{id}`: {}", error.why);
         fault::refused("amazon_bad_asin", message)
     })
+}
+
+/// A call that was refused as a whole. Whatever was not found is no item: each of those has its own entry.
+fn of_no_item(error: PlatformError) -> PlatformError {
+    let class = match error.class {
+        ErrorClass::NotFound => ErrorClass::Protocol,
+        class => class,
+    };
+    PlatformError { class, ..error }
 }
 
 fn joined(asins: &[Asin]) -> String {

@@ -27,6 +27,7 @@ every_source! {
         each_status_has_its_class
         a_word_on_how_long_to_wait_is_heard
         no_answer_is_no_reading
+        what_is_not_found_by_somebody_else_is_not_gone
         what_is_no_answer_is_an_error
         another_address_is_not_followed;
     amazon_offers:
@@ -35,6 +36,8 @@ every_source! {
         each_status_has_its_class
         a_word_on_how_long_to_wait_is_heard
         no_answer_is_no_reading
+        what_is_not_found_by_somebody_else_is_not_gone
+        entries_in_another_order_are_the_same
         what_is_no_answer_is_an_error
         another_address_is_not_followed
         no_answer_with_a_wrong_part_is_read_as_something_else;
@@ -43,6 +46,8 @@ every_source! {
         an_item_that_is_not_there_takes_no_other_along
         each_status_has_its_class
         no_answer_is_no_reading
+        what_is_not_found_by_somebody_else_is_not_gone
+        entries_in_another_order_are_the_same
         no_answer_with_a_wrong_part_is_read_as_something_else;
 }
 
@@ -114,6 +119,48 @@ async fn each_status_has_its_class(spring: Spring) {
     }
     spring.relay.calm();
     assert!(spring.one().await.is_ok(), "it recovers");
+}
+
+/// A gateway, a wrong address or a page of errors says 404, too.
+async fn what_is_not_found_by_somebody_else_is_not_gone(spring: Spring) {
+    let bodies: [&[u8]; 6] = [
+        b"",
+        b"{}",
+        b"{\"errors\":[]}",
+        b"{\"errors\":[{\"code\":\"NOT_FOUND\",\"message\":\"no such path\"}]}",
+        b"<html><title>404</title></html>",
+        b"404 page not found",
+    ];
+    // With its title known, and without.
+    for first in [false, true] {
+        if first {
+            assert!(spring.one().await.is_ok());
+        }
+        for body in bodies {
+            for status in [404, 410] {
+                spring
+                    .relay
+                    .always(&Mischief::Say(status, Vec::new(), body.to_vec()));
+                let text = String::from_utf8_lossy(body);
+                match spring.one().await {
+                    Ok(seen) => panic!("{status} {text}: {seen:?}"),
+                    Err(error) => assert_ne!(error.class, ErrorClass::NotFound, "{status} {text}: {error:?}"),
+                }
+            }
+        }
+        spring.relay.calm();
+    }
+}
+
+async fn entries_in_another_order_are_the_same(spring: Spring) {
+    let turned = Arc::new(|body: Vec<u8>| match serde_json::from_slice(&body) {
+        Ok(value) => mutate::turned(value).to_string().into_bytes(),
+        Err(_no_json) => body,
+    });
+    spring.relay.always(&Mischief::Body(turned));
+    for (id, look) in spring.ids.iter().zip(spring.observe(&spring.ids).await) {
+        assert_eq!(spring.differs(id, &look.unwrap()), None);
+    }
 }
 
 async fn a_word_on_how_long_to_wait_is_heard(spring: Spring) {
