@@ -41,7 +41,7 @@ use super::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Reache
 use crate::clock::Clock;
 use crate::domain::{ErrorClass, ListingRef, ListingState, ListingStatus, Platform, Quantity};
 use crate::http;
-use client::{Ask, Client};
+use client::{Ask, Client, Reply};
 use futures_util::future::BoxFuture;
 use offer::Offer;
 use serde_json::Value;
@@ -202,8 +202,7 @@ impl Ebay {
         if !reply.is_success() {
             return Err(reply.refused(&doing));
         }
-        let answer = json::parse(&reply.body).unwrap_or_default();
-        Ok(fault::warnings_in(&At::root("offer", &answer)))
+        replaced(&doing, &reply)
     }
 
     /// A body that is JSON, or what went wrong.
@@ -213,16 +212,7 @@ impl Ebay {
             .send(doing, Ask::Get, url)
             .await
             .map_err(|lost| Lost::from(lost.error))?;
-        if !reply.is_success() {
-            return Err(Lost::from(reply.refusal(doing)));
-        }
-        json::parse(&reply.body).map_err(|broken| {
-            let drift = Drift {
-                path: "body".into(),
-                what: format!("expected JSON: {broken}"),
-            };
-            Lost::from(fault::contract(doing, &drift, fault::kept(&reply.body)))
-        })
+        whole(doing, &reply).map_err(Lost::from)
     }
 
     async fn shown(&self, listing: &ListingRef) -> Result<(Offer, Value), PlatformError> {
@@ -266,7 +256,8 @@ impl Ebay {
             Err(lost) if lost.maybe_applied => return Err(unconfirmed(lost.error)),
             Err(lost) => return Err(lost.error),
         };
-        if reply.is_success() && wanted == ListingStatus::Ended {
+        // "This field will not be returned if the eBay listing was not successfully ended."
+        if reply.is_success() && wanted == ListingStatus::Ended && names_listing(&reply) {
             return Ok(());
         }
         if reply.is_success() {
@@ -383,10 +374,9 @@ impl Destination for Ebay {
             let url = self.client.address(&["offer"], &[("sku", NOBODYS)]);
             let reply = self.client.send(doing, Ask::Get, url).await;
             let reply = reply.map_err(|lost| lost.error)?;
-            let refusal = (!reply.is_success()).then(|| reply.refusal(doing));
-            match refusal.filter(|error| error.class != ErrorClass::NotFound) {
-                Some(error) => Err(error),
-                None => Ok(Reached { date: reply.date }),
+            match whole(doing, &reply) {
+                Err(error) if error.class != ErrorClass::NotFound => Err(error),
+                Ok(_) | Err(_) => Ok(Reached { date: reply.date }),
             }
         })
     }
@@ -426,6 +416,55 @@ impl Destination for Ebay {
 /// `bulkUpdatePriceQuantity` takes published offers only.
 fn is_on_sale(revision: &Revision) -> bool {
     revision.confirmed.status == ListingStatus::Active
+}
+
+/// A success's body.
+fn whole(doing: &str, reply: &Reply) -> Result<Value, PlatformError> {
+    if !reply.is_success() {
+        return Err(reply.refusal(doing));
+    }
+    json::parse(&reply.body).map_err(|broken| {
+        let drift = Drift {
+            path: "body".into(),
+            what: format!("expected JSON: {broken}"),
+        };
+        fault::contract(doing, &drift, fault::kept(&reply.body))
+    })
+}
+
+/// Whether the answer of a withdrawal says that a listing was ended.
+fn names_listing(reply: &Reply) -> bool {
+    let body = json::parse(&reply.body).unwrap_or_default();
+    let id = body.get("listingId").and_then(Value::as_str);
+    id.is_some_and(|id| !id.is_empty())
+        && fault::errors_in(&At::root("answer", &body)).is_ok_and(|e| e.is_empty())
+}
+
+/// The warnings of a success of `updateOffer`, which is a 204, or an object without errors: a page of somebody else's is
+/// none.
+fn replaced(doing: &str, reply: &Reply) -> Result<Vec<Box<str>>, Lost> {
+    if reply.status == 204 && reply.body.is_empty() {
+        return Ok(Vec::new());
+    }
+    let maybe = |error| Lost {
+        error,
+        maybe_applied: true,
+    };
+    let body = whole(doing, reply).map_err(maybe)?;
+    let at = At::root("answer", &body);
+    let drifted = |drift: Drift| maybe(contract(&format!("tell whether it did {doing}"), &drift, &body));
+    at.maybe("warnings").map_err(drifted)?;
+    let errors = fault::errors_in(&at).map_err(drifted)?;
+    if errors.is_empty() {
+        return Ok(fault::warnings_in(&at));
+    }
+    let verdict = fault::judge(reply.status, &errors, None);
+    Err(maybe(fault::error(
+        doing,
+        reply.status,
+        &verdict,
+        fault::kept(&reply.body),
+    )))
 }
 
 /// The offer must be the one that was asked for.

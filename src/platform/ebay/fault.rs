@@ -63,6 +63,19 @@ pub(super) fn faults_in(value: &Value, key: &str) -> Vec<Fault> {
         .unwrap_or_default()
 }
 
+/// The members of `errors` in what may be a success; none when it is not there.
+///
+/// # Errors
+/// When something else stands there: then nobody knows what it complains of.
+pub(super) fn errors_in(at: &At<'_>) -> Result<Vec<Fault>, Drift> {
+    let list = at.maybe("errors")?.map(|list| list.items()).transpose()?;
+    Ok(list
+        .unwrap_or_default()
+        .iter()
+        .map(|one| Fault::read(one.value()))
+        .collect())
+}
+
 /// The warnings of an answer or entry, each whole.
 pub(super) fn warnings_in(at: &At<'_>) -> Vec<Box<str>> {
     let list = at.value().get("warnings").and_then(Value::as_array);
@@ -119,7 +132,8 @@ pub(super) fn judge(status: u16, faults: &[Fault], retry_after: Option<Duration>
             ErrorClass::RateLimited { .. } => ErrorClass::RateLimited { retry_after },
             class => class,
         },
-        (None, 404 | 410) => ErrorClass::NotFound,
+        // Whoever stands between says 404, too. That something is gone is eBay's own word only: an error with its id.
+        (None, 404 | 410) => ErrorClass::Protocol,
         (None, 400..=499) => ErrorClass::Rejected,
         // A redirect, an informal status, a success without what it should hold: not in the contract.
         _ => ErrorClass::Protocol,
@@ -198,7 +212,8 @@ mod tests {
             (400, request(25026), Rejected, "ebay_25026"),
             (400, request(25713), NotFound, "ebay_25713"),
             (404, request(25702), NotFound, "ebay_25702"),
-            (404, vec![], NotFound, "http_404"),
+            (404, vec![], Protocol, "http_404"),
+            (410, vec![], Protocol, "http_410"),
             (400, request(25025), Transient, "ebay_25025"),
             (
                 500,

@@ -104,13 +104,14 @@ impl Registrar for Ebay {
             let url = self.client.address(&["offer", offer_id], &[]);
             let sent = self.client.send(&doing, Ask::Put(wire::replacement(new)), url);
             let reply = sent.await.map_err(not_done)?;
-            if reply.is_success() {
-                return Ok(Done {
-                    id: offer_id.into(),
-                    warnings: Vec::new(),
-                });
+            if !reply.is_success() {
+                return Err(not_done(reply.refused(&doing)));
             }
-            Err(not_done(reply.refused(&doing)))
+            let warnings = super::replaced(&doing, &reply).map_err(not_done)?;
+            Ok(Done {
+                id: offer_id.into(),
+                warnings,
+            })
         })
     }
 

@@ -124,7 +124,7 @@ struct Entry<'a> {
     at: At<'a>,
     sku: Option<&'a str>,
     offer_id: Option<&'a str>,
-    /// Its `statusCode`, or why there is none to be read.
+    /// Its `statusCode`, or why that or its errors cannot be read.
     status: Result<u16, Drift>,
     errors: Vec<Fault>,
 }
@@ -136,11 +136,16 @@ impl<'a> Entry<'a> {
             let status = at.int()?;
             u16::try_from(status).map_err(|_out_of_range| at.drift("an HTTP status"))
         });
+        let errors = fault::errors_in(at);
+        let status = match &errors {
+            Err(drift) => Err(drift.clone()),
+            Ok(_) => status,
+        };
         Ok(Self {
             sku: text("sku")?,
             offer_id: text("offerId")?,
             status,
-            errors: faults_in(at.value(), "errors"),
+            errors: errors.unwrap_or_default(),
             at: at.clone(),
         })
     }
@@ -204,7 +209,10 @@ pub(super) fn read_of_sku(sku: &str, doing: &str, reply: &Reply) -> Result<(), L
     let list = body.get("responses").unwrap_or(&Value::Null);
     let items = At::root("responses", list).items().unwrap_or_default();
     let entries: Vec<Entry<'_>> = items.iter().filter_map(|at| Entry::read(at).ok()).collect();
-    let outcome = match entries.iter().find(|e| e.sku == Some(sku)) {
+    let own = || entries.iter().filter(|e| e.sku == Some(sku));
+    // Of several the one that is no success counts.
+    let entry = own().find(|e| !e.is_success()).or_else(|| own().next());
+    let outcome = match entry {
         Some(entry) if matches!(reply.status, 200..=299 | 400) => entry.outcome(doing, false),
         _ if reply.is_success() => {
             let (path, what) = (

@@ -39,6 +39,8 @@ macro_rules! every_shop {
                 no_answer_with_a_wrong_part_is_read_as_something_else
                 no_answer_with_a_wrong_part_makes_a_failure_a_success
                 entries_that_come_twice_are_no_success_of_another
+                entries_in_another_order_are_the_same
+                what_is_not_found_by_somebody_else_is_not_gone
                 what_is_no_answer_is_an_error
                 another_address_is_not_followed;
             )+
@@ -434,6 +436,48 @@ async fn entries_that_come_twice_are_no_success_of_another(shop: Shop) {
     }
 }
 
+async fn entries_in_another_order_are_the_same(shop: Shop) {
+    change_all(&shop.relay, mutate::turned);
+    let all = [&shop.listings[0], &shop.absent, &shop.listings[1]];
+    let revisions: Vec<Revision> = (5..).zip(all).map(|(n, l)| shop.revision(l, n)).collect();
+    wait().await;
+    let outcomes = shop.adapter.revise(&revisions).await;
+    failure(&outcomes[1]);
+    for (n, at) in [(5, 0), (7, 2)] {
+        if is_accepted(&outcomes[at]) {
+            assert_eq!(shop.truth(all[at]).quantity, pieces(n));
+        }
+        assert_eq!(shop.read(all[at]).await.unwrap(), shop.truth(all[at]));
+    }
+}
+
+/// A gateway, a wrong address or a page of errors says 404, too.
+async fn what_is_not_found_by_somebody_else_is_not_gone(shop: Shop) {
+    let listing = &shop.listings[0];
+    let bodies: [&[u8]; 6] = [
+        b"",
+        b"{}",
+        b"{\"errors\":[]}",
+        b"{\"message\":\"no Route matched with those values\"}",
+        b"<html><title>404 Not Found</title></html>",
+        b"404 page not found",
+    ];
+    for status in [404, 410] {
+        for body in bodies {
+            shop.relay
+                .always(&Mischief::Say(status, Vec::new(), body.to_vec()));
+            let text = String::from_utf8_lossy(body);
+            let error = shop.read(listing).await.unwrap_err();
+            assert_ne!(error.class, ErrorClass::NotFound, "{status} {text}: {error:?}");
+            let found = shop.adapter.find(&listing.sku).await;
+            assert!(found.is_err(), "{status} {text}: {found:?}");
+            assert!(shop.adapter.reach().await.is_err(), "{status} {text}");
+        }
+    }
+    shop.relay.calm();
+    assert_eq!(shop.read(listing).await.unwrap(), shop.truth(listing));
+}
+
 async fn what_is_no_answer_is_an_error(shop: Shop) {
     let listing = &shop.listings[0];
     assert!(is_accepted(&shop.set(listing, 3).await));
@@ -455,6 +499,12 @@ async fn what_is_no_answer_is_an_error(shop: Shop) {
         let outcome = shop.set(listing, 8).await;
         let (error, unknown) = failure(&outcome);
         assert!(unknown, "{text}: {error:?}");
+        let ended = shop.adapter.end(listing).await;
+        assert_eq!(ended.unwrap_err().class, ErrorClass::Transient, "{text}: look");
+        assert!(shop.adapter.relist(listing).await.is_err(), "{text}");
+        if serde_json::from_slice::<Value>(body).is_err() {
+            assert!(shop.adapter.reach().await.is_err(), "{text}");
+        }
     }
     let deep = "[".repeat(100_000).into_bytes();
     let long = vec![b' '; 64 << 20];

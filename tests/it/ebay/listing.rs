@@ -1,10 +1,11 @@
 //! Reading, finding, ending and listing again.
 
 use super::server::{Said, Seen, Server, say, token};
-use super::{listing, pieces, usd};
+use super::{listing, pieces, quantity, usd};
 use serde_json::{Value, json};
 use zaikoban::domain::{ErrorClass, ListingState, ListingStatus};
-use zaikoban::platform::Destination;
+use zaikoban::platform::registrar::Registrar;
+use zaikoban::platform::{Destination, EntryOutcome, Revision};
 
 fn item() -> Value {
     json!({"sku": "a", "locale": "en_US", "condition": "USED_GOOD",
@@ -100,7 +101,7 @@ async fn the_states_of_a_listing_are_told_apart() {
 
 #[tokio::test]
 async fn what_is_missing_wrong_or_about_another_is_an_error_that_names_it() {
-    let quantity = "/availability/shipToLocationAvailability/quantity";
+    let total = "/availability/shipToLocationAvailability/quantity";
     for (item, offer, path) in [
         (item(), with(offer(), "/status", Value::Null), "offer.status"),
         (item(), with(offer(), "/status", json!("SOLD")), "offer.status"),
@@ -145,6 +146,12 @@ async fn what_is_missing_wrong_or_about_another_is_an_error_that_names_it() {
         ),
         (
             item(),
+            with(offer(), "/pricingSummary/price/value", json!("0.00")),
+            "offer.pricingSummary.price",
+        ),
+        (json!({}), offer(), "item.sku"),
+        (
+            item(),
             with(offer(), "/pricingSummary/price/value", json!("-1")),
             "offer.pricingSummary.price.value",
         ),
@@ -160,7 +167,7 @@ async fn what_is_missing_wrong_or_about_another_is_an_error_that_names_it() {
         ),
         (with(item(), "/sku", json!("b")), offer(), "item.sku"),
         (
-            with(item(), quantity, json!(2_000_000)),
+            with(item(), total, json!(2_000_000)),
             offer(),
             "item.availability.shipToLocationAvailability.quantity",
         ),
@@ -204,7 +211,7 @@ async fn a_listing_that_is_gone_is_not_found() {
 async fn keys_are_escaped_whole() {
     let server = Server::start(|seen| match seen.is_token() {
         true => token("t", 7200),
-        false => say(404, &json!({})),
+        false => gone(),
     })
     .await;
     let ebay = server.ebay();
@@ -250,6 +257,89 @@ async fn an_auction_is_no_listing_of_ours_and_another_sku_no_answer() {
     );
 }
 
+#[tokio::test]
+async fn offers_that_are_not_shown_are_not_none() {
+    for (answer, found) in [
+        (json!({"total": 0, "size": 0, "offers": []}), Ok(0)),
+        (json!({"total": 0}), Ok(0)),
+        (json!({"total": 1, "offers": [offer()]}), Ok(1)),
+        (json!({"offers": [offer()]}), Ok(1)),
+        (json!({}), Err("offers.offers")),
+        (json!({"total": 1}), Err("offers.offers")),
+        (json!({"total": 1, "offers": null}), Err("offers.offers")),
+        (json!({"total": 2, "offers": [offer()]}), Err("offers.total")),
+        (json!({"total": 1, "offers": []}), Err("offers.total")),
+        (
+            json!({"total": 1, "offers": [offer()], "next": "https://elsewhere.example/"}),
+            Err("offers.next"),
+        ),
+    ] {
+        let text = answer.to_string();
+        let server = Server::start(move |seen| match seen.path.as_str() {
+            _ if seen.is_token() => token("t", 7200),
+            path if path.contains("/inventory_item/") => say(200, &item()),
+            _ => say(200, &answer),
+        })
+        .await;
+        let ebay = server.ebay();
+        let seen = ebay.find("a").await.map(|found| found.len());
+        let told = seen.map_err(|error| error.missing.concat());
+        assert_eq!(told, found.map_err(str::to_owned), "{text}");
+        // The same for whoever makes a listing: an offer that is not shown would be made a second time.
+        let standing = Registrar::offers(&ebay, "a").await.map(|found| found.len());
+        let told = standing.map_err(|error| error.missing.concat());
+        assert_eq!(told, found.map_err(str::to_owned), "{text}");
+    }
+}
+
+/// What becomes of replacing an offer that is not on sale when the replacement is answered so.
+async fn replacing(said: Said) -> EntryOutcome {
+    let server = Server::start(move |seen| match seen.path.as_str() {
+        _ if seen.is_token() => token("t", 7200),
+        _ if seen.method == "PUT" => said.clone(),
+        _ => say(200, &withdrawn()),
+    })
+    .await;
+    let mut revision = Revision {
+        price: Some(usd("21")),
+        quantity: None,
+        ..quantity("a", "1", 0)
+    };
+    revision.confirmed.status = ListingStatus::Ended;
+    let outcomes = server.ebay().revise(&[revision]).await;
+    outcomes.into_iter().next().unwrap()
+}
+
+#[tokio::test]
+async fn an_offer_is_replaced_only_when_the_answer_is_one() {
+    let plain = |status, body: &[u8]| Said::Answer(status, Vec::new(), body.to_vec());
+    for said in [
+        plain(204, b""),
+        plain(200, b"{}"),
+        say(200, &json!({"offerId": "1", "warnings": []})),
+    ] {
+        let outcome = replacing(said).await;
+        assert!(matches!(outcome, EntryOutcome::Accepted { .. }), "{outcome:?}");
+    }
+    for said in [
+        plain(200, b""),
+        plain(200, b"<html>captcha</html>"),
+        plain(200, b"[]"),
+        plain(200, b"null"),
+        say(
+            200,
+            &json!({"errors": [{"errorId": 25003, "category": "REQUEST", "message": "price"}]}),
+        ),
+        say(200, &json!({"errors": "price"})),
+    ] {
+        let outcome = replacing(said).await;
+        assert!(
+            matches!(outcome, EntryOutcome::Failed { unknown: true, .. }),
+            "{outcome:?}"
+        );
+    }
+}
+
 /// A server that answers `verb` with `said` and shows the offer as it stands afterwards.
 async fn turning(verb: &'static str, said: Said, afterwards: Value) -> Server {
     Server::start(move |seen: &Seen| match seen.path.as_str() {
@@ -280,6 +370,33 @@ async fn ending_what_is_ended_succeeds_and_other_refusals_do_not() {
     let taken = say(200, &json!({"listingId": "110"}));
     for (said, afterwards, class, requests) in [
         (taken, offer(), None, 1),
+        // "This field will not be returned if the eBay listing was not successfully ended."
+        (say(200, &json!({})), offer(), Some(ErrorClass::Transient), 2),
+        (
+            say(200, &json!({"listingId": null, "warnings": []})),
+            offer(),
+            Some(ErrorClass::Transient),
+            2,
+        ),
+        (
+            say(200, &json!({"listingId": "110", "errors": [{"errorId": 25001}]})),
+            offer(),
+            Some(ErrorClass::Transient),
+            2,
+        ),
+        (
+            Said::Answer(200, Vec::new(), b"<html>".to_vec()),
+            offer(),
+            Some(ErrorClass::Transient),
+            2,
+        ),
+        (
+            Said::Answer(204, Vec::new(), Vec::new()),
+            offer(),
+            Some(ErrorClass::Transient),
+            2,
+        ),
+        (say(200, &json!({})), withdrawn(), None, 2),
         (gone(), withdrawn(), None, 2),
         (gone(), offer(), Some(ErrorClass::NotFound), 2),
         (say(500, &json!({})), withdrawn(), Some(ErrorClass::Transient), 1),

@@ -1,8 +1,9 @@
 //! Bodies of the calls that make listings, and what their answers say entry by entry.
 
 use super::super::client::Reply;
-use super::super::fault::{self, faults_in, judge, warnings_in};
+use super::super::fault::{self, judge, warnings_in};
 use super::super::json::{self, At, Drift};
+use super::super::offer;
 use super::super::revise::Amount;
 use crate::platform::gateway::BATCH_REFUSED;
 use crate::platform::registrar::{Done, NewListing, NotDone, StandingOffer, Step};
@@ -121,7 +122,7 @@ impl Bulk<'_> {
     fn judged(&self, at: &At<'_>, doing: &str) -> Result<Step, Drift> {
         let code = at.get("statusCode")?;
         let status = u16::try_from(code.int()?).map_err(|_out_of_range| code.drift("an HTTP status"))?;
-        let errors = faults_in(at.value(), "errors");
+        let errors = fault::errors_in(at)?;
         if !(200..300).contains(&status) || !errors.is_empty() {
             let verdict = judge(status, &errors, None);
             let body = fault::kept(at.value().to_string().as_bytes());
@@ -173,12 +174,8 @@ fn key_in(at: &At<'_>) -> Result<Box<str>, Drift> {
 
 /// The fixed-price offers of `sku` in the answer of `getOffers`, on whatever marketplace.
 pub(super) fn standing(at: &At<'_>, sku: &str) -> Result<Vec<StandingOffer>, Drift> {
-    if let Some(next) = at.maybe("next")? {
-        return Err(next.drift("all offers of one SKU on one page"));
-    }
-    let list = at.maybe("offers")?.map(|list| list.items()).transpose()?;
     let mut offers = Vec::new();
-    for offer in list.unwrap_or_default() {
+    for offer in offer::on_one_page(at)? {
         let named = offer.get("sku")?;
         if named.text()? != sku {
             return Err(named.drift(&format!("the SKU asked for, `{sku}`")));

@@ -242,7 +242,7 @@ fn a_refusal_of_the_whole_says_for_each_whether_it_may_have_been_applied() {
             BATCH_REFUSED,
             false,
         ),
-        (404, json!({}), ErrorClass::NotFound, BATCH_REFUSED, false),
+        (404, json!({}), ErrorClass::Protocol, BATCH_REFUSED, false),
         (
             400,
             errors(25025, "REQUEST"),
