@@ -47,8 +47,8 @@ pub use look::Surroundings;
 pub use routing::{Hours, Route};
 pub use sender::sender;
 pub use settings::{
-    AlertSettings, EmailSettings, HeartbeatSettings, Language, SecretUrl, SlackSettings, SmtpSecurity,
-    WebhookSettings,
+    AlertSettings, EmailSettings, HeartbeatSettings, Language, SecretUrl, SlackSettings, SmsSender,
+    SmsSettings, SmtpSecurity, WebhookSettings,
 };
 pub use spool::Spool;
 pub use text::described;

@@ -53,7 +53,7 @@ pub use settings::{
     AmazonSettings, AuctionSettings, BadSettings, EbaySettings, MercariSettings, SimulatorSettings,
 };
 pub use shared::{BadOrder, Order};
-pub use sinks::{Hooked, SinkMood, Sinks};
+pub use sinks::{Hooked, SinkMood, Sinks, Texted};
 pub use views::{
     AmazonCatalogue, AmazonProduct, Catalogue, CatalogueProduct, Credentials, Page, PageEntry, Platform,
     Stats,

@@ -1,7 +1,8 @@
-//! The ways to a person: mail, Slack, a program of the operator's.
+//! The ways to a person: mail, Slack, text messages, a program of the operator's.
 
 mod email;
 mod slack;
+mod sms;
 mod webhook;
 
 pub use email::is_mail_address;
@@ -160,6 +161,9 @@ pub(super) fn open(settings: &AlertSettings, clock: &Clock) -> anyhow::Result<Ve
     }
     if let Some(own) = &settings.slack {
         channels.push(Arc::new(slack::Slack::new(own, clock.clone())?));
+    }
+    if let Some(own) = &settings.sms {
+        channels.push(Arc::new(sms::Sms::new(own, clock.clone())?));
     }
     if let Some(own) = &settings.webhook {
         channels.push(Arc::new(webhook::Webhook::new(own, clock.clone())?));

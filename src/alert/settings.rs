@@ -54,6 +54,8 @@ pub struct AlertSettings {
     pub email: Option<EmailSettings>,
     /// Slack.
     pub slack: Option<SlackSettings>,
+    /// Text messages.
+    pub sms: Option<SmsSettings>,
     /// A program of the operator's.
     pub webhook: Option<WebhookSettings>,
     /// Who notices when this daemon is silent.
@@ -95,6 +97,34 @@ pub struct EmailSettings {
 pub struct SlackSettings {
     /// The incoming webhook. Who knows it can write to the channel.
     pub webhook_url: SecretUrl,
+}
+
+/// `[alerts.sms]`: text messages by Twilio.
+#[derive(Clone, Debug)]
+pub struct SmsSettings {
+    /// Twilio's interface: scheme, host and port count.
+    pub endpoint: SecretUrl,
+    /// The account.
+    pub account_sid: String,
+    /// What lets it in.
+    pub auth_token: SecretString,
+    /// Who sends.
+    pub sender: SmsSender,
+    /// The readers' numbers, as `+819012345678`.
+    pub to: Vec<String>,
+    /// So many texts are sent in an hour at most, over all numbers: they cost money.
+    pub per_hour: u32,
+    /// A certificate authority that alone is trusted.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Whose name a text message bears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SmsSender {
+    /// A number of the account, or a name of letters and digits.
+    From(String),
+    /// A messaging service, which chooses among its own.
+    Service(String),
 }
 
 /// `[alerts.webhook]`

@@ -581,13 +581,13 @@ pub(crate) enum Alerts {
     /// List the silences that have not ended
     #[command(after_help = "Example:\n  zaikoban alerts silences")]
     Silences,
-    /// Show how mail, Slack and webhook do, and what waits for them
+    /// Show how mail, Slack, text messages and webhook do, and what waits for them
     #[command(after_help = "Example:\n  zaikoban alerts channels")]
     Channels,
     /// Send a test over every channel that is set up (or one) and say what came back
     #[command(after_help = "Example:\n  zaikoban alerts test\n  zaikoban alerts test --channel slack")]
     Test {
-        /// Only this one: email, slack, webhook
+        /// Only this one: email, slack, sms, webhook
         #[arg(long)]
         channel: Option<String>,
     },

@@ -1,5 +1,7 @@
 //! `[alerts]`: what a person is told, over what, in which language.
 
+mod sms;
+
 use super::checks;
 use super::raw::Typed;
 use super::reader::Reader;
@@ -25,7 +27,12 @@ const LEVELS: &[(AlertLevel, &[AlertChannel])] = &[
     ),
     (
         AlertLevel::Critical,
-        &[AlertChannel::Email, AlertChannel::Slack, AlertChannel::Webhook],
+        &[
+            AlertChannel::Email,
+            AlertChannel::Slack,
+            AlertChannel::Sms,
+            AlertChannel::Webhook,
+        ],
     ),
 ];
 
@@ -41,6 +48,7 @@ pub(super) fn alerts(r: &mut Reader) -> AlertSettings {
         routes: routes(r),
         email: email(r),
         slack: slack(r),
+        sms: sms::sms(r),
         webhook: webhook(r),
         heartbeat: heartbeat(r),
     }

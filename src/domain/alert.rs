@@ -81,6 +81,8 @@ names!(
         Email = "email",
         /// A Slack channel, by its incoming webhook.
         Slack = "slack",
+        /// Text messages, by Twilio.
+        Sms = "sms",
         /// A program of the operator's, by a signed webhook.
         Webhook = "webhook",
     }

@@ -229,7 +229,7 @@ impl Ops {
                     None => "no channel is set up: nobody is told of anything".to_owned(),
                 },
                 hint: Some(
-                    "set `[alerts.email]`, `[alerts.slack]` or `[alerts.webhook]` in the settings".to_owned(),
+                    "set `[alerts.email]`, `[alerts.slack]`, `[alerts.sms]` or `[alerts.webhook]` in the settings".to_owned(),
                 ),
             });
         }

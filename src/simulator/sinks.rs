@@ -1,9 +1,12 @@
-//! Where messages to people end up in a rehearsal: a mail server, Slack's webhook, and a webhook of the operator's.
+//! Where messages to people end up in a rehearsal: a mail server, Slack's webhook, Twilio, and a webhook of the operator's.
 //!
 //! They keep what arrives and show it; each can be told to be away, slow or strange. Written from RFC 5321 and from Slack's
-//! documents, apart from what `alert` believes.
+//! and Twilio's documents, apart from what `alert` believes.
 
 mod smtp;
+mod texts;
+
+pub use texts::Texted;
 
 use super::SimulatorError;
 use actix_web::dev::ServerHandle;
@@ -56,8 +59,10 @@ pub(super) struct Kept {
     pub(super) mails: Vec<String>,
     slack: Vec<Value>,
     hooks: Vec<Hooked>,
+    texts: Vec<Texted>,
     pings: usize,
     pub(super) mail_mood: SinkMood,
+    text_mood: SinkMood,
     slack_mood: SinkMood,
     hook_mood: SinkMood,
 }
@@ -74,6 +79,11 @@ pub struct Sinks {
 }
 
 impl Sinks {
+    /// The account at Twilio.
+    pub const TWILIO_SID: &str = texts::SID;
+    /// What lets it in.
+    pub const TWILIO_TOKEN: &str = texts::TOKEN;
+
     /// Starts them on free ports of this machine.
     ///
     /// # Errors
@@ -142,6 +152,13 @@ impl Sinks {
         format!("http://{}/hook", self.http)
     }
 
+    /// Where Twilio's interface is: the account is [`TWILIO_SID`](Self::TWILIO_SID), its token
+    /// [`TWILIO_TOKEN`](Self::TWILIO_TOKEN).
+    #[must_use]
+    pub fn twilio_url(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
     /// Where a heartbeat is counted.
     #[must_use]
     pub fn ping_url(&self) -> String {
@@ -167,6 +184,17 @@ impl Sinks {
     /// What the webhook does from now on.
     pub fn hook(&self, mood: SinkMood) {
         self.shelf.lock().hook_mood = mood;
+    }
+
+    /// What Twilio does from now on.
+    pub fn text(&self, mood: SinkMood) {
+        self.shelf.lock().text_mood = mood;
+    }
+
+    /// Every text message that was taken.
+    #[must_use]
+    pub fn texted(&self) -> Vec<Texted> {
+        self.shelf.lock().texts.clone()
     }
 
     /// Every mail that was taken, as it came.
@@ -210,6 +238,7 @@ fn open(hooks: TcpListener, mail: TcpListener, shelf: &Shelf) -> io::Result<Open
             .app_data(shelf.clone())
             .route(SLACK_PATH, web::post().to(slack))
             .route("/hook", web::post().to(hook))
+            .configure(texts::routes)
             .route("/ping/sesame", web::get().to(ping))
     };
     let server = HttpServer::new(make)

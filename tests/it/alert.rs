@@ -2,6 +2,7 @@
 //! server, Slack and a webhook that can be away.
 
 mod sinks;
+mod sms;
 pub mod stage;
 mod store;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Less than a probe's limit, so that a channel that says nothing is told as such, and the others beside it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(9);
 
-/// Looks at mail, Slack and the webhook, as they are set up at the moment.
+/// Looks at mail, Slack, text messages and the webhook, as they are set up at the moment.
 pub struct ChannelsProbe {
     /// The channels.
     pub desk: Desk,
@@ -32,7 +32,7 @@ impl Probe for ChannelsProbe {
                 return Found::from(Check::warning(
                     "alerts",
                     "no channel is set up: nobody is told of anything",
-                    "set up `[alerts.email]`, `[alerts.slack]` or `[alerts.webhook]` in the settings",
+                    "set up `[alerts.email]`, `[alerts.slack]`, `[alerts.sms]` or `[alerts.webhook]` in the settings",
                 ));
             }
             Found::from(join_all(channels.into_iter().map(one)).await)

@@ -49,6 +49,11 @@ pub fn settings(sinks: &Sinks, more: &[(&str, &str)]) -> zaikoban::alert::AlertS
         set("SLACK__WEBHOOK_URL", sinks.slack_url()),
         set("WEBHOOK__URL", sinks.webhook_url()),
         set("WEBHOOK__SECRET", SECRET.to_owned()),
+        set("SMS__ENDPOINT", sinks.twilio_url()),
+        set("SMS__ACCOUNT_SID", Sinks::TWILIO_SID.to_owned()),
+        set("SMS__AUTH_TOKEN", Sinks::TWILIO_TOKEN.to_owned()),
+        set("SMS__FROM", "+815012345678".to_owned()),
+        set("SMS__TO", "+819012345678,+818012345678".to_owned()),
     ];
     let more = more.iter().map(|(name, value)| set(name, (*value).to_owned()));
     let all = environment.into_iter().chain(more);
@@ -191,6 +196,10 @@ impl Stage {
                 .then_some(())
         })
         .await;
+    }
+
+    pub async fn texted(&self, n: usize) {
+        self.until("text messages", |s| s.sinks.texted().len() >= n).await;
     }
 
     pub async fn hooked(&self, n: usize) {
