@@ -141,6 +141,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_about_another_item_or_marketplace_is_no_answer() {
+        let whole = entry(json!([]), json!([]));
+        let path = "/Product/Identifiers/MarketplaceASIN";
+        for (key, other) in [("ASIN", "B000000000"), ("MarketplaceId", "ATVPDKIKX0DER")] {
+            let mut strange = whole.clone();
+            strange.pointer_mut(path).unwrap()[key] = other.into();
+            assert_eq!(
+                read(&strange),
+                Err(format!("entry{}.{key}", path.replace('/', ".")))
+            );
+        }
+        let mut used = json!({"condition": "Used", "Price": {"LandedPrice": yen(5)}});
+        let counts = json!([{"condition": "New", "Count": 1}, {"condition": "Used", "Count": 1}]);
+        let offered = entry(json!([used.clone()]), counts.clone());
+        assert!(read(&offered).is_err(), "the price of another condition is none");
+        used["condition"] = "New".into();
+        used["quantityTier"] = 10.into();
+        assert!(
+            read(&entry(json!([used]), counts)).is_err(),
+            "nor is that of ten at once"
+        );
+    }
+
+    #[test]
     fn none_needs_a_count_that_says_so() {
         assert_eq!(
             read(&entry(json!([]), json!([{"condition": "New", "Count": 0}]))),

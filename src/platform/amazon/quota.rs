@@ -21,6 +21,9 @@ pub(super) const RATE_HEADER: &str = "x-amzn-RateLimit-Limit";
 const HOUR: Duration = Duration::from_secs(3600);
 /// Rates outside of this are no rates, in requests a second.
 const CREDIBLE: std::ops::RangeInclusive<f64> = 0.0001..=1000.0;
+/// No answer slows an operation to less than this share of its published rate: what stood in one header would have to be
+/// unlearned by a tenth an answer, for days.
+const SLOWEST: f64 = 0.01;
 /// How much faster it goes after an answer that allows it.
 const STEP_UP: f64 = 1.1;
 
@@ -206,7 +209,8 @@ impl Quotas {
         bucket.refill(now);
         let told = header.and_then(|text| text.trim().parse::<f64>().ok());
         if let Some(told) = told {
-            bucket.rate = follow(bucket.rate, told);
+            let (published, _) = operation.published();
+            bucket.rate = follow(bucket.rate, told).max(published * SLOWEST);
         }
         if status == 429 {
             bucket.empty(now);
@@ -312,6 +316,8 @@ mod tests {
             assert!((quotas.rate(listing) - 0.55).abs() < 1e-9, "{nonsense}");
         }
         assert_eq!(quotas.reserve(listing, Instant::now()), Duration::ZERO);
+        quotas.hear(listing, 200, Some("0.0001"));
+        assert!((quotas.rate(listing) - 0.05).abs() < 1e-9, "a hundredth at least");
         quotas.hear(listing, 429, None);
         assert!(quotas.reserve(listing, Instant::now()) > Duration::from_secs(1));
     }
