@@ -119,6 +119,19 @@ impl Condition {
     }
 }
 
+/// What else the published models count offers by.
+const OTHER_CONDITIONS: [&str; 2] = ["Any", "Club"];
+
+/// Whether a word of an answer is a condition of the published models. What a new word would mean nobody knows.
+fn is_condition(word: &str) -> bool {
+    let others = || {
+        OTHER_CONDITIONS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(word))
+    };
+    Condition::ALL.iter().any(|known| known.is(word)) || others()
+}
+
 /// Which offers count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filters {

@@ -3,8 +3,8 @@
 //! It is asked for twenty items five times as often as offers may be, and says less: neither when the thing is shipped nor
 //! by whom. So the settings take it only without filters on those.
 
-use super::Want;
 use super::account::amount;
+use super::{Want, is_condition};
 use crate::domain::Money;
 use crate::platform::json::{At, Drift};
 
@@ -36,7 +36,11 @@ pub(super) fn price(at: &At<'_>, asin: &str, want: &Want) -> Result<Option<Money
     // A condition that is not counted has no offers: the list holds one count for each that has.
     let mut offered = 0;
     for count in counts.items()? {
-        if want.filters.condition.is(count.get("condition")?.text()?) {
+        let named = count.get("condition")?;
+        if !is_condition(named.text()?) {
+            return Err(named.drift("a condition"));
+        }
+        if want.filters.condition.is(named.text()?) {
             offered = count.get("Count")?.int()?.max(offered);
         }
     }
@@ -54,6 +58,7 @@ pub(super) fn price(at: &At<'_>, asin: &str, want: &Want) -> Result<Option<Money
 /// What one competitive price says, if it is one of ours.
 fn one(at: &At<'_>, want: &Want) -> Result<Option<rust_decimal::Decimal>, Drift> {
     let ours = match at.maybe("condition")? {
+        Some(condition) if !is_condition(condition.text()?) => return Err(condition.drift("a condition")),
         Some(condition) => want.filters.condition.is(condition.text()?),
         None => {
             return Err(at
@@ -175,6 +180,13 @@ mod tests {
             Ok(None)
         );
         assert_eq!(read(&entry(json!([]), json!([]))), Ok(None));
+        let novel = json!([{"condition": "Novel", "Count": 3}]);
+        assert!(
+            read(&entry(json!([]), novel)).is_err(),
+            "it may be the word for ours"
+        );
+        let novel = json!([{"condition": "Novel", "Price": {"LandedPrice": yen(5)}}]);
+        assert!(read(&entry(novel, json!([]))).is_err());
         let path = "entry.Product.CompetitivePricing.";
         let offered = entry(json!([]), json!([{"condition": "New", "Count": 3}]));
         assert_eq!(read(&offered), Err(format!("{path}CompetitivePrices")));

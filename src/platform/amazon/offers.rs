@@ -6,7 +6,7 @@
 //! error, not a zero.
 
 use super::account::amount;
-use super::{Condition, Filters, Fulfilment, Want};
+use super::{Condition, Filters, Fulfilment, Want, is_condition};
 use crate::domain::Money;
 use crate::platform::json::{At, Drift};
 use rust_decimal::Decimal;
@@ -14,14 +14,31 @@ use rust_decimal::Decimal;
 /// Longer lists are cut by Amazon.
 const MOST_LISTED: usize = 20;
 
+/// The subconditions of the model but "New", and the one that sellers name "like new".
+const WORSE: [&str; 13] = [
+    "Mint",
+    "Like New",
+    "Very Good",
+    "Good",
+    "Acceptable",
+    "Poor",
+    "Club",
+    "OEM",
+    "Warranty",
+    "Refurbished Warranty",
+    "Refurbished",
+    "Open Box",
+    "Other",
+];
+
 /// What one offer is to the buyer.
 enum Offer {
     /// It can be had for this, shipping included.
     Taken(Decimal),
     /// The settings turn it down.
     TurnedDown,
-    /// Whether it can be had now is not said in words that are known.
-    Unclear(Drift),
+    /// It costs this, and whether it is one of ours or can be had now is not said in words that are known.
+    Unclear(Decimal, Drift),
 }
 
 /// The price of the cheapest offer of `asin` in the payload `at` of `getItemOffers`; `None` when there is none.
@@ -80,7 +97,11 @@ fn counted(summary: &At<'_>, condition: Condition) -> Result<Option<i64>, Drift>
     };
     let mut sum = Some(0_i64);
     for count in counts.items()? {
-        if !condition.is(count.get("condition")?.text()?) {
+        let named = count.get("condition")?;
+        if !is_condition(named.text()?) {
+            return Err(named.drift("a condition"));
+        }
+        if !condition.is(named.text()?) {
             continue;
         }
         let Some(number) = count.maybe("OfferCount")? else {
@@ -103,18 +124,24 @@ fn cheapest_of(list: &At<'_>, items: &[At<'_>], whole: usize, want: &Want) -> Re
         match judge(item, want)? {
             Offer::Taken(price) => best = Some(best.map_or(price, |best| best.min(price))),
             Offer::TurnedDown => {}
-            Offer::Unclear(why) => unclear = Some(why),
+            Offer::Unclear(price, why) => {
+                if unclear.as_ref().is_none_or(|(least, _)| price < *least) {
+                    unclear = Some((price, why));
+                }
+            }
         }
     }
+    // What is dearer than one that is clear does not matter.
+    let unclear = unclear.filter(|(price, _)| best.is_none_or(|best| *price < best));
     match (best, unclear) {
-        (Some(price), _) => {
+        (_, Some((_, why))) => Err(why),
+        (Some(price), None) => {
             let price = Money::new(price, want.currency);
             price.map(Some).map_err(|bad| Drift {
                 path: "Offers".into(),
                 what: bad.to_string(),
             })
         }
-        (None, Some(why)) => Err(why),
         (None, None) if items.len() >= MOST_LISTED => Err(Drift {
             path: "Offers".into(),
             what: "expected one of the 20 cheapest offers to pass the settings' filters; whether a dearer one does is not \
@@ -141,30 +168,53 @@ fn judge(at: &At<'_>, want: &Want) -> Result<Offer, Drift> {
     if is_turned_down(at, by_amazon, &want.filters)? {
         return Ok(Offer::TurnedDown);
     }
-    let Some(when) = at.get("ShippingTime")?.maybe("availabilityType")? else {
-        let why = at.get("ShippingTime")?.get("availabilityType");
-        return Ok(why.map_or_else(Offer::Unclear, |_there| Offer::TurnedDown));
-    };
-    Ok(match when.text()? {
-        "NOW" => Offer::Taken(price),
-        "FUTURE_WITHOUT_DATE" | "FUTURE_WITH_DATE" if want.filters.later => Offer::Taken(price),
-        "FUTURE_WITHOUT_DATE" | "FUTURE_WITH_DATE" => Offer::TurnedDown,
-        _ => Offer::Unclear(when.drift("NOW, FUTURE_WITHOUT_DATE or FUTURE_WITH_DATE")),
+    Ok(match is_on_hand(at, &want.filters) {
+        Ok(true) => Offer::Taken(price),
+        Ok(false) => Offer::TurnedDown,
+        Err(why) => Offer::Unclear(price, why),
     })
+}
+
+/// Whether one that is not turned down can be had; every word that says so must be known.
+fn is_on_hand(at: &At<'_>, filters: &Filters) -> Result<bool, Drift> {
+    if let Some(kind) = at.maybe("offerType")?
+        && kind.text()? != "B2C"
+    {
+        return Err(kind.drift("B2C or B2B"));
+    }
+    let grade = at.get("SubCondition")?;
+    if filters.condition == Condition::New && !grade.text()?.eq_ignore_ascii_case("new") {
+        return Err(grade.drift("a subcondition of the model"));
+    }
+    let when = at.get("ShippingTime")?.get("availabilityType")?;
+    match when.text()? {
+        "NOW" => Ok(true),
+        "FUTURE_WITHOUT_DATE" | "FUTURE_WITH_DATE" => Ok(filters.later),
+        _ => Err(when.drift("NOW, FUTURE_WITHOUT_DATE or FUTURE_WITH_DATE")),
+    }
 }
 
 fn is_turned_down(at: &At<'_>, by_amazon: bool, filters: &Filters) -> Result<bool, Drift> {
     // What we sell ourselves is no source, and a price for companies is not ours.
     let own = at.maybe("MyOffer")?.map(|own| own.flag()).transpose()? == Some(true);
-    let for_companies = at.maybe("offerType")?.map(|kind| kind.text()).transpose()? == Some("B2B");
+    let for_companies = at
+        .maybe("offerType")?
+        .is_some_and(|kind| kind.text() == Ok("B2B"));
+    let grade = at.maybe("SubCondition")?;
     let worse =
-        filters.condition == Condition::New && !at.get("SubCondition")?.text()?.eq_ignore_ascii_case("new");
+        filters.condition == Condition::New && grade.is_some_and(|grade| grade.text().is_ok_and(is_worse));
     let elsewhere = match filters.fulfilment {
         Fulfilment::Any => false,
         Fulfilment::Amazon => !by_amazon,
         Fulfilment::Merchant => by_amazon,
     };
     Ok(own || for_companies || worse || elsewhere || !is_trusted(at, filters)?)
+}
+
+/// Whether a subcondition is one of the model's below new; answers write them with blanks and with underscores.
+fn is_worse(word: &str) -> bool {
+    let word = word.replace('_', " ");
+    WORSE.iter().any(|known| known.eq_ignore_ascii_case(&word))
 }
 
 /// Whether the seller's feedback suffices; a seller without any has none to show.
@@ -309,6 +359,36 @@ mod tests {
         // Twenty of who knows how many.
         let full = payload(4000, vec![later; 20]);
         assert_eq!(read(&full, &want()), Err("Offers".into()));
+    }
+
+    #[test]
+    fn what_is_unclear_matters_when_it_is_the_cheapest() {
+        for (pointer, odd) in [
+            ("/ShippingTime/availabilityType", json!("SOON")),
+            ("/ShippingTime/availabilityType", json!(null)),
+            ("/ShippingTime", json!({})),
+            ("/SubCondition", json!("Pristine")),
+            ("/SubCondition", json!("")),
+            ("/SubCondition", json!(null)),
+            ("/offerType", json!("B2G")),
+        ] {
+            let mut unclear = offer(1000, 0);
+            unclear["offerType"] = "B2C".into();
+            *unclear.pointer_mut(pointer).unwrap() = odd;
+            let seen = payload(2, vec![offer(1200, 0), unclear.clone()]);
+            assert!(read(&seen, &want()).is_err(), "{unclear}");
+            let seen = payload(2, vec![unclear.clone(), offer(999, 0)]);
+            assert_eq!(read(&seen, &want()), Ok(Some(999)), "{unclear}");
+        }
+        for worse in ["Open Box", "open_box", "VERY_GOOD", "Like New", "mint"] {
+            let mut second = offer(1000, 0);
+            second["SubCondition"] = worse.into();
+            let seen = payload(2, vec![second, offer(1200, 0)]);
+            assert_eq!(read(&seen, &want()), Ok(Some(1200)), "{worse}");
+        }
+        let mut strange = payload(1, vec![]);
+        strange["Summary"]["NumberOfOffers"][0]["condition"] = "Novel".into();
+        assert!(read(&strange, &want()).is_err(), "it may be the word for ours");
     }
 
     #[test]
