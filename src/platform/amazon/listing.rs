@@ -16,6 +16,8 @@ pub const FBA: &str = "amazon_fba";
 pub const INVALID: &str = "amazon_invalid";
 /// The seller's own stock.
 const OWN_STOCK: &str = "DEFAULT";
+/// What the codes of Amazon's own warehouses begin with: `AMAZON_JP`.
+const WAREHOUSE: &str = "AMAZON_";
 /// The audience of an offer that everybody sees.
 const EVERYBODY: &str = "ALL";
 
@@ -117,10 +119,11 @@ fn stock(list: &At<'_>) -> Result<(bool, Quantity), Drift> {
     let items = list.items()?;
     let (mut own, mut theirs) = (Vec::new(), Vec::new());
     for each in items {
-        if each.get("fulfillmentChannelCode")?.text()? == OWN_STOCK {
-            own.push(each);
-        } else {
-            theirs.push(each);
+        let channel = each.get("fulfillmentChannelCode")?;
+        match channel.text()? {
+            OWN_STOCK => own.push(each),
+            theirs_of if theirs_of.starts_with(WAREHOUSE) => theirs.push(each),
+            _ => return Err(channel.drift("DEFAULT or AMAZON_…")),
         }
     }
     match (same(own)?, theirs.as_slice()) {

@@ -128,6 +128,7 @@ fn what_lies_with_amazon_beside_our_own_is_not_overlooked() {
     for theirs in [
         json!({"fulfillmentChannelCode": "AMAZON_JP", "quantity": 2}),
         json!({"fulfillmentChannelCode": "AMAZON_JP"}),
+        json!({"fulfillmentChannelCode": "SOMEWHERE", "quantity": 0}),
     ] {
         assert!(
             both(theirs)
