@@ -311,7 +311,10 @@ mod tests {
             "<gesmes:Envelope",
             "<!DOCTYPE a [<!ENTITY bomb '1'>]><gesmes:Envelope",
         ));
-        refused(&good.replace("</Cube></Cube>", "</Cube><Cube time='2026-11-19'/></Cube>"));
+        let two_days =
+            "</Cube><Cube time='2026-11-19'><Cube currency='GBP' rate='0.88'/></Cube></Cube></gesmes";
+        let error = refused(&good.replace("</Cube></Cube></gesmes", two_days));
+        assert_eq!(error.why, "the file has more than one day");
         refused(&format!(
             "{good}{}",
             good.trim_start_matches("<?xml version=\"1.0\" encoding=\"UTF-8\"?>")

@@ -115,6 +115,8 @@ async fn what_became_of_a_change_is_unknown_unless_it_was_said() {
         (say(404, &errors("NOT_FOUND", "x")), NotFound, false),
         (say(403, &errors("Unauthorized", "no role")), Unauthorized, false),
         (say(429, &errors("QuotaExceeded", "x")), limited, false),
+        (say(408, &json!({})), Transient, true),
+        (say(404, &json!({})), Protocol, false),
         (say(500, &errors("InternalFailure", "x")), Transient, true),
         (say(503, &errors("ServiceUnavailable", "x")), Transient, true),
         (
@@ -158,6 +160,19 @@ async fn what_became_of_a_change_is_unknown_unless_it_was_said() {
             "{what}"
         );
     }
+}
+
+#[tokio::test]
+async fn what_a_change_must_name_is_read_anew_after_a_refusal() {
+    let server = showing(shown(), say(400, &errors("InvalidInput", "productType"))).await;
+    let seller = seller(&server);
+    for _again in 0..2 {
+        let outcomes = seller.revise(&[revision(Some(0), None)]).await;
+        assert_eq!(failed(&outcomes[0]).0, ErrorClass::Rejected);
+    }
+    let calls = server.calls();
+    let methods: Vec<&str> = calls.iter().map(|call| call.method.as_str()).collect();
+    assert_eq!(methods, ["GET", "PATCH", "GET", "PATCH"]);
 }
 
 #[tokio::test]

@@ -89,14 +89,22 @@ async fn every_entry_is_judged_by_itself() {
         {"sku": "c", "statusCode": 500, "errors": [{"errorId": 25001, "category": "APPLICATION", "message": "x"}]},
         {"sku": "d", "statusCode": 201},
         {"sku": "e", "offerId": "7", "statusCode": 200}, {"sku": "e", "offerId": "7", "statusCode": 200},
+        {"sku": "g", "offerId": "6", "statusCode": 200, "errors": [refused]},
+        {"sku": "h", "offerId": "5", "statusCode": 200, "errors": "odd"},
     ]);
     let server = answering(207, entries).await;
-    let listings = ["a", "b", "c", "d", "e", "f"].map(new);
+    let listings = ["a", "b", "c", "d", "e", "f", "g", "h"].map(new);
     let steps = server.ebay().make_offers(&listings).await;
     assert_eq!(&*steps[0].as_ref().unwrap().id, "9");
     assert_eq!(code(&steps[1]), ("ebay_25005", false));
     assert_eq!(code(&steps[2]), ("ebay_25001", true));
-    for (at, why) in [(3, "no offer id"), (4, "named twice"), (5, "no entry")] {
+    assert_eq!(code(&steps[6]), ("ebay_25005", true), "a success with an error");
+    for (at, why) in [
+        (3, "no offer id"),
+        (4, "named twice"),
+        (5, "no entry"),
+        (7, "odd errors"),
+    ] {
         assert_eq!(code(&steps[at]), ("contract", true), "{why}");
     }
 }

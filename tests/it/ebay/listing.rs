@@ -311,6 +311,31 @@ async fn replacing(said: Said) -> EntryOutcome {
 }
 
 #[tokio::test]
+async fn a_sku_that_is_answered_twice_is_set_only_when_both_say_so() {
+    let entry = |status: u16| json!({"sku": "a", "statusCode": status});
+    for (first, second, accepted) in [
+        (200, 200, true),
+        (200, 400, false),
+        (400, 200, false),
+        (200, 500, false),
+    ] {
+        let answer = json!({"responses": [entry(first), entry(second)]});
+        let server = Server::start(move |seen| match seen.path.as_str() {
+            _ if seen.is_token() => token("t", 7200),
+            path if path.ends_with("/bulk_update_price_quantity") => say(207, &answer),
+            _ if seen.method == "PUT" => Said::Answer(204, Vec::new(), Vec::new()),
+            _ => say(200, &withdrawn()),
+        })
+        .await;
+        let mut revision = quantity("a", "1", 0);
+        revision.confirmed.status = ListingStatus::Ended;
+        let outcomes = server.ebay().revise(&[revision]).await;
+        let done = matches!(outcomes[0], EntryOutcome::Accepted { .. });
+        assert_eq!(done, accepted, "{first} {second}: {outcomes:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_offer_is_replaced_only_when_the_answer_is_one() {
     let plain = |status, body: &[u8]| Said::Answer(status, Vec::new(), body.to_vec());
     for said in [

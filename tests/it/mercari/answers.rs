@@ -69,6 +69,35 @@ async fn a_sku_counts_as_set_only_when_it_is_shown_once_with_what_was_sent() {
 }
 
 #[tokio::test]
+async fn a_price_or_a_status_counts_as_set_only_when_the_product_shows_it() {
+    for (id, price, status, set) in [
+        ("pa", json!(4_000), "OPENED", true),
+        ("pb", json!(4_000), "OPENED", false),
+        ("pa", json!(4_001), "OPENED", false),
+        ("pa", json!("4000"), "OPENED", false),
+        ("pa", Value::Null, "OPENED", false),
+    ] {
+        let product = json!({"id": id, "status": status, "price": price});
+        let body = json!({"data": {"updateProduct": {"product": product}}});
+        let text = body.to_string();
+        let server = server(move |_| say(200, &body)).await;
+        let mercari = of(&server);
+        let outcomes = mercari
+            .revise(&[revision(listing("a", "pa"), None, Some(4_000))])
+            .await;
+        match &outcomes[0] {
+            EntryOutcome::Accepted { .. } => assert!(set, "{text}"),
+            EntryOutcome::Failed { error, unknown } => {
+                assert_eq!((error.class, *unknown, set), (Protocol, true, false), "{text}");
+            }
+        }
+        // What was to be hidden is shown.
+        let error = mercari.end(&listing("a", "pa")).await.unwrap_err();
+        assert_eq!(error.class, Transient, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_cannot_be_read_gives_no_value_and_leaves_a_change_unknown() {
     let shown =
         r#"{"id":"v","skuCode":"a","stockQuantity":3,"product":{"id":"pa","status":"OPENED","price":"#;

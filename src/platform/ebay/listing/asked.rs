@@ -196,6 +196,19 @@ mod tests {
         let found = body(whole.clone());
         let found = quotas(&At::root("answer", &found)).unwrap();
         assert_eq!((found[0].limit, found[0].remaining), (5_000, 4));
+        let mut others = body(whole.clone());
+        for (key, other) in [("apiName", "Taxonomy"), ("apiContext", "buy")] {
+            let mut api = others["rateLimits"][0].clone();
+            api[key] = other.into();
+            api["resources"][0]["rates"][0]["remaining"] = 0.into();
+            others["rateLimits"].as_array_mut().unwrap().push(api);
+        }
+        let found = quotas(&At::root("answer", &others)).unwrap();
+        assert_eq!(
+            found.len(),
+            1,
+            "the quotas of another API are not ours: {found:?}"
+        );
         for lacking in ["limit", "remaining", "reset", "timeWindow"] {
             let mut rate = whole.clone();
             rate.as_object_mut().unwrap().remove(lacking);
