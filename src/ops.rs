@@ -16,6 +16,7 @@ mod importing;
 mod listings;
 mod nodes;
 mod platforms;
+mod preview;
 mod process;
 mod products;
 mod queue;

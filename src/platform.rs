@@ -155,6 +155,8 @@ pub enum Call<'a> {
     Read,
     /// [`find`](Destination::find).
     Find,
+    /// [`preview`](Destination::preview).
+    Preview,
 }
 
 /// A place where goods are sold.
@@ -188,6 +190,19 @@ pub trait Destination: Send + Sync + 'static {
 
     /// Sets quantity and price absolutely; one outcome for each, in order. Repeating it is harmless.
     fn revise<'a>(&'a self, revisions: &'a [Revision]) -> BoxFuture<'a, Vec<EntryOutcome>>;
+
+    /// Whether it answers [`preview`](Self::preview).
+    fn previews(&self) -> bool {
+        false
+    }
+
+    /// What it would say to a revision, without carrying it out: its warnings.
+    ///
+    /// # Errors
+    /// Class `Rejected` when it would refuse it, or has no such question; else as any call.
+    fn preview<'a>(&'a self, _revision: &'a Revision) -> BoxFuture<'a, Result<Vec<Box<str>>, PlatformError>> {
+        future::ready(Err(no_harmless_question())).boxed()
+    }
 
     /// Ends the listing, keeping what is needed to list it again.
     fn end<'a>(&'a self, listing: &'a ListingRef) -> BoxFuture<'a, Result<(), PlatformError>>;

@@ -246,9 +246,10 @@ pub(super) async fn explain(state: Data<State>, id: Path<i64>) -> Answer {
 
 pub(super) async fn plan(state: Data<State>, mut query: Query) -> Answer {
     let (page, id) = (query.page(), query.number("id", 1, i64::MAX));
+    let preview = query.flag("preview");
     query.end()?;
     state
-        .answer(move |ops| async move { ops.plan(page, id).await })
+        .answer(move |ops| async move { ops.plan(page, id, preview).await })
         .await
 }
 

@@ -382,13 +382,16 @@ pub(crate) enum Listings {
     #[command(after_help = "Example:\n  zaikoban listings show 1")]
     Show { id: i64 },
     /// Dry run: what would be sent now, and why, without sending it
-    #[command(after_help = "Example:\n  zaikoban listings plan\n  zaikoban listings plan --id 1")]
+    #[command(after_help = "Example:\n  zaikoban listings plan\n  zaikoban listings plan --id 1 --preview")]
     Plan {
         #[command(flatten)]
         page: PageArgs,
         /// Only this offer
         #[arg(long)]
         id: Option<i64>,
+        /// Ask the destinations that can say so whether they would take it (Amazon); at most 20 questions
+        #[arg(long)]
+        preview: bool,
     },
     /// Push offers now
     #[command(

@@ -15,6 +15,7 @@ use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 
 /// Offers that an import reads at once; the destination's own rate limits them further.
 const LINKED_AT_ONCE: usize = 8;
@@ -268,11 +269,11 @@ impl Ops {
         (linked, failed)
     }
 
-    /// What would be sent now, and why, without sending it.
+    /// What would be sent now, and why, without sending it; with `preview` also what the destinations would say to it.
     ///
     /// # Errors
     /// See [`OpsError`].
-    pub async fn plan(&self, page: Page, id: Option<i64>) -> Result<Rows, OpsError> {
+    pub async fn plan(&self, page: Page, id: Option<i64>, preview: bool) -> Result<Rows, OpsError> {
         let parts = self.parts()?;
         let (book, now) = (parts.book.load_full(), parts.holds.clock.now());
         let window = match id {
@@ -284,7 +285,7 @@ impl Ops {
         };
         let mut conn = self.conn().await?;
         let after = Some(ListingId(window.after));
-        let planned = dry_run(
+        let mut planned = dry_run(
             &mut conn,
             &book,
             &Filter::default(),
@@ -293,13 +294,23 @@ impl Ops {
             now,
         )
         .await?;
+        // A destination is not asked while a connection is held.
+        drop(conn);
+        planned.retain(|p| id.is_none_or(|id| p.listing_id.0 == id));
+        let mut previews = if preview {
+            self.preview(&planned).await?
+        } else {
+            HashMap::new()
+        };
         let items: Vec<Value> = planned
             .into_iter()
-            .filter(|p| id.is_none_or(|id| p.listing_id.0 == id))
             .map(|plan| {
                 let mut row = json!(plan);
                 if let Some(fields) = row.as_object_mut() {
                     fields.insert("id".to_owned(), json!(plan.listing_id));
+                    if let Some(preview) = previews.remove(&plan.listing_id) {
+                        fields.insert("preview".to_owned(), json!(preview));
+                    }
                 }
                 row
             })

@@ -288,7 +288,7 @@ impl Destination for Ebay {
     fn requests(&self, call: Call<'_>) -> u32 {
         match call {
             Call::End => 1,
-            Call::Relist | Call::Read | Call::Find => 2,
+            Call::Relist | Call::Read | Call::Find | Call::Preview => 2,
             Call::Revise(revisions) => {
                 let off_sale = revisions.iter().filter(|r| !is_on_sale(r));
                 let each = off_sale.map(|r| 2 + u32::from(r.quantity.is_some()));

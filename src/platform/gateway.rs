@@ -25,7 +25,7 @@ mod registrar;
 mod source;
 mod verdict;
 
-pub use destination::{DestinationGateway, End, Find, Read, Relist, Revise};
+pub use destination::{DestinationGateway, End, Find, Preview, Read, Relist, Revise};
 pub use registrar::RegistrarGateway;
 pub use source::{Observe, SourceGateway};
 

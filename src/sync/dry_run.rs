@@ -6,7 +6,7 @@
 use super::plan::{self, Known, Step};
 use super::take::spend;
 use crate::domain::{
-    DestinationPlatform, ListingId, ListingState, ListingStatus, ProductId, Wanted, WatchState,
+    DestinationPlatform, ListingId, ListingRef, ListingState, ListingStatus, ProductId, Wanted, WatchState,
 };
 use crate::pricing::{self, PriceBook};
 use crate::store::Connection as AsyncPgConnection;
@@ -26,6 +26,9 @@ const MOST_STEPS: usize = 6;
 pub struct Planned {
     /// The listing.
     pub listing_id: ListingId,
+    /// The same, as its destination names it.
+    #[serde(skip)]
+    pub listing: ListingRef,
     /// The product.
     pub product_id: ProductId,
     /// The destination.
@@ -142,6 +145,7 @@ pub fn planned(
     }
     Planned {
         listing_id: listing.id(),
+        listing: listing.basis.listing.clone(),
         product_id: listing.basis.product_id,
         destination: listing.basis.listing.destination,
         sku: listing.basis.listing.sku.clone(),

@@ -123,6 +123,18 @@ pub trait Outlet: Send + Sync + 'static {
         send_before: Instant,
     ) -> BoxFuture<'static, Result<ListingState, NotRead>>;
 
+    /// What the destination would say to a revision, without carrying it out: its warnings. Not asked after `send_before`.
+    fn preview(
+        &self,
+        revision: Revision,
+        send_before: Instant,
+    ) -> BoxFuture<'static, Result<Vec<Box<str>>, NotRead>>;
+
+    /// Whether it answers [`preview`](Self::preview).
+    fn previews(&self) -> bool {
+        false
+    }
+
     /// Finds listings by the seller's own key.
     fn find(&self, sku: Box<str>) -> BoxFuture<'static, Result<Vec<FoundListing>, NotRead>>;
 }

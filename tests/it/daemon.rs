@@ -21,6 +21,7 @@ mod kills;
 mod lies;
 mod nodes;
 mod orders;
+mod preview;
 mod proof;
 mod rates;
 mod redis;

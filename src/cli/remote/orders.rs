@@ -1,6 +1,6 @@
 //! What each command asks of the daemon.
 
-use super::tables::{DELAYS, DRIFT, ERRORS, HOLDS, LISTINGS, NODES, PLAN, PLATFORMS, PRODUCTS};
+use super::tables::{DELAYS, DRIFT, ERRORS, HOLDS, LISTINGS, NODES, PLAN, PLATFORMS, PREVIEW, PRODUCTS};
 use super::{Ask, Show, cards, credentials, registering, said, status, tree};
 use crate::cli::args::{Command, Errors, Holds, Listings, PageArgs, Platforms, Products};
 use crate::cli::output;
@@ -158,11 +158,12 @@ fn listings(order: Listings) -> (Ask, Show) {
             Show::Table(LISTINGS),
         ),
         Listings::Show { id } => (get(&format!("/v1/listings/{id}")), Show::Text(cards::listing)),
-        Listings::Plan { page, id } => {
+        Listings::Plan { page, id, preview } => {
             let id = id.map(|i| i.to_string());
+            let asks = preview.then_some("true");
             (
-                paged("/v1/plan", &page, &[("id", id.as_deref())]),
-                Show::Table(PLAN),
+                paged("/v1/plan", &page, &[("id", id.as_deref()), ("preview", asks)]),
+                Show::Table(if preview { PREVIEW } else { PLAN }),
             )
         }
         Listings::Push { ids } => (

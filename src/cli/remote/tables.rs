@@ -52,6 +52,13 @@ pub(super) const PLAN: &[Column] = &[
     shown_as("kept_back", "KEPT BACK BY", kept_back),
     column("cause.rule", "WHY"),
 ];
+pub(super) const PREVIEW: &[Column] = &[
+    column("listing_id", "LISTING"),
+    column("sku", "SKU"),
+    shown_as("steps", "WOULD", steps),
+    shown_as("kept_back", "KEPT BACK BY", kept_back),
+    shown_as("preview", "THE DESTINATION", preview),
+];
 pub(super) const HOLDS: &[Column] = &[
     column("id", "ID"),
     column("product_id", "PRODUCT"),
@@ -225,6 +232,21 @@ fn steps(value: &Value) -> String {
     }
 }
 
+/// What a destination would say; nothing where nothing would be set.
+fn preview(value: &Value) -> String {
+    let why = || plain(at(value, "why"));
+    let warnings: Vec<String> = array(at(value, "warnings")).iter().map(plain).collect();
+    match at(value, "outcome").as_str() {
+        Some("taken") if warnings.is_empty() => "would take it".to_owned(),
+        Some("taken") => format!("would take it: {}", warnings.join("; ")),
+        Some("refused") => format!("would refuse it: {}", why()),
+        Some("unknown") => format!("not known: {}", why()),
+        Some("none") => "cannot be asked".to_owned(),
+        Some("not_asked") => "not asked: more than 20 on this page".to_owned(),
+        _ => "-".to_owned(),
+    }
+}
+
 fn step(value: &Value) -> String {
     let revise = at(value, "revise");
     if revise.is_object() {
@@ -284,8 +306,8 @@ mod tests {
     use super::*;
     use crate::cli::output::{find, table};
     use crate::domain::{
-        Currency, DestinationPlatform, ErrorClass, ListingId, ListingState, ListingStatus, Money, ProductId,
-        Quantity, Wanted,
+        Currency, DestinationPlatform, ErrorClass, ListingId, ListingRef, ListingState, ListingStatus, Money,
+        ProductId, Quantity, Wanted,
     };
     use crate::resilience::{Counts, GateView, GuardStatus, LastError};
     use crate::sync::dry_run::{KeptBack, Planned};
@@ -301,6 +323,12 @@ mod tests {
         Planned {
             listing_id: ListingId(7),
             product_id: ProductId(3),
+            listing: ListingRef {
+                listing_id: ListingId(7),
+                destination: DestinationPlatform::Ebay,
+                platform_product_id: "8200000007".into(),
+                sku: "A-1".into(),
+            },
             destination: DestinationPlatform::Ebay,
             sku: "A-1".into(),
             confirmed: ListingState {

@@ -74,15 +74,6 @@ impl AmazonSeller {
         self.account.oauth()
     }
 
-    /// What Amazon would say to a revision, without carrying it out: its warnings.
-    ///
-    /// # Errors
-    /// Class `Rejected` when Amazon would refuse it; else as any call.
-    pub async fn preview(&self, revision: &Revision) -> Result<Vec<Box<str>>, PlatformError> {
-        let submitted = self.submit(revision, true).await;
-        submitted.map_err(|lost| lost.error)
-    }
-
     fn address(&self, sku: &str, query: &[(&str, &str)]) -> Url {
         let parts = ["listings", "2021-08-01", "items", &*self.seller_id, sku];
         let market = ("marketplaceIds", self.account.settings.marketplace.as_str());
@@ -176,7 +167,7 @@ impl Destination for AmazonSeller {
                     .map(|r| 1 + u32::from(!kinds.contains_key(&r.listing.sku)));
                 each.sum()
             }
-            Call::End => 2,
+            Call::End | Call::Preview => 2,
             Call::Relist | Call::Read | Call::Find => 1,
         }
     }
@@ -208,6 +199,15 @@ impl Destination for AmazonSeller {
             }
             outcomes
         })
+    }
+
+    fn previews(&self) -> bool {
+        true
+    }
+
+    fn preview<'a>(&'a self, revision: &'a Revision) -> BoxFuture<'a, Result<Vec<Box<str>>, PlatformError>> {
+        let previewed = self.submit(revision, true);
+        Box::pin(async move { previewed.await.map_err(|lost| lost.error) })
     }
 
     /// Sets the quantity to 0. Deleting a listing would lose its history and what buyers said of it.

@@ -102,6 +102,16 @@ pub struct Read {
     pub send_before: Instant,
 }
 
+/// Asks what the destination would say to a revision, without having it carried out: its warnings.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<Box<str>>, PlatformError>")]
+pub struct Preview {
+    /// What should become of which listing.
+    pub revision: Revision,
+    /// Not asked from this moment on.
+    pub send_before: Instant,
+}
+
 /// Finds the listings of a seller's own key.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<FoundListing>, PlatformError>")]
@@ -164,6 +174,23 @@ impl Handler<Read> for DestinationGateway {
         let doing = format!("read `{}`", listing.platform_product_id);
         self.one(Call::Read, turn, doing, move |adapter| {
             Box::pin(async move { adapter.read(&listing).await })
+        })
+    }
+}
+
+impl Handler<Preview> for DestinationGateway {
+    type Result = ResponseFuture<Result<Vec<Box<str>>, PlatformError>>;
+
+    /// It changes nothing: whatever does comes first.
+    fn handle(&mut self, message: Preview, _: &mut Context<Self>) -> Self::Result {
+        let Preview {
+            revision,
+            send_before,
+        } = message;
+        let doing = format!("have a change of `{}` looked at", revision.listing.sku);
+        let turn = Turn::of(Priority::Low, send_before);
+        self.one(Call::Preview, turn, doing, move |adapter| {
+            Box::pin(async move { adapter.preview(&revision).await })
         })
     }
 }

@@ -6,7 +6,9 @@
 
 use super::{NotRead, NotSent, Outlet, Urgency, Written};
 use crate::domain::{ErrorClass, ListingRef, ListingState};
-use crate::platform::gateway::{DestinationGateway, End, Find, Read, Relist, Revise, was_never_sent};
+use crate::platform::gateway::{
+    DestinationGateway, End, Find, Preview, Read, Relist, Revise, was_never_sent,
+};
 use crate::platform::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Revision};
 use crate::resilience::{Guard, Priority};
 use crate::supervision::{Handle, SendError};
@@ -124,6 +126,10 @@ impl Outlet for GatewayOutlet {
         usize::try_from(self.adapter.requests(call)).unwrap_or(usize::MAX)
     }
 
+    fn previews(&self) -> bool {
+        self.adapter.previews()
+    }
+
     fn settles_within(&self) -> Duration {
         self.adapter.settles_within()
     }
@@ -219,6 +225,22 @@ impl Outlet for GatewayOutlet {
             .saturating_duration_since(Instant::now())
             .saturating_add(self.guard.policy().time_limit);
         async move { not_read(gateway.send_within(wait, read).await) }.boxed()
+    }
+
+    fn preview(
+        &self,
+        revision: Revision,
+        send_before: Instant,
+    ) -> BoxFuture<'static, Result<Vec<Box<str>>, NotRead>> {
+        let gateway = self.gateway.clone();
+        let preview = Preview {
+            revision,
+            send_before,
+        };
+        let wait = send_before
+            .saturating_duration_since(Instant::now())
+            .saturating_add(self.guard.policy().time_limit);
+        async move { not_read(gateway.send_within(wait, preview).await) }.boxed()
     }
 
     fn find(&self, sku: Box<str>) -> BoxFuture<'static, Result<Vec<FoundListing>, NotRead>> {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout};
 use zaikoban::app::install_tls;
-use zaikoban::app::rehearsal::{Markets, Rehearsal, RehearsalSettings, csv, keys, registered};
+use zaikoban::app::rehearsal::{Markets, Others, Rehearsal, RehearsalSettings, csv, keys, registered};
 use zaikoban::control::client::Client;
 use zaikoban::pricing::PriceBook;
 use zaikoban::simulator::{AuctionSettings, ItemView, Order, Running, Simulator, SimulatorSettings};
@@ -45,6 +45,7 @@ pub struct World {
     pub book: PriceBook,
     /// What every item was before anything happened.
     pub first: Vec<ItemView>,
+    markets: Markets,
     name: &'static str,
     _folder: TempDir,
     _turn: SemaphorePermit<'static>,
@@ -82,6 +83,15 @@ pub async fn ends_within(daemon: &mut Rehearsal, limit: Duration) -> Option<Stri
 impl World {
     /// Quiet marketplaces, and a daemon that is not started yet.
     pub async fn new(name: &'static str, seed: u64, products: u32) -> Self {
+        Self::of(name, seed, products, Markets::Two).await
+    }
+
+    /// The same with Mercari Shops and both sides of Amazon, and so many products at each source.
+    pub async fn of_all(name: &'static str, seed: u64, products: u32) -> Self {
+        Self::of(name, seed, products, Markets::All).await
+    }
+
+    async fn of(name: &'static str, seed: u64, products: u32, markets: Markets) -> Self {
         install_tls();
         let seed = seed::seed(name, seed);
         let turn = TURN
@@ -91,10 +101,18 @@ impl World {
         let folder = tempfile::Builder::new().prefix("zkd").tempdir().unwrap();
         // for a server that runs as another user
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let others = match markets {
+            // The simulator has at least one.
+            Markets::Two => 1,
+            Markets::All => products,
+        };
         let simulator = Simulator::start(SimulatorSettings {
             seed,
             products,
             listings: products,
+            mercari_listings: others,
+            amazon_products: others,
+            amazon_listings: others,
             relist_after_s: 5.0,
             ledger_capacity: 4_000_000,
             auctions: AuctionSettings {
@@ -111,7 +129,10 @@ impl World {
             yahoo: simulator.urls.yahoo.clone(),
             ebay: simulator.urls.ebay.clone(),
             keys: keys(&simulator),
-            others: None,
+            others: match markets {
+                Markets::Two => None,
+                Markets::All => Some(Others::of(&simulator)),
+            },
             ca_file: None,
             database_url: None,
             environment: environment(),
@@ -124,6 +145,7 @@ impl World {
             first: simulator.truth(),
             simulator,
             settings,
+            markets,
             name,
             _folder: folder,
             _turn: turn,
@@ -179,17 +201,13 @@ impl World {
 
     /// Registers every product with its listing.
     pub async fn register(&self) {
-        let catalogue = self.simulator.catalogue();
+        let all = registered(&self.simulator.catalogue(), self.markets);
         let answer = self
             .client()
-            .post_text(
-                "/v1/products/import",
-                "text/csv",
-                csv(&registered(&catalogue, Markets::Two)),
-            )
+            .post_text("/v1/products/import", "text/csv", csv(&all))
             .await
             .unwrap();
-        let all = u64::try_from(catalogue.products.len()).unwrap();
+        let all = u64::try_from(all.len()).unwrap();
         assert_eq!(answer["added"].as_u64(), Some(all), "{answer}");
         assert_eq!(answer["linked"].as_u64(), Some(all), "{answer}");
     }

@@ -314,6 +314,10 @@ impl Outlet for Fake {
         futures_util::future::ready(answer).boxed()
     }
 
+    fn preview(&self, _: Revision, _: Instant) -> BoxFuture<'static, Result<Vec<Box<str>>, NotRead>> {
+        std::future::ready(Ok(Vec::new())).boxed()
+    }
+
     fn find(&self, sku: Box<str>) -> BoxFuture<'static, Result<Vec<FoundListing>, NotRead>> {
         let state = self.state.lock();
         let found = state.shown.get(&sku).map(|shown| FoundListing {

@@ -71,7 +71,7 @@ fn one(written: Written) -> Result<(), PlatformError> {
 impl Destination for Shop {
     fn requests(&self, call: Call<'_>) -> u32 {
         match call {
-            Call::Relist | Call::Read | Call::Find => 2,
+            Call::Relist | Call::Read | Call::Find | Call::Preview => 2,
             Call::End | Call::Revise(_) => 1,
         }
     }
