@@ -30,6 +30,7 @@ mod half_sent;
 mod listing;
 mod offer;
 mod revise;
+mod taken;
 
 pub use fault::{CONTRACT, REVISION_LIMIT};
 
@@ -41,7 +42,7 @@ use super::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Reache
 use crate::clock::Clock;
 use crate::domain::{ErrorClass, ListingRef, ListingState, ListingStatus, Platform, Quantity};
 use crate::http;
-use client::{Ask, Client, Reply};
+use client::{Ask, Client};
 use futures_util::future::BoxFuture;
 use offer::Offer;
 use serde_json::Value;
@@ -49,6 +50,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use taken::{names_listing, replaced, whole};
 use url::Url;
 
 /// What the adapter needs to know.
@@ -416,55 +418,6 @@ impl Destination for Ebay {
 /// `bulkUpdatePriceQuantity` takes published offers only.
 fn is_on_sale(revision: &Revision) -> bool {
     revision.confirmed.status == ListingStatus::Active
-}
-
-/// A success's body.
-fn whole(doing: &str, reply: &Reply) -> Result<Value, PlatformError> {
-    if !reply.is_success() {
-        return Err(reply.refusal(doing));
-    }
-    json::parse(&reply.body).map_err(|broken| {
-        let drift = Drift {
-            path: "body".into(),
-            what: format!("expected JSON: {broken}"),
-        };
-        fault::contract(doing, &drift, fault::kept(&reply.body))
-    })
-}
-
-/// Whether the answer of a withdrawal says that a listing was ended.
-fn names_listing(reply: &Reply) -> bool {
-    let body = json::parse(&reply.body).unwrap_or_default();
-    let id = body.get("listingId").and_then(Value::as_str);
-    id.is_some_and(|id| !id.is_empty())
-        && fault::errors_in(&At::root("answer", &body)).is_ok_and(|e| e.is_empty())
-}
-
-/// The warnings of a success of `updateOffer`, which is a 204, or an object without errors: a page of somebody else's is
-/// none.
-fn replaced(doing: &str, reply: &Reply) -> Result<Vec<Box<str>>, Lost> {
-    if reply.status == 204 && reply.body.is_empty() {
-        return Ok(Vec::new());
-    }
-    let maybe = |error| Lost {
-        error,
-        maybe_applied: true,
-    };
-    let body = whole(doing, reply).map_err(maybe)?;
-    let at = At::root("answer", &body);
-    let drifted = |drift: Drift| maybe(contract(&format!("tell whether it did {doing}"), &drift, &body));
-    at.maybe("warnings").map_err(drifted)?;
-    let errors = fault::errors_in(&at).map_err(drifted)?;
-    if errors.is_empty() {
-        return Ok(fault::warnings_in(&at));
-    }
-    let verdict = fault::judge(reply.status, &errors, None);
-    Err(maybe(fault::error(
-        doing,
-        reply.status,
-        &verdict,
-        fault::kept(&reply.body),
-    )))
 }
 
 /// The offer must be the one that was asked for.

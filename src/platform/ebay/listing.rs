@@ -107,7 +107,7 @@ impl Registrar for Ebay {
             if !reply.is_success() {
                 return Err(not_done(reply.refused(&doing)));
             }
-            let warnings = super::replaced(&doing, &reply).map_err(not_done)?;
+            let warnings = super::taken::replaced(&doing, &reply).map_err(not_done)?;
             Ok(Done {
                 id: offer_id.into(),
                 warnings,
