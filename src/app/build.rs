@@ -26,12 +26,11 @@ use crate::config::{PaceSettings, Settings};
 use crate::control::door::DoorSettings;
 use crate::domain::{CommittedSender, Platform, SourcePlatform};
 use crate::nodes::{self, Ownership};
-use crate::ops::doctor::Probes;
 use crate::ops::doctor::channels::ChannelsProbe;
 use crate::ops::doctor::credentials::CredentialsProbe;
 use crate::ops::doctor::nodes::NodesProbe;
 use crate::ops::doctor::redis::RedisProbe;
-use crate::ops::doctor::service::ServiceProbe;
+use crate::ops::doctor::{Probe, Probes};
 use crate::ops::{Account, CredentialParts, Ops, Parts, Queues, Switching};
 use crate::queue::fast::FastLanes;
 use crate::queue::{self, Notices, OrdersBoard, QueueParts, Tallies};
@@ -89,7 +88,7 @@ struct Common {
 // === impl Common ===
 
 impl Common {
-    fn probe(&self, probe: ServiceProbe) {
+    fn probe(&self, probe: impl Probe + 'static) {
         self.probes.lock().push(Arc::new(probe));
     }
 }
@@ -237,6 +236,9 @@ pub(super) async fn build(
         desk: telling.desk.clone(),
     }));
     common.probes.lock().push(Arc::new(NodesProbe { db: db.clone() }));
+    if let Some(exchange) = &exchange {
+        common.probes.lock().push(Arc::new(exchange.probe()));
+    }
     let probes = std::mem::take(&mut *common.probes.lock());
     let scheduler = schedules::scheduler(
         settings,

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::{ExchangeSettings, Settings};
 use crate::domain::{Classified as _, Quote, QuoteInUse, RateSource, RateStatus, day_in_frankfurt};
 use crate::ops::RATES_JUMPED;
+use crate::ops::doctor::rates::RatesProbe;
 use crate::platform::PlatformError;
 use crate::platform::ecb::{Ecb, EcbSettings};
 use crate::pricing::{Before, RateGuards, RateMove, RateVerdict, is_too_old, judge_rates};
@@ -100,6 +101,18 @@ impl Exchange {
             let own = own.clone();
             async move { every(&life, "Following the exchange rates", EVERY, LIMIT, || own.look()).await }
         })
+    }
+
+    /// What `doctor` looks at.
+    pub(super) fn probe(&self) -> RatesProbe {
+        let (source, live) = (self.source.clone(), self.live.clone());
+        RatesProbe {
+            ask: Arc::new(move || {
+                let source = source.clone();
+                async move { source.fetch().await }.boxed()
+            }),
+            in_use: Arc::new(move || live.quote()),
+        }
     }
 
     /// What the time-table does.

@@ -221,6 +221,11 @@ impl Live {
         self.reprice(|prices| prices.quote = quote);
     }
 
+    /// What a source quotes that prices are made by; `None`: the settings' rates.
+    pub(super) fn quote(&self) -> Option<QuoteInUse> {
+        self.prices.lock().quote.clone()
+    }
+
     /// Listings are worked out anew only when the book that comes of it is another.
     fn reprice(&self, change: impl FnOnce(&mut Prices)) {
         let mut prices = self.prices.lock();

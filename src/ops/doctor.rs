@@ -14,6 +14,8 @@ pub mod database;
 pub mod judge;
 pub mod machine;
 pub mod nodes;
+pub mod quotas;
+pub mod rates;
 pub mod redis;
 pub mod service;
 

@@ -5,6 +5,7 @@ use crate::app::database::Database;
 use crate::app::probe;
 use crate::config::{Service, Settings};
 use crate::domain::{DestinationPlatform, Platform};
+use crate::ops::doctor::quotas::QuotasProbe;
 use crate::ops::{Account, Selling};
 use crate::platform::Destination;
 use crate::platform::gateway::{DestinationGateway, RegistrarGateway};
@@ -77,6 +78,12 @@ async fn children(
     let reached = Arc::clone(&adapter);
     common.probe(probe::of_destination(platform, &service, &guard, reached));
     let registrar = registrar.map(|way| RegistrarGateway::new(way, guard.clone()));
+    if let Some(registrar) = &registrar {
+        common.probe(QuotasProbe {
+            destination: destination.to_string(),
+            registrar: registrar.clone(),
+        });
+    }
     let gateway = DestinationGateway::new(Arc::clone(&adapter), guard.clone());
     let (gateway, handle) = ChildSpec::actor(platform.as_str(), move |_| gateway.clone());
     let outlet: Arc<dyn Outlet> = Arc::new(GatewayOutlet::new(handle, guard, adapter));

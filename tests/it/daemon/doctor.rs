@@ -108,6 +108,7 @@ async fn all_is_well(world: &World) {
         "yahoo_auction",
         "ebay",
         "ebay credentials",
+        "ebay quotas",
         "clock",
     ] {
         let row = rows

@@ -50,6 +50,11 @@ async fn a_quote_reprices_and_one_that_jumps_waits_for_a_person() {
         ["GET /stats/eurofxref/eurofxref-daily.xml HTTP/1.1"],
         "one request, to the file"
     );
+    let doctor = world.cli("doctor").await;
+    assert!(
+        doctor.out.contains("the newest that the source has"),
+        "{doctor:?}"
+    );
     let told = world.json("rates list").await;
     assert_eq!(told["items"][0]["status"], "accepted", "{told}");
     assert_eq!(told["in_use"]["source"], "ecb", "{told}");
