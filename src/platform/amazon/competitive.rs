@@ -7,6 +7,7 @@ use super::account::amount;
 use super::{Want, is_condition};
 use crate::domain::Money;
 use crate::platform::json::{At, Drift};
+use rust_decimal::Decimal;
 
 /// The competitive price of `asin` in one member of the payload; `None` when nobody offers the item in the condition.
 ///
@@ -30,7 +31,7 @@ pub(super) fn price(at: &At<'_>, asin: &str, want: &Want) -> Result<Option<Money
     let mut least = None;
     for each in prices.items()? {
         if let Some(price) = one(&each, want)? {
-            least = Some(least.map_or(price, |least: rust_decimal::Decimal| least.min(price)));
+            least = Some(least.map_or(price, |least: Decimal| least.min(price)));
         }
     }
     // A condition that is not counted has no offers: the list holds one count for each that has.
@@ -56,7 +57,7 @@ pub(super) fn price(at: &At<'_>, asin: &str, want: &Want) -> Result<Option<Money
 }
 
 /// What one competitive price says, if it is one of ours.
-fn one(at: &At<'_>, want: &Want) -> Result<Option<rust_decimal::Decimal>, Drift> {
+fn one(at: &At<'_>, want: &Want) -> Result<Option<Decimal>, Drift> {
     let ours = match at.maybe("condition")? {
         Some(condition) if !is_condition(condition.text()?) => return Err(condition.drift("a condition")),
         Some(condition) => want.filters.condition.is(condition.text()?),
@@ -82,20 +83,36 @@ fn one(at: &At<'_>, want: &Want) -> Result<Option<rust_decimal::Decimal>, Drift>
     if !ours || own || for_companies || for_many {
         return Ok(None);
     }
-    let (price, names) = (at.get("Price")?, ("CurrencyCode", "Amount"));
-    if let Some(landed) = price.maybe("LandedPrice")? {
-        let price = amount(&landed, names, want.currency)?;
-        return (!price.is_zero())
-            .then_some(Some(price))
-            .ok_or_else(|| landed.drift("a price above zero"));
+    paid(&at.get("Price")?, want).map(Some)
+}
+
+/// What a buyer pays: the landed price, or the listing's and shipping. Amazon takes points off the landed one, and they are
+/// given for the next purchase: where both are named, the dearer counts.
+fn paid(price: &At<'_>, want: &Want) -> Result<Decimal, Drift> {
+    let read = |at: &At<'_>| amount(at, ("CurrencyCode", "Amount"), want.currency);
+    let landed = price.maybe("LandedPrice")?;
+    let before_points = match (&landed, price.maybe("ListingPrice")?, price.maybe("Shipping")?) {
+        (_, Some(own), Some(shipping)) => {
+            let sum = read(&own)?.checked_add(read(&shipping)?);
+            Some(sum.ok_or_else(|| price.drift("a sum of two prices"))?)
+        }
+        (Some(_), ..) => None,
+        // One of the two is missing, and says so.
+        (None, ..) => {
+            price.get("ListingPrice")?;
+            price.get("Shipping")?;
+            None
+        }
+    };
+    let landed_price = landed.as_ref().map(read).transpose()?;
+    let place = || landed.as_ref().unwrap_or(price);
+    if landed_price.is_some_and(|landed| landed.is_zero()) {
+        return Err(place().drift("a price above zero"));
     }
-    let sum = amount(&price.get("ListingPrice")?, names, want.currency)?.checked_add(amount(
-        &price.get("Shipping")?,
-        names,
-        want.currency,
-    )?);
-    let sum = sum.filter(|sum| !sum.is_zero());
-    sum.map(Some).ok_or_else(|| price.drift("a price above zero"))
+    let dearer = landed_price.into_iter().chain(before_points).max();
+    dearer
+        .filter(|paid| !paid.is_zero())
+        .ok_or_else(|| price.drift("a price above zero"))
 }
 
 #[cfg(test)]
@@ -143,6 +160,18 @@ mod tests {
             json!([{"condition": "New", "Count": 4}, {"condition": "Any", "Count": 9}]),
         );
         assert_eq!(read(&seen), Ok(Some(Money::yen(1100).unwrap())));
+    }
+
+    #[test]
+    fn points_are_no_discount() {
+        let price = json!({
+            "LandedPrice": yen(950), "ListingPrice": yen(1000), "Shipping": yen(0), "Points": {"PointsNumber": 50},
+        });
+        let seen = entry(
+            json!([{"CompetitivePriceId": "1", "condition": "New", "Price": price}]),
+            json!([{"condition": "New", "Count": 1}]),
+        );
+        assert_eq!(read(&seen), Ok(Some(Money::yen(1000).unwrap())));
     }
 
     #[test]
