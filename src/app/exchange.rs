@@ -111,6 +111,7 @@ impl Exchange {
                 let source = source.clone();
                 async move { source.fetch().await }.boxed()
             }),
+            kept: Arc::default(),
             in_use: Arc::new(move || live.quote()),
         }
     }

@@ -12,6 +12,7 @@ pub mod channels;
 pub mod credentials;
 pub mod database;
 pub mod judge;
+pub mod kept;
 pub mod machine;
 pub mod nodes;
 pub mod quotas;

@@ -82,6 +82,7 @@ async fn children(
         common.probe(QuotasProbe {
             destination: destination.to_string(),
             registrar: registrar.clone(),
+            kept: Arc::default(),
         });
     }
     let gateway = DestinationGateway::new(Arc::clone(&adapter), guard.clone());

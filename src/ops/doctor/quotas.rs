@@ -1,11 +1,13 @@
 //! The probe of a destination's quotas: how many requests are left until they begin anew.
 
+use super::kept::Kept;
 use super::{Check, Found, Probe};
 use crate::platform::PlatformError;
 use crate::platform::gateway::RegistrarGateway;
 use crate::platform::registrar::Quota;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use std::sync::Arc;
 
 /// Less than this share left, in percent, is told.
 const LITTLE_PERCENT: u128 = 10;
@@ -16,6 +18,8 @@ pub struct QuotasProbe {
     pub destination: String,
     /// The way there.
     pub registrar: RegistrarGateway,
+    /// What it said last.
+    pub kept: Arc<Kept<Vec<Quota>>>,
 }
 
 impl Probe for QuotasProbe {
@@ -29,7 +33,8 @@ impl Probe for QuotasProbe {
 
     fn look(&self) -> BoxFuture<'static, Found> {
         let (registrar, destination) = (self.registrar.clone(), self.destination.clone());
-        async move { Found::from(judge(&destination, registrar.quotas().await)) }.boxed()
+        let kept = Arc::clone(&self.kept);
+        async move { Found::from(judge(&destination, kept.or_ask(registrar.quotas()).await)) }.boxed()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The probe of where exchange rates come from: whether it answers, and how old what prices are made by is.
 
+use super::kept::Kept;
 use super::{Check, Found, Probe};
 use crate::domain::{Quote, QuoteInUse};
 use crate::platform::PlatformError;
@@ -15,6 +16,8 @@ pub type AskRates = Arc<dyn Fn() -> BoxFuture<'static, Result<Quote, PlatformErr
 pub struct RatesProbe {
     /// The source.
     pub ask: AskRates,
+    /// The day of what it had last.
+    pub kept: Arc<Kept<NaiveDate>>,
     /// What prices are made by at the moment; `None`: the rates of the settings.
     pub in_use: Arc<dyn Fn() -> Option<QuoteInUse> + Send + Sync>,
 }
@@ -30,8 +33,10 @@ impl Probe for RatesProbe {
 
     fn look(&self) -> BoxFuture<'static, Found> {
         let (asked, in_use) = ((self.ask)(), (self.in_use)());
+        let kept = Arc::clone(&self.kept);
         async move {
-            let asked = asked.await.map(|quote| quote.day());
+            let newest = asked.map(|asked| asked.map(|quote| quote.day()));
+            let asked = kept.or_ask(newest).await;
             Found::from(judge(asked, in_use.map(|own| (own.quote.day(), own.too_old))))
         }
         .boxed()

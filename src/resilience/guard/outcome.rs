@@ -90,7 +90,7 @@ impl Core {
                 let share = state.pace.share_at(now);
                 warn!(
                     service = self.service,
-                    "`{}` answered 429; rate is {:.1} % of the full one",
+                    "`{}` lets no more through (its 429, or a quota that we keep); rate is {:.1} % of the full one",
                     self.service,
                     share * 100.0
                 );

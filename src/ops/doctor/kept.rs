@@ -1,0 +1,48 @@
+//! A good answer that is kept for a while: the time-table looks every five minutes, and some services count or mind each
+//! question more than what they answer changes.
+
+use parking_lot::Mutex;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a good answer is good for.
+const HOLDS: Duration = Duration::from_secs(3_600);
+
+/// The last good answer.
+#[derive(Debug)]
+pub struct Kept<T>(Mutex<Option<(Instant, T)>>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Kept<T> {
+    /// What was answered within the last hour, or what `ask` answers now. A failure is not kept.
+    pub(super) async fn or_ask<E>(&self, ask: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let kept = self.0.lock().clone();
+        if let Some((_, answer)) = kept.filter(|(at, _)| at.elapsed() < HOLDS) {
+            return Ok(answer);
+        }
+        let answer = ask.await?;
+        *self.0.lock() = Some((Instant::now(), answer.clone()));
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_good_answer_holds_for_an_hour_and_a_failure_not_at_all() {
+        let kept = Kept::default();
+        assert_eq!(kept.or_ask(async { Err::<i32, _>("away") }).await, Err("away"));
+        assert_eq!(kept.or_ask(async { Ok::<_, ()>(1) }).await, Ok(1));
+        tokio::time::advance(Duration::from_secs(3_599)).await;
+        assert_eq!(kept.or_ask(async { Ok::<_, ()>(2) }).await, Ok(1));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(kept.or_ask(async { Ok::<_, ()>(3) }).await, Ok(3));
+    }
+}
