@@ -26,7 +26,7 @@ pub use error_class::{Classified, ErrorClass};
 pub use exchange::{BadQuote, Quote, QuoteInUse, RateSource, RateStatus, day_in_frankfurt};
 pub use hold::{BY_DEADLINE, HoldDefault, HoldReason, HoldStatus, KnownHold, NewHold, Proposal};
 pub use id::{
-    BadSourceProductId, HoldId, JobId, ListingId, ProductId, RegistrationId, SourceProductId, SyncLogId,
+    BadSourceProductId, BulkFeedId, HoldId, JobId, ListingId, ProductId, RegistrationId, SourceProductId, SyncLogId,
     Version, WatchId,
 };
 pub use listing::{ListingRef, ListingState, ListingStatus};

@@ -6,6 +6,7 @@
 
 pub mod amazon;
 mod body;
+pub mod bulk;
 pub mod ebay;
 pub mod ecb;
 pub mod gateway;

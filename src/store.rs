@@ -8,6 +8,7 @@
 //! stops itself ([`embedded`]). Its being away is a value ([`StoreError::Unavailable`]), never a crash.
 
 pub mod alerts;
+pub mod bulk;
 mod cell;
 pub mod cleaning;
 pub mod credentials;

@@ -14,6 +14,7 @@
 //!   confirmed is held for a person.
 //! - **An outage uses nothing up**: jobs wait, and no attempt is counted.
 
+mod bulk;
 pub mod dry_run;
 pub mod explain;
 pub mod link;

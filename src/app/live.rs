@@ -418,6 +418,7 @@ fn syncs(settings: &Settings) -> HashMap<DestinationPlatform, Arc<ArcSwap<SyncSe
             call_limit_s: service.pace.time_limit.as_secs().max(1),
             radius: radius(settings),
             reconcile: settings.sync.reconcile,
+            bulk_after_s: settings.amazon_seller.bulk_after.as_secs(),
             ..SyncSettings::default()
         };
         (destination, Arc::new(ArcSwap::from_pointee(own)))

@@ -65,6 +65,8 @@ pub struct AmazonSellerSettings {
     pub seller_id: String,
     /// How long Amazon may take to show what it accepted.
     pub settles_within: Duration,
+    /// More prices than go out one by one within so long go in one document; zero: never.
+    pub bulk_after: Duration,
 }
 
 impl AmazonAccount {
@@ -178,6 +180,7 @@ pub(super) fn seller(r: &mut Reader) -> Option<AmazonSellerSettings> {
     let name = key(SELLER, "seller_id");
     let seller_id = r.text_or(&name, "");
     let account = account(r, SELLER, (2.0, 4), 5_000);
+    let bulk_after_s: u64 = r.whole(&key(SELLER, "bulk_after_s"), 0..=86_400, 600);
     let plain = seller_id.len() <= 32 && seller_id.bytes().all(|b| b.is_ascii_alphanumeric());
     let missing = seller_id.is_empty() && r.flag(&key(SELLER, "enabled"), false);
     if !plain || missing {
@@ -194,6 +197,7 @@ pub(super) fn seller(r: &mut Reader) -> Option<AmazonSellerSettings> {
     Some(AmazonSellerSettings {
         seller_id,
         settles_within,
+        bulk_after: Duration::from_secs(bulk_after_s),
         account: account?,
     })
 }

@@ -47,6 +47,10 @@ id!(
     RegistrationId
 );
 id!(
+    /// A row of `bulk_feeds`: prices that go to a destination in one document.
+    BulkFeedId
+);
+id!(
     /// Counts the accepted states of a watch, or the wanted states of a listing; starts at 0, grows by one.
     Version
 );

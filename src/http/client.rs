@@ -1,6 +1,7 @@
 //! The client and what it is made from.
 
 use super::address::{Guarded, RefusedAddress, check_literal};
+use super::error::HttpError;
 use super::request::Request;
 use reqwest::Method;
 use std::{
@@ -28,6 +29,8 @@ pub struct Origin {
     scheme: Box<str>,
     host: Box<str>,
     port: u16,
+    /// Not the host itself, but every name below it.
+    below: bool,
 }
 
 /// What a client is made from.
@@ -132,7 +135,20 @@ impl Origin {
             scheme: url.scheme().into(),
             host: url.host_str()?.into(),
             port: url.port_or_known_default()?,
+            below: false,
         })
+    }
+
+    /// Every host below `domain`, over TLS on its usual port: for a service that says where to go in its answers. The
+    /// domain must be one whose names belong to one owner.
+    #[must_use]
+    pub fn below(domain: &str) -> Self {
+        Self {
+            scheme: "https".into(),
+            host: domain.to_ascii_lowercase().into(),
+            port: 443,
+            below: true,
+        }
     }
 
     /// The origin of an address given as text.
@@ -155,13 +171,25 @@ impl Origin {
     /// Whether this is the origin of `url`, without making one.
     fn is_of(&self, url: &Url) -> bool {
         url.scheme() == &*self.scheme
-            && url.host_str() == Some(&*self.host)
+            && url.host_str().is_some_and(|host| self.holds(host))
             && url.port_or_known_default() == Some(self.port)
             && url.username().is_empty()
             && url.password().is_none()
     }
 
+    /// A name below the domain ends with it at the boundary of a label; the names of an [`Url`] are in small letters.
+    fn holds(&self, host: &str) -> bool {
+        if !self.below {
+            return host == &*self.host;
+        }
+        let label = host.strip_suffix(&*self.host).and_then(|rest| rest.strip_suffix('.'));
+        label.is_some_and(|label| !label.is_empty())
+    }
+
     fn url(&self) -> Option<Url> {
+        if self.below {
+            return None;
+        }
         Url::parse(&self.to_string()).ok()
     }
 
@@ -172,7 +200,8 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}:{}", self.scheme, self.host, self.port)
+        let any = if self.below { "*." } else { "" };
+        write!(f, "{}://{any}{}:{}", self.scheme, self.host, self.port)
     }
 }
 
@@ -243,6 +272,21 @@ impl Client {
                 last_answer_ms: AtomicU64::new(0),
             }),
         })
+    }
+
+    /// Whether an address is one of a place that it may reach.
+    #[must_use]
+    pub fn reaches(&self, url: &Url) -> bool {
+        self.inner.may_reach(url)
+    }
+
+    /// Unpacks what an answer holds as a gzip stream of its own, within the bounds of the client's limits. `place` is for
+    /// complaints.
+    ///
+    /// # Errors
+    /// When it is cut, damaged or too large.
+    pub fn gunzip(&self, place: &str, body: bytes::Bytes) -> Result<bytes::Bytes, HttpError> {
+        super::unpack::gunzip(place, body, &self.inner.limits)
     }
 
     /// Begins a GET.

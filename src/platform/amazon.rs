@@ -9,6 +9,7 @@
 //! | end | the same with a quantity of 0: the listing stays, and nobody can buy | 1 or 2 |
 //! | relist | `getListingsItem` must find it; the quantity that follows puts it on sale | 1 |
 //! | read, find | `getListingsItem` by SKU | 1 |
+//! | many prices | a feed: `searchListingsItems`, `createFeedDocument`, an upload, `createFeed`, `getFeed`, `getFeedDocument` | a few |
 //!
 //! # What can be relied on
 //! - **Nothing is guessed.** A stock of 0 needs an answer that says so; a missing, strange or contradicting value is an
@@ -30,6 +31,7 @@ mod catalog;
 mod competitive;
 mod entries;
 mod fault;
+mod feeds;
 mod listing;
 mod offers;
 mod quota;
@@ -39,6 +41,7 @@ mod source;
 pub use account::{AccountSettings, SECRETS};
 pub use asin::{Asin, AsinError};
 pub use fault::{ACCESS_DENIED, CONTRACT, NO_SUCH_ITEM, TOKEN_REFUSED};
+pub use feeds::{AmazonFeeds, BAD_ADDRESS, FILES};
 pub use listing::{FBA, INVALID};
 pub use quota::OWN_QUOTA;
 pub use seller::{AmazonSeller, AmazonSellerSettings};

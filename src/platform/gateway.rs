@@ -20,11 +20,13 @@
 //! A gateway is a pair of shared things and cheap to clone: its child spec makes each life from a clone
 //! (`ChildSpec::actor("ebay", move |_| gateway.clone())`), so that tokens, rate and breaker survive a restart.
 
+mod bulk;
 mod destination;
 mod registrar;
 mod source;
 mod verdict;
 
+pub use bulk::BulkGateway;
 pub use destination::{DestinationGateway, End, Find, Preview, Read, Relist, Revise};
 pub use registrar::RegistrarGateway;
 pub use source::{Observe, SourceGateway};

@@ -5,6 +5,7 @@
 
 mod answer;
 mod door;
+mod feeds;
 mod goods;
 mod listings;
 mod pricing;
@@ -21,6 +22,7 @@ use super::settings::SimulatorSettings;
 use super::views::{AmazonCatalogue, AmazonProduct};
 use super::world::Micros;
 use answer::Answer;
+use feeds::Feeds;
 use goods::Goods;
 use listings::Listings;
 use serde::{Deserialize, Serialize};
@@ -48,6 +50,18 @@ pub enum AmazonOperation {
     GetListingsItem,
     /// 5 a second, burst 5.
     PatchListingsItem,
+    /// 5 a second, burst 5.
+    SearchListingsItems,
+    /// 0.5 a second, burst 15.
+    CreateFeedDocument,
+    /// 0.0083 a second, burst 15.
+    CreateFeed,
+    /// 2 a second, burst 15.
+    GetFeed,
+    /// 0.0222 a second, burst 10.
+    GetFeeds,
+    /// 0.0222 a second, burst 10.
+    GetFeedDocument,
     /// No call: a change that was accepted is applied.
     Apply,
 }
@@ -59,7 +73,11 @@ impl AmazonOperation {
             Self::GetCompetitivePricing => (0.5, 1.0),
             Self::SearchCatalogItems => (2.0, 2.0),
             Self::GetListingsItem => (5.0, 10.0),
-            Self::PatchListingsItem | Self::Apply => (5.0, 5.0),
+            Self::PatchListingsItem | Self::SearchListingsItems | Self::Apply => (5.0, 5.0),
+            Self::CreateFeedDocument => (0.5, 15.0),
+            Self::CreateFeed => (0.0083, 15.0),
+            Self::GetFeed => (2.0, 15.0),
+            Self::GetFeeds | Self::GetFeedDocument => (0.0222, 10.0),
         }
     }
 }
@@ -111,12 +129,15 @@ struct Bucket {
 pub(super) struct Bazaar {
     goods: Goods,
     listings: Listings,
+    feeds: Feeds,
     tokens: Tokens,
     ledger: Ring<AmazonEntry>,
     buckets: BTreeMap<AmazonOperation, Bucket>,
     /// The published quotas times this; 0 has none.
     quota_factor: f64,
     settle: Micros,
+    /// How long a feed is worked on.
+    feed: Micros,
     calls: u64,
     seed: u64,
     started: Micros,
@@ -131,6 +152,8 @@ impl Bazaar {
         Self {
             goods: Goods::new(seed, products, own.change_rate_per_s, capacity, now),
             listings: Listings::new(seed, listings, products),
+            feeds: Feeds::default(),
+            feed: i64::from(own.feed_ms) * 1_000,
             tokens: Tokens::new(seed, own.token_lifetime_s),
             ledger: Ring::new(capacity),
             buckets: BTreeMap::new(),
@@ -146,6 +169,7 @@ impl Bazaar {
     /// Plays what happens until `now`.
     pub(super) fn advance(&mut self, now: Micros) {
         self.goods.advance(now);
+        self.feeds.advance(now, self.settle, &mut self.listings);
         for (at, listing) in self.listings.advance(now) {
             self.enter(AmazonEntry {
                 quantity: Some(listing.quantity),
@@ -284,7 +308,7 @@ impl Bazaar {
         };
         answer.fault = fault;
         answer.number = self.calls;
-        if matches!(answer.status, 200 | 400 | 404) && self.quota_factor > 0.0 {
+        if matches!(answer.status, 200 | 201 | 202 | 400 | 404) && self.quota_factor > 0.0 {
             answer.rate = Some(operation.quota().0 * self.quota_factor);
         }
         entry.status = answer.status;

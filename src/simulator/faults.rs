@@ -374,6 +374,14 @@ faults!(
         p_invalid: f64 = 0.0,
         /// Share of submissions that are accepted and never applied.
         p_never: f64 = 0.0,
+        /// Share of feeds that are given up halfway.
+        p_feed_fatal: f64 = 0.0,
+        /// Share of feeds that are cancelled.
+        p_feed_cancelled: f64 = 0.0,
+        /// Share of feeds whose report is none.
+        p_feed_garbled: f64 = 0.0,
+        /// Whether answers lead to documents at somebody else's.
+        feeds_elsewhere: bool = false,
         /// Whether answers hold members that no document knows.
         unknown_fields: bool = false,
         /// Share of token calls that answer 500.

@@ -126,6 +126,8 @@ pub struct AmazonSettings {
     pub change_rate_per_s: f64,
     /// How long after it was accepted a change of a listing is applied and shown, in milliseconds.
     pub settle_ms: u32,
+    /// How long a feed is worked on, in milliseconds.
+    pub feed_ms: u32,
     /// The published quotas times this; 0 has none.
     pub quota_factor: f64,
 }
@@ -136,6 +138,7 @@ impl Default for AmazonSettings {
             token_lifetime_s: 3_600,
             change_rate_per_s: 0.0,
             settle_ms: 0,
+            feed_ms: 5_000,
             quota_factor: 1.0,
         }
     }

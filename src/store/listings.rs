@@ -58,6 +58,8 @@ pub struct Listing {
     pub revisions: u32,
     /// What is remembered for reading it back; `None` while there is nothing to it.
     pub read_back: Option<ReadBack>,
+    /// The price that is on its way in an open feed ([`super::bulk`]).
+    pub bulk_price: Option<Money>,
 }
 
 /// A push that was committed and not yet settled.
@@ -100,7 +102,8 @@ pub(super) const COLUMNS: &str = "l.id, l.product_id, l.platform, l.platform_pro
      (SELECT jsonb_build_object('asked', r.asked_at IS NOT NULL, 'look_at', r.look_at, 'execution', r.execution_id, \
                                 'suspect', r.suspect, 'repairs', r.repairs, 'adopted', r.adopted) \
       FROM listing_reads r \
-      WHERE r.listing_id = l.id AND (r.asked_at IS NOT NULL OR r.adopted IS NOT NULL)) AS read_back";
+      WHERE r.listing_id = l.id AND (r.asked_at IS NOT NULL OR r.adopted IS NOT NULL)) AS read_back, \
+     (SELECT b.price FROM bulk_feed_items b WHERE b.listing_id = l.id AND b.outcome IS NULL) AS bulk_price";
 
 /// A row as the database gives it.
 #[derive(QueryableByName)]
@@ -165,6 +168,8 @@ pub(super) struct Record {
     revisions: i32,
     #[diesel(sql_type = Nullable<Jsonb>)]
     read_back: Option<Cell<Value>>,
+    #[diesel(sql_type = Nullable<Numeric>)]
+    bulk_price: Option<Cell<Decimal>>,
 }
 
 impl Record {
@@ -228,6 +233,7 @@ impl TryFrom<Record> for Listing {
             }),
         };
         let pushing = r.pushing_version.zip(time("push_deadline", r.push_deadline)?);
+        let bulk_price = price("bulk_price", r.bulk_price)?;
         let day_price = price("day_price", r.day_price)?;
         let destination = parse(&at("platform"), &r.platform)?;
         Ok(Self {
@@ -264,6 +270,7 @@ impl TryFrom<Record> for Listing {
             revisions_day: day("revisions_day", r.revisions_day)?,
             revisions: u32::try_from(r.revisions).unwrap_or(0),
             read_back,
+            bulk_price,
         })
     }
 }

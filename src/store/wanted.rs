@@ -340,6 +340,8 @@ fn priority_of(listing: &Listing) -> i16 {
 /// Held ones are left out: a person has to act first. What takes pieces off sale passes (not the blast radius), while it
 /// is newer than what was held last: once it was refused itself, a person has to act for it too.
 ///
+/// Nor those whose price is on its way in a feed and all that is wanted: the feed puts them back itself.
+///
 /// A job whose workers died three times is a dead letter, and its listing gets a fresh one, since whoever pulls the plug
 /// kills jobs that are not to blame. From the third such letter on the job itself is suspected: a fresh one comes after
 /// 1, 4, 16 and then every 60 minutes, so that poison costs a start an hour and not one every few seconds.
@@ -370,6 +372,9 @@ pub async fn find_forgotten(
                          OR (l.held_reason IN ('radius_price', 'drift') AND l.wanted_quantity < l.current_quantity)) \
                     AND l.wanted_version > COALESCE((SELECT max(h.base_version) FROM holds h \
                                                      WHERE h.listing_id = l.id), 0))) \
+           AND (l.needs_read_back OR l.wanted_quantity <> l.current_quantity OR l.listing_status <> 'active' \
+                OR NOT EXISTS (SELECT 1 FROM bulk_feed_items b WHERE b.listing_id = l.id AND b.outcome IS NULL \
+                               AND b.price = l.wanted_price)) \
            AND NOT EXISTS (SELECT 1 FROM processing_queue j WHERE j.listing_id = l.id \
                            AND j.queue_name = 'platform_sync' AND j.status IN ('pending', 'processing', 'failed')) \
            AND l.id NOT IN (SELECT p.listing_id FROM processing_queue p WHERE p.status = 'dead' \

@@ -66,6 +66,7 @@ pub(super) fn listing(confirmed: ListingState, wanted: Option<Wanted>) -> Listin
         revisions_day: None,
         revisions: 0,
         read_back: None,
+        bulk_price: None,
     }
 }
 

@@ -10,7 +10,8 @@
 //! 3. what the destination shows is read when it is not known for sure;
 //! 4. equal is finished, held is left, and both are compared with the destination when it is their turn;
 //! 5. before a quantity is raised: the price first, then a look at the destination, then the quantity;
-//! 6. everything else in one request, with only the fields that differ.
+//! 6. everything else in one request, with only the fields that differ; a price that is on its way in a feed already is
+//!    left to it, unless a quantity waits for it.
 
 use crate::domain::{ListingState, ListingStatus, Money, Quantity, Wanted};
 use crate::store::listings::Listing;
@@ -87,6 +88,8 @@ pub enum LeaveWhy {
     Paused,
     /// The listing is held.
     Held,
+    /// The price is on its way in a feed, and nothing else differs.
+    Bulk,
 }
 
 impl Step {
@@ -206,6 +209,12 @@ pub fn next(listing: &Listing, known: Known, now: DateTime<Utc>) -> Step {
         return Step::Read(ReadWhy::Unsure);
     }
     if matches(wanted, shown) {
+        if held.is_none() && is_overtaking(listing, wanted) {
+            return Step::Revise {
+                quantity: None,
+                price: wanted.price,
+            };
+        }
         return compare(listing, now).unwrap_or(Step::Nothing);
     }
     match held {
@@ -220,12 +229,49 @@ pub fn next(listing: &Listing, known: Known, now: DateTime<Utc>) -> Step {
         }
         Some(_) => return compare(listing, now).unwrap_or(Step::Leave(LeaveWhy::Held)),
     }
-    towards(wanted, shown, known.fresh)
+    beside_feed(towards(wanted, shown, known.fresh), listing, wanted)
+}
+
+/// The feed's price is not wanted any more, and what is wanted is what was confirmed before it. The feed may have put its
+/// price there by now, so what is wanted is said again, once.
+fn is_overtaking(listing: &Listing, wanted: Wanted) -> bool {
+    let other = listing.bulk_price.is_some() && listing.bulk_price != wanted.price;
+    other
+        && wanted.price.is_some()
+        && listing.basis.confirmed.status == ListingStatus::Active
+        && listing.synced_version < listing.wanted_version
+}
+
+/// Leaves a price to the feed that it is on its way in. Not when the quantity is to be raised after it: that must not wait.
+fn beside_feed(step: Step, listing: &Listing, wanted: Wanted) -> Step {
+    let shown = listing.basis.confirmed;
+    match step {
+        Step::Revise {
+            quantity,
+            price: Some(price),
+        } if listing.bulk_price == Some(price)
+            && shown.status == ListingStatus::Active
+            && wanted.quantity <= shown.quantity =>
+        {
+            match quantity {
+                Some(_) => Step::Revise {
+                    quantity,
+                    price: None,
+                },
+                None => Step::Leave(LeaveWhy::Bulk),
+            }
+        }
+        step => step,
+    }
 }
 
 /// The look of a listing whose turn it is to be compared. Asked for when nothing else is to be done, so that no push waits
 /// for it.
 fn compare(listing: &Listing, now: DateTime<Utc>) -> Option<Step> {
+    // What is shown may be the feed's by now. When that has ended, the listing is read anyway.
+    if listing.bulk_price.is_some() {
+        return None;
+    }
     let back = listing.read_back.as_ref().filter(|back| back.asked)?;
     match back.look_at {
         Some(until) if until > now => Some(Step::Wait { until }),

@@ -31,6 +31,11 @@ pub struct SyncSettings {
     pub sweep_s: u64,
     /// From an accepted zero to the look afterwards, in milliseconds: destinations show a new value with a delay.
     pub read_back_after_ms: u64,
+    /// Prices go in one document where more wait than can be sent one by one within so many seconds; 0: never. Only where
+    /// the destination takes such documents.
+    pub bulk_after_s: u64,
+    /// How often a document that was handed in is looked at, at first, in milliseconds.
+    pub bulk_poll_ms: u64,
     /// How many listings may be ended or repriced without a person's word.
     pub radius: RadiusSettings,
     /// How what somebody else has changed at the destination is found and treated.
@@ -48,6 +53,8 @@ impl Default for SyncSettings {
             call_limit_s: 10,
             sweep_s: 5,
             read_back_after_ms: 2_000,
+            bulk_after_s: 600,
+            bulk_poll_ms: 15_000,
             radius: RadiusSettings::default(),
             reconcile: ReconcileSettings::default(),
         }
@@ -121,6 +128,18 @@ impl SyncSettings {
         Duration::from_millis(self.read_back_after_ms)
     }
 
+    /// How long prices may take one by one before they go in one document; `None`: for ever.
+    #[must_use]
+    pub fn bulk_after(&self) -> Option<Duration> {
+        (self.bulk_after_s > 0).then(|| Duration::from_secs(self.bulk_after_s))
+    }
+
+    /// How often a document that was handed in is looked at, at first.
+    #[must_use]
+    pub fn bulk_poll(&self) -> Duration {
+        Duration::from_millis(self.bulk_poll_ms)
+    }
+
     /// What is wrong with these settings: key below the destination's table, and what was expected.
     #[must_use]
     pub fn problems(&self) -> Vec<(&'static str, &'static str)> {
@@ -149,6 +168,11 @@ impl SyncSettings {
                 "read_back_after_ms",
                 self.read_back_after_ms > 600_000,
                 "at most 600000",
+            ),
+            (
+                "bulk_after_s",
+                self.bulk_after_s > 86_400,
+                "at most 86400; 0 sends every price by itself",
             ),
             (
                 "radius.share_per_hour_bp",

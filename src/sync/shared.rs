@@ -14,6 +14,7 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::domain::{DestinationPlatform, Epoch, ListingId, Platform};
 use crate::nodes::{Ownership, sync_role};
+use crate::platform::gateway::BulkGateway;
 use crate::pricing::PriceBook;
 use crate::store::Connection as AsyncPgConnection;
 use crate::store::errors::{self, ErrorRecord, ErrorType, Severity};
@@ -80,6 +81,8 @@ struct Memory {
 pub(super) struct Shared {
     pub(super) db: Db,
     pub(super) outlet: Arc<dyn Outlet>,
+    /// For many prices at once, where the destination takes them so.
+    pub(super) bulk: Option<BulkGateway>,
     pub(super) destination: DestinationPlatform,
     pub(super) settings: SyncSettings,
     /// For what may change meanwhile.
@@ -103,6 +106,7 @@ impl Shared {
         Self {
             db: parts.db.clone(),
             outlet: Arc::clone(&parts.outlet),
+            bulk: parts.bulk.clone(),
             destination: parts.destination,
             clock: parts.clock.clone(),
             // Each life of the actor is a worker of its own: what an earlier one held is known by it.

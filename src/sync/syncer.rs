@@ -13,6 +13,7 @@
 //! **Room.** No more is taken than the destination's rate can send in time ([`super::room`]); zeros, changes and looks are
 //! counted apart, so that a thousand restocks waiting to be read never keep a zero waiting. While the way out is closed nothing is taken: jobs wait where they are and use up no attempt.
 
+use super::bulk;
 use super::outlet::{Outlet, Urgency};
 use super::reprice::{Repriced, Scope, reprice};
 use super::room::{InFlight, Load, Room};
@@ -23,6 +24,7 @@ use super::take::{At, take};
 use crate::clock::Clock;
 use crate::domain::{Committed, CommittedSender, DestinationPlatform, Epoch};
 use crate::nodes::{Hold, Ownership};
+use crate::platform::gateway::BulkGateway;
 use crate::pricing::PriceBook;
 use crate::queue::notifier::Notices;
 use crate::store::jobs::{Lane, WorkerId};
@@ -60,6 +62,8 @@ pub struct SyncParts {
     pub db: Db,
     /// The way out.
     pub outlet: Arc<dyn Outlet>,
+    /// The way out for many prices at once, where the destination has one.
+    pub bulk: Option<BulkGateway>,
     /// The destination.
     pub destination: DestinationPlatform,
     /// How to keep it in line: the blast radius as it is at each request, everything else as it was when the syncer began.
@@ -166,6 +170,8 @@ async fn run(
     let mut look_at = Instant::now();
     let mut failures = 0_u32;
     let mut reworking: Option<LocalBoxFuture<'static, Result<Repriced, StoreError>>> = None;
+    let mut feeding: Option<LocalBoxFuture<'static, Duration>> = None;
+    let mut feed_at = Instant::now();
     let mut changes = shared.ownership.changes();
     let mut part: Option<Hold> = None;
     loop {
@@ -190,6 +196,10 @@ async fn run(
                     Err(error) => tracing::warn!(error = %error, "Prices of {} wait for the database", shared.destination),
                 }
             }
+            wait = end_of(&mut feeding), if feeding.is_some() => {
+                feeding = None;
+                feed_at = Instant::now() + wait;
+            }
             told = committed.recv(), if open => match told {
                 Ok(_) | Err(RecvError::Lagged(_)) => {
                     gather(&shared, &mut committed).await;
@@ -203,6 +213,7 @@ async fn run(
             // The keeper lives as long as the daemon.
             Ok(()) = changes.changed() => look_at = Instant::now(),
             () = tokio::time::sleep_until(look_at.min(sweep_at)) => {}
+            () = tokio::time::sleep_until(feed_at), if shared.bulk.is_some() && feeding.is_none() => {}
         }
         let now = Instant::now();
         match hold_of(&shared, &mut part, !under_way.is_empty()) {
@@ -213,7 +224,7 @@ async fn run(
                 (started, sweep_at, look_at) = (false, now, now);
             }
             Turn::Not => {
-                reworking = None;
+                (reworking, feeding) = (None, None);
                 look_at = now + NOT_OURS;
                 sweep_at = sweep_at.max(look_at);
                 continue;
@@ -222,6 +233,9 @@ async fn run(
         let Some(epoch) = part.as_ref().map(Hold::epoch) else {
             continue;
         };
+        if feeding.is_none() && now >= feed_at && shared.bulk.is_some() {
+            feeding = Some(feed(Arc::clone(&shared), epoch).boxed_local());
+        }
         if let Some(shut) = shared.outlet.shut_for() {
             look_at = now + shut;
             sweep_at = sweep_at.max(look_at);
@@ -338,6 +352,23 @@ fn hold_of(shared: &Shared, part: &mut Option<Hold>, busy: bool) -> Turn {
 async fn open_again(shared: Arc<Shared>) -> Result<Repriced, StoreError> {
     let book = shared.book.load_full();
     reprice(&shared.db, &book, &shared.clock, Scope::OpenedAgain).await
+}
+
+/// Takes the destination's feeds one step further, in a task of its own; how long until the next.
+async fn feed(shared: Arc<Shared>, epoch: Epoch) -> Duration {
+    let destination = shared.destination;
+    match spawn_owned("feed", bulk::turn(shared, epoch)).await {
+        Ok(Ok(wait)) => wait,
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, "The feeds of {destination} wait for the database");
+            DATABASE_WAIT
+        }
+        // Prices by document are a help; keeping listings in line goes on without it.
+        Err(crash) => {
+            tracing::error!(error = %crash, "A feed of {destination} crashed; it is tried again in a minute");
+            Duration::from_secs(60)
+        }
+    }
 }
 
 /// The end of what is under way, if something is.

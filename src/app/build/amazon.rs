@@ -7,8 +7,11 @@ use crate::app::ports::credentials::SealedGrants;
 use crate::config::AmazonAccount;
 use crate::domain::Platform;
 use crate::http;
-use crate::platform::amazon::{self, Amazon, AmazonSeller};
+use crate::platform::amazon::{self, Amazon, AmazonFeeds, AmazonSeller};
 use std::sync::Arc;
+
+/// The largest report that is read, in bytes, before and after unpacking: ten thousand refused prices have a third of it.
+const LARGEST_REPORT: usize = 32 << 20;
 
 /// The client and the secrets of one side.
 fn entrance(
@@ -23,6 +26,29 @@ fn entrance(
     let given = [id, own.client_secret.clone(), own.refresh_token.clone()];
     let grants = keeping.grants(platform, amazon::SECRETS, typed(amazon::SECRETS, given));
     Ok((client, grants))
+}
+
+/// The client for documents and reports, which lie where Amazon's answers say: in Amazon's storage. In a rehearsal they
+/// lie at the endpoint itself, and nothing else is reached.
+fn files(own: &AmazonAccount) -> anyhow::Result<http::Client> {
+    let host = own.endpoint.host_str().unwrap_or_default();
+    let is_amazons = host.ends_with(".amazon.com") && own.ca_file.is_none();
+    let origin = if is_amazons {
+        http::Origin::below(amazon::FILES)
+    } else {
+        http::Origin::parse(own.endpoint.as_str())?
+    };
+    Ok(http::Client::new(&http::ClientSettings {
+        origins: vec![origin],
+        user_agent: format!("zaikoban/{}", env!("CARGO_PKG_VERSION")),
+        ca_file: own.ca_file.clone(),
+        gzip: false,
+        limits: http::Limits {
+            total: own.pace.time_limit / 2,
+            body_bytes: LARGEST_REPORT,
+            ..http::Limits::default()
+        },
+    })?)
 }
 
 /// The source.
@@ -56,14 +82,17 @@ pub(super) fn seller(shared: &destinations::Shared<'_>) -> anyhow::Result<destin
     let (client, grants) = entrance(&own.account, Platform::AmazonSeller, &keeping)?;
     let clock = shared.common.clock.clone();
     let adapter = AmazonSeller::new(own.adapter(), grants.clone(), client, keeping.tokens(), clock)?;
+    let adapter = Arc::new(adapter);
+    let feeds = AmazonFeeds::new(Arc::clone(&adapter), files(&own.account)?);
     let account = OwnAccount {
         oauth: adapter.oauth().clone(),
         grants,
         platform: Platform::AmazonSeller,
     };
     Ok(destinations::Made {
+        bulk: Some(Arc::new(feeds)),
         registrar: None,
-        adapter: Arc::new(adapter),
+        adapter,
         account: Arc::new(account),
     })
 }

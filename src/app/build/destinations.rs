@@ -8,7 +8,8 @@ use crate::domain::{DestinationPlatform, Platform};
 use crate::ops::doctor::quotas::QuotasProbe;
 use crate::ops::{Account, Selling};
 use crate::platform::Destination;
-use crate::platform::gateway::{DestinationGateway, RegistrarGateway};
+use crate::platform::bulk::BulkPrices;
+use crate::platform::gateway::{BulkGateway, DestinationGateway, RegistrarGateway};
 use crate::platform::registrar::Registrar;
 use crate::supervision::{ChildSpec, Shutdown};
 use crate::sync::outlet::GatewayOutlet;
@@ -18,8 +19,9 @@ use anyhow::Context as _;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// An adapter and its account, and what makes first listings where the destination has that.
+/// An adapter and its account, and what makes first listings and takes many prices at once where the destination has that.
 pub(super) struct Made {
+    pub(super) bulk: Option<Arc<dyn BulkPrices>>,
     pub(super) registrar: Option<Arc<dyn Registrar>>,
     pub(super) adapter: Arc<dyn Destination>,
     pub(super) account: Arc<dyn Account>,
@@ -58,7 +60,7 @@ pub(super) async fn destinations(shared: &Shared<'_>) -> anyhow::Result<Sold> {
         let made = made.with_context(|| format!("platforms.{platform}"))?;
         super::warn_of_needs(platform, &*made.account);
         sold.accounts.insert(platform, made.account);
-        let ways = (made.adapter, made.registrar);
+        let ways = (made.adapter, made.registrar, made.bulk);
         let (gateway, syncer, selling) = children(shared, (destination, service), ways).await?;
         sold.gateways.push(gateway);
         sold.syncers.push(syncer);
@@ -67,10 +69,17 @@ pub(super) async fn destinations(shared: &Shared<'_>) -> anyhow::Result<Sold> {
     Ok(sold)
 }
 
+/// The ways to one destination.
+type Ways = (
+    Arc<dyn Destination>,
+    Option<Arc<dyn Registrar>>,
+    Option<Arc<dyn BulkPrices>>,
+);
+
 async fn children(
     shared: &Shared<'_>,
     (destination, service): (DestinationPlatform, Service<'_>),
-    (adapter, registrar): (Arc<dyn Destination>, Option<Arc<dyn Registrar>>),
+    (adapter, registrar, bulk): Ways,
 ) -> anyhow::Result<(ChildSpec, ChildSpec, Selling)> {
     let common = shared.common;
     let platform = Platform::from(destination);
@@ -85,12 +94,14 @@ async fn children(
             kept: Arc::default(),
         });
     }
+    let bulk = bulk.map(|way| BulkGateway::new(way, guard.clone()));
     let gateway = DestinationGateway::new(Arc::clone(&adapter), guard.clone());
     let (gateway, handle) = ChildSpec::actor(platform.as_str(), move |_| gateway.clone());
     let outlet: Arc<dyn Outlet> = Arc::new(GatewayOutlet::new(handle, guard, adapter));
     let parts = SyncParts {
         db: shared.database.db.clone(),
         outlet: Arc::clone(&outlet),
+        bulk,
         destination,
         settings: common.live.sync(destination).context("it is off")?,
         clock: common.clock.clone(),

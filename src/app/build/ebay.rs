@@ -49,6 +49,7 @@ pub(super) fn make(shared: &Shared<'_>) -> anyhow::Result<Made> {
     };
     let adapter = Arc::new(adapter);
     Ok(Made {
+        bulk: None,
         registrar: Some(adapter.clone()),
         adapter,
         account: Arc::new(account),

@@ -36,6 +36,7 @@ pub(super) fn make(shared: &Shared<'_>) -> anyhow::Result<Made> {
         keys,
     };
     Ok(Made {
+        bulk: None,
         registrar: None,
         adapter,
         account: Arc::new(account),

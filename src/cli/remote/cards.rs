@@ -142,6 +142,7 @@ mod tests {
             revisions_day: None,
             revisions: 0,
             read_back: None,
+            bulk_price: None,
         }
     }
 

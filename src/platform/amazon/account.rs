@@ -48,6 +48,8 @@ pub(super) enum Ask {
     Get,
     /// A question that needs a body: asking it twice is harmless.
     Post(Value),
+    /// Makes something: asking it twice makes two.
+    Create(Value),
     Patch(Value),
 }
 
@@ -218,8 +220,10 @@ impl Account {
         let request = match ask {
             Ask::Get => self.http.get(url.clone()),
             Ask::Post(body) => self.http.post(url.clone()).json(body).repeatable(),
+            Ask::Create(body) => self.http.post(url.clone()).json(body),
             Ask::Patch(body) => self.http.patch(url.clone()).json(body),
         };
+        let changes = matches!(ask, Ask::Patch(_) | Ask::Create(_));
         let now = self.clock.now();
         let answer = request
             .header("accept", "application/json")
@@ -227,7 +231,7 @@ impl Account {
             .secret_header("x-amz-access-token", bearer.token())
             .send()
             .await
-            .map_err(|error| Lost::unanswered(doing, &error, matches!(ask, Ask::Patch(_))))?;
+            .map_err(|error| Lost::unanswered(doing, &error, changes))?;
         self.quotas
             .hear(operation, answer.status, answer.header(RATE_HEADER));
         if answer.is_success() {

@@ -86,7 +86,7 @@ pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currenc
 }
 
 /// The entries of our marketplace. One alone was asked about: a list of others' only is no answer.
-fn of_marketplace<'a>(list: &At<'a>, marketplace: &str) -> Result<Vec<At<'a>>, Drift> {
+pub(super) fn of_marketplace<'a>(list: &At<'a>, marketplace: &str) -> Result<Vec<At<'a>>, Drift> {
     let mut ours = Vec::new();
     let all = list.items()?;
     let said = !all.is_empty();
@@ -185,15 +185,7 @@ fn price(at: &At<'_>, marketplace: &str, currency: Currency) -> Result<Option<Mo
 pub(super) fn patch(kind: &Kind, marketplace: &str, revision: &Revision) -> Value {
     let mut patches = Vec::new();
     if let Some(price) = revision.price {
-        patches.push(json!({
-            "op": "merge",
-            "path": "/attributes/purchasable_offer",
-            "value": [{
-                "marketplace_id": marketplace,
-                "currency": price.currency().code(),
-                "our_price": [{"schedule": [{"value_with_tax": number(price)}]}],
-            }],
-        }));
+        patches.push(price_patch(marketplace, price));
     }
     if let Some(quantity) = revision.quantity {
         patches.push(json!({
@@ -203,6 +195,19 @@ pub(super) fn patch(kind: &Kind, marketplace: &str, revision: &Revision) -> Valu
         }));
     }
     json!({"productType": kind.product_type, "patches": patches})
+}
+
+/// The part of a change that sets the price.
+pub(super) fn price_patch(marketplace: &str, price: Money) -> Value {
+    json!({
+        "op": "merge",
+        "path": "/attributes/purchasable_offer",
+        "value": [{
+            "marketplace_id": marketplace,
+            "currency": price.currency().code(),
+            "our_price": [{"schedule": [{"value_with_tax": number(price)}]}],
+        }],
+    })
 }
 
 /// An amount as a JSON number with all its digits.

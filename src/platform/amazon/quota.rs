@@ -35,6 +35,12 @@ pub(super) enum Operation {
     SearchCatalogItems,
     GetListingsItem,
     PatchListingsItem,
+    SearchListingsItems,
+    CreateFeedDocument,
+    CreateFeed,
+    GetFeed,
+    GetFeeds,
+    GetFeedDocument,
 }
 
 impl Operation {
@@ -45,6 +51,12 @@ impl Operation {
             Self::SearchCatalogItems => "searchCatalogItems",
             Self::GetListingsItem => "getListingsItem",
             Self::PatchListingsItem => "patchListingsItem",
+            Self::SearchListingsItems => "searchListingsItems",
+            Self::CreateFeedDocument => "createFeedDocument",
+            Self::CreateFeed => "createFeed",
+            Self::GetFeed => "getFeed",
+            Self::GetFeeds => "getFeeds",
+            Self::GetFeedDocument => "getFeedDocument",
         }
     }
 
@@ -55,7 +67,11 @@ impl Operation {
             Self::GetCompetitivePricing => (0.5, 1.0),
             Self::SearchCatalogItems => (2.0, 2.0),
             Self::GetListingsItem => (5.0, 10.0),
-            Self::PatchListingsItem => (5.0, 5.0),
+            Self::PatchListingsItem | Self::SearchListingsItems => (5.0, 5.0),
+            Self::CreateFeedDocument => (0.5, 15.0),
+            Self::CreateFeed => (0.0083, 15.0),
+            Self::GetFeed => (2.0, 15.0),
+            Self::GetFeeds | Self::GetFeedDocument => (0.0222, 10.0),
         }
     }
 }

@@ -40,11 +40,11 @@ const LONGEST_SKU: usize = 40;
 
 /// Amazon as a [`Destination`].
 pub struct AmazonSeller {
-    account: Account,
-    seller_id: Box<str>,
+    pub(super) account: Account,
+    pub(super) seller_id: Box<str>,
     settles_within: Duration,
     /// By SKU: what a change must name. Losing it costs one reading.
-    kinds: Mutex<HashMap<Box<str>, Kind>>,
+    pub(super) kinds: Mutex<HashMap<Box<str>, Kind>>,
 }
 
 impl AmazonSeller {
@@ -280,7 +280,7 @@ fn doing(revision: &Revision) -> String {
 }
 
 /// Keys that could not stand in a path, or that Amazon would refuse anyway, are not sent.
-fn check_sku(sku: &str) -> Result<(), PlatformError> {
+pub(super) fn check_sku(sku: &str) -> Result<(), PlatformError> {
     let fits = (1..=LONGEST_SKU).contains(&sku.chars().count()) && !sku.chars().any(char::is_control);
     if fits && sku != "." && sku != ".." {
         return Ok(());

@@ -23,8 +23,21 @@ pub(in crate::simulator) fn routes(config: &mut web::ServiceConfig) {
             web::get().to(competitive),
         )
         .route("/catalog/2022-04-01/items", web::get().to(catalogue))
+        .route("/listings/2021-08-01/items/{seller}", web::get().to(search))
+        .configure(feeds)
         .route(listing, web::get().to(show))
         .route(listing, web::patch().to(patch));
+}
+
+fn feeds(config: &mut web::ServiceConfig) {
+    config
+        .route("/feeds/2021-06-30/documents", web::post().to(place))
+        .route("/feeds/2021-06-30/documents/{id}", web::get().to(report))
+        .route("/feeds/2021-06-30/feeds", web::post().to(create_feed))
+        .route("/feeds/2021-06-30/feeds", web::get().to(list_feeds))
+        .route("/feeds/2021-06-30/feeds/{id}", web::get().to(show_feed))
+        .route("/feed-files/{id}", web::put().to(upload))
+        .route("/feed-files/{id}", web::get().to(download));
 }
 
 type Shares = web::Data<Shared>;
@@ -104,6 +117,99 @@ async fn patch(
         },
     )
     .await
+}
+
+async fn search(request: HttpRequest, path: web::Path<String>, shared: Shares) -> HttpResponse {
+    let query = pairs(request.query_string().as_bytes());
+    let operation = AmazonOperation::SearchListingsItems;
+    perform(&request, &shared, operation, |bazaar, plan, _| {
+        listings::refusal(&path, &query).unwrap_or_else(|| listings::search(&bazaar.listings, &query, plan))
+    })
+    .await
+}
+
+/// Where documents are exchanged: here, or at somebody else's.
+fn base(request: &HttpRequest, shared: &Shares) -> String {
+    if shared.faults.load().amazon.feeds_elsewhere {
+        return "https://files.example.invalid".to_owned();
+    }
+    let info = request.connection_info();
+    format!("{}://{}", info.scheme(), info.host())
+}
+
+async fn place(request: HttpRequest, body: Bytes, shared: Shares) -> HttpResponse {
+    let (base, now) = (base(&request, &shared), shared.now());
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let operation = AmazonOperation::CreateFeedDocument;
+    perform(&request, &shared, operation, |bazaar, plan, _| {
+        bazaar.feeds.place(&base, &body, plan, now)
+    })
+    .await
+}
+
+async fn create_feed(request: HttpRequest, body: Bytes, shared: Shares) -> HttpResponse {
+    let now = shared.now();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    perform(&request, &shared, AmazonOperation::CreateFeed, |bazaar, plan, _| {
+        bazaar.feeds.create(&body, plan, now, bazaar.feed)
+    })
+    .await
+}
+
+async fn list_feeds(request: HttpRequest, shared: Shares) -> HttpResponse {
+    let (query, now) = (pairs(request.query_string().as_bytes()), shared.now());
+    perform(&request, &shared, AmazonOperation::GetFeeds, |bazaar, plan, _| {
+        bazaar.feeds.list(&query, plan, now)
+    })
+    .await
+}
+
+async fn show_feed(request: HttpRequest, path: web::Path<String>, shared: Shares) -> HttpResponse {
+    let now = shared.now();
+    perform(&request, &shared, AmazonOperation::GetFeed, |bazaar, plan, _| {
+        bazaar.feeds.show(&path, plan, now)
+    })
+    .await
+}
+
+async fn report(request: HttpRequest, path: web::Path<String>, shared: Shares) -> HttpResponse {
+    let (base, now) = (base(&request, &shared), shared.now());
+    let operation = AmazonOperation::GetFeedDocument;
+    perform(&request, &shared, operation, |bazaar, plan, _| {
+        bazaar.feeds.report(&base, &path, plan, now)
+    })
+    .await
+}
+
+/// Storage: it knows signatures and no tokens, and refuses who brings one.
+fn is_signed_only(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    text(headers, "authorization").is_none() && text(headers, "x-amz-access-token").is_none()
+}
+
+async fn upload(request: HttpRequest, path: web::Path<String>, body: Bytes, shared: Shares) -> HttpResponse {
+    let query = pairs(request.query_string().as_bytes());
+    let signature = pricing::value(&query, "X-Amz-Signature").unwrap_or_default();
+    let kind = text(request.headers(), "content-type").unwrap_or_default();
+    if !is_signed_only(&request) {
+        return HttpResponse::BadRequest().finish();
+    }
+    let now = shared.now();
+    let status = shared.amazon.lock().feeds.upload(&path, signature, kind, body, now);
+    HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN)).finish()
+}
+
+async fn download(request: HttpRequest, path: web::Path<String>, shared: Shares) -> HttpResponse {
+    let query = pairs(request.query_string().as_bytes());
+    let signature = pricing::value(&query, "X-Amz-Signature").unwrap_or_default();
+    if !is_signed_only(&request) {
+        return HttpResponse::BadRequest().finish();
+    }
+    let now = shared.now();
+    match shared.amazon.lock().feeds.download(&path, signature, now) {
+        Some(body) => HttpResponse::Ok().content_type("application/octet-stream").body(body),
+        None => HttpResponse::Forbidden().finish(),
+    }
 }
 
 async fn perform(

@@ -209,6 +209,21 @@ pub(super) fn show(listing: &AmazonListing, query: &[(String, String)], plan: &P
     Answer::ok(plan.odd(item))
 }
 
+/// `GET /listings/2021-08-01/items/{sellerId}` for up to 20 SKUs, by their kinds of product.
+pub(super) fn search(all: &Listings, query: &[(String, String)], plan: &Plan<'_>) -> Answer {
+    let asked: Vec<&str> = value(query, "identifiers").unwrap_or_default().split(',').collect();
+    let by_sku = value(query, "identifiersType") == Some("SKU") && value(query, "pageSize") == Some("20");
+    if !by_sku || asked.len() > 20 || value(query, "includedData") != Some("summaries") {
+        return Answer::error(400, "BAD_REQUEST", "Invalid input", "identifiers");
+    }
+    let items: Vec<Value> = asked
+        .iter()
+        .filter_map(|sku| all.find(sku))
+        .map(|listing| show(listing, query, plan).body)
+        .collect();
+    Answer::ok(plan.odd(json!({"numberOfResults": items.len(), "pagination": {}, "items": items})))
+}
+
 /// What a patch sets, or the issue for which it is refused.
 pub(super) fn read_patch(listing: &AmazonListing, body: &Value) -> Result<Change, Value> {
     if body.get("productType").and_then(Value::as_str) != Some(&*listing.product_type) {

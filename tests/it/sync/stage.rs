@@ -96,6 +96,7 @@ impl Stage {
         let parts = SyncParts {
             db: t.db().clone(),
             outlet: Arc::new(fake.clone()),
+            bulk: None,
             destination: DestinationPlatform::Ebay,
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             clock: Clock::system(),

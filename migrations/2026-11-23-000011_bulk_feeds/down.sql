@@ -1,0 +1,2 @@
+DROP TABLE bulk_feed_items;
+DROP TABLE bulk_feeds;
