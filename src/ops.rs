@@ -7,6 +7,7 @@
 mod alerts;
 mod credentials;
 pub mod doctor;
+mod bulk;
 mod drift;
 mod error;
 mod errors;
@@ -33,6 +34,7 @@ pub use credentials::{
     Account, Consent, ConsentAnswer, CredentialParts, CredentialsOrder, CredentialsRemoval,
     CredentialsRotation, NoConsent, fields_of, is_name,
 };
+pub use bulk::bulk_problems;
 pub use drift::DriftFilter;
 pub use error::{InputProblem, OpsError};
 pub use errors::{ErrorsAsked, ErrorsResolution};

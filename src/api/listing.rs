@@ -26,6 +26,16 @@ pub(super) async fn try_create(state: Data<State>, body: Given<ops::RegisterOrde
         .await
 }
 
+pub(super) async fn bulk(state: Data<State>, mut query: Query) -> Answer {
+    let page = query.page();
+    let destination = query.text("destination");
+    query.also(ops::bulk_problems(destination.as_deref()));
+    query.end()?;
+    state
+        .answer(move |ops| async move { ops.bulk(page, destination).await })
+        .await
+}
+
 pub(super) async fn registrations(state: Data<State>, mut query: Query) -> Answer {
     let page = query.page();
     let filter = ops::RegistrationFilter {

@@ -47,6 +47,7 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route("/listings", web::post().to(of::link))
                 .route("/listings/push", web::post().to(of::push))
                 .route("/listings/drift", web::get().to(drift::list))
+                .route("/listings/bulk", web::get().to(listing::bulk))
                 .route("/listings/read", web::post().to(drift::read))
                 .route("/listings/create", web::post().to(listing::create))
                 .route("/listings/create/try", web::post().to(listing::try_create))

@@ -415,6 +415,17 @@ pub(crate) enum Listings {
         #[arg(long)]
         open: bool,
     },
+    /// List the documents by which many prices were sent at once, the newest first
+    #[command(
+        after_help = "Only prices go so, and only to Amazon, when more wait than `bulk_after_s` allows. With --json the first refused prices stand beside each.\n\nExample:\n  zaikoban listings bulk\n  zaikoban listings bulk --destination amazon_seller --json"
+    )]
+    Bulk {
+        #[command(flatten)]
+        page: PageArgs,
+        /// Only this destination
+        #[arg(long, alias = "platform")]
+        destination: Option<String>,
+    },
     /// Read offers back now and compare them with what is believed
     #[command(
         after_help = "A difference is believed when it is seen twice, a minute or two apart. All of them: `zaikoban schedule run reconcile`.\n\nExample:\n  zaikoban listings read 1 2"

@@ -44,6 +44,7 @@ pub async fn clean_up(db: &Db, keep: Keep, state_dir: &Path, run: &Run) -> Resul
         (Old::Summaries, keep.summaries_days),
         (Old::Drift, keep.drift_days),
         (Old::ReadBacks, keep.drift_days),
+        (Old::BulkFeeds, keep.drift_days),
     ];
     let steps = ages.len().saturating_add(HOT.len()).saturating_add(1);
     let mut counts = Counts {

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How often the script is played when nobody asks.
 const TICK: Duration = Duration::from_millis(50);
 /// The largest body that is taken.
-const MOST_BYTES: usize = 4 << 20;
+const MOST_BYTES: usize = 16 << 20;
 
 /// The threads that serve.
 pub(super) struct Server {

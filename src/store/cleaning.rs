@@ -26,6 +26,8 @@ pub enum Old {
     Drift,
     /// How often that was.
     ReadBacks,
+    /// Documents of many prices, with their prices.
+    BulkFeeds,
 }
 
 impl Old {
@@ -39,6 +41,7 @@ impl Old {
             Self::Summaries => "daily_summaries",
             Self::Drift => "drift",
             Self::ReadBacks => "reconcile_runs",
+            Self::BulkFeeds => "bulk_feeds",
         }
     }
 
@@ -50,6 +53,7 @@ impl Old {
             // What was stopped or waits is told while it lasts, but not for ever.
             Self::Drift => "COALESCE(resolved_at, seen_at + interval '1 year') < $AGE",
             Self::ReadBacks => "began_at < $AGE",
+            Self::BulkFeeds => "settled_at < $AGE",
             Self::Summaries => "created_at < $AGE AND mail NOT IN ('pending', 'sending')",
         }
     }

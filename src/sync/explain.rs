@@ -102,6 +102,11 @@ fn tell(
             seen.change_source,
         ));
     }
+    if let Some(price) = listing.bulk_price {
+        story.push(format!(
+            "{price} is on its way in one document with other prices: see `zaikoban listings bulk`"
+        ));
+    }
     if let (Some(wanted), Some(at)) = (listing.basis.wanted, listing.wanted_at) {
         let cause = listing.wanted_cause.as_ref();
         let text = |key: &str| match key {

@@ -2,6 +2,7 @@
 //! held against the published models on the way, where those are at hand.
 
 mod contract;
+mod feeds;
 mod sandbox;
 mod seller;
 mod simulated;
@@ -44,6 +45,9 @@ fn problems_of(asked: &Seen) -> Vec<String> {
     let (Some(models), false) = (Models::load(), asked.is_token()) else {
         return Vec::new();
     };
+    if asked.path.starts_with("/feed-files/") {
+        return feeds::problems_of_file(models, asked);
+    }
     let mut problems = models.problems_of_request(&asked.method, &asked.path, &asked.body);
     for header in ["x-amz-access-token", "x-amz-date", "user-agent"] {
         if asked.header(header).is_none() {

@@ -3,6 +3,7 @@
 mod aside;
 mod back;
 mod budget;
+mod bulk;
 pub mod fake;
 mod holds;
 mod link;

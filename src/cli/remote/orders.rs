@@ -1,6 +1,6 @@
 //! What each command asks of the daemon.
 
-use super::tables::{DELAYS, DRIFT, ERRORS, HOLDS, LISTINGS, NODES, PLAN, PLATFORMS, PREVIEW, PRODUCTS};
+use super::tables::{BULK, DELAYS, DRIFT, ERRORS, HOLDS, LISTINGS, NODES, PLAN, PLATFORMS, PREVIEW, PRODUCTS};
 use super::{Ask, Show, cards, credentials, registering, said, status, tree};
 use crate::cli::args::{Command, Errors, Holds, Listings, PageArgs, Platforms, Products};
 use crate::cli::output;
@@ -184,6 +184,14 @@ fn listings(order: Listings) -> (Ask, Show) {
                 ],
             ),
             Show::Table(DRIFT),
+        ),
+        Listings::Bulk { page, destination } => (
+            paged(
+                "/v1/listings/bulk",
+                &page,
+                &[("destination", destination.as_deref())],
+            ),
+            Show::Table(BULK),
         ),
         Listings::Read { ids } => (
             post("/v1/listings/read", json!({ "ids": ids })),

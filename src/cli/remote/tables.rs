@@ -41,6 +41,21 @@ pub(super) const DRIFT: &[Column] = &[
     times("seen_at", "SEEN"),
     times("resolved_at", "OVER"),
 ];
+pub(super) const BULK: &[Column] = &[
+    column("id", "ID"),
+    column("platform", "AT"),
+    column("state", "STATE"),
+    column("result", "RESULT"),
+    column("items", "PRICES"),
+    column("open", "OPEN"),
+    column("accepted", "TAKEN"),
+    column("refused", "REFUSED"),
+    column("unknown", "UNKNOWN"),
+    column("left_out", "LEFT OUT"),
+    times("created_at", "BEGUN"),
+    times("settled_at", "SETTLED"),
+    column("error", "ERROR"),
+];
 pub(super) const PLAN: &[Column] = &[
     column("listing_id", "LISTING"),
     column("sku", "SKU"),
@@ -191,6 +206,7 @@ pub fn listed() -> Vec<(&'static str, Vec<&'static str>)> {
         ("/v1/products", PRODUCTS),
         ("/v1/listings", LISTINGS),
         ("/v1/listings/drift", DRIFT),
+        ("/v1/listings/bulk", BULK),
         ("/v1/plan", PLAN),
         ("/v1/holds", HOLDS),
         ("/v1/platforms", PLATFORMS),

@@ -276,7 +276,10 @@ async fn a_clean_up_removes_what_is_old_and_nothing_else() {
              VALUES (1, 'fewer', '{}', 'overwrite', 'adopted', now() - interval '91 days', now() - interval '91 days'),
                     (1, 'ended', '{}', 'overwrite', 'asked', now() - interval '91 days', NULL);
          INSERT INTO reconcile_runs (execution_id, platform, began_at)
-             VALUES (gen_random_uuid(), 'ebay', now() - interval '91 days'), (gen_random_uuid(), 'ebay', now())",
+             VALUES (gen_random_uuid(), 'ebay', now() - interval '91 days'), (gen_random_uuid(), 'ebay', now());
+         INSERT INTO bulk_feeds (platform, state, result, settled_at)
+             VALUES ('ebay', 'settled', 'done', now() - interval '91 days'), ('ebay', 'settled', 'done', now()),
+                    ('ebay', 'ended', 'done', NULL)",
     )
     .await;
     let folder = tempfile::tempdir().unwrap();
@@ -286,7 +289,7 @@ async fn a_clean_up_removes_what_is_old_and_nothing_else() {
     assert_eq!(
         details["removed"],
         json!({ "inventory_execution_logs": 2050, "health_check_results": 1, "inventory_errors": 1, "daily_summaries": 1,
-                "drift": 1, "reconcile_runs": 1 }),
+                "drift": 1, "reconcile_runs": 1, "bulk_feeds": 1 }),
         "{details}"
     );
     assert_eq!(

@@ -17,14 +17,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 /// The models of the operations that are used.
-const USED: [&str; 3] = [
+const USED: [&str; 4] = [
     "catalogItems_2022-04-01.json",
+    "feeds_2021-06-30.json",
     "listingsItems_2021-08-01.json",
     "productPricingV0.json",
 ];
 
 /// The published models.
 pub struct Models {
+    folder: PathBuf,
     documents: Vec<Value>,
     cases: Value,
     validators: Mutex<HashMap<String, Arc<jsonschema::Validator>>>,
@@ -56,6 +58,7 @@ impl Models {
                 document
             });
             Some(Models {
+                folder: folder.clone(),
                 documents: documents.into(),
                 cases: read(folder.join("sandbox_static_cases.json")),
                 validators: Mutex::default(),
@@ -70,6 +73,21 @@ impl Models {
         all.filter(|case| case["operationId"] == operation)
             .map(|case| (case["status"].as_str().unwrap().parse().unwrap(), &case["case"]))
             .collect()
+    }
+
+    /// What is wrong with a document by one of the published schemas; empty when nothing is.
+    pub fn problems_of_document(&self, schema: &str, body: &[u8]) -> Vec<String> {
+        let Ok(value) = serde_json::from_slice::<Value>(body) else {
+            return vec!["the document is no JSON".into()];
+        };
+        let mut made = self.validators.lock();
+        let validator = made.entry(schema.to_owned()).or_insert_with(|| {
+            let text = std::fs::read_to_string(self.folder.join("schemas").join(schema)).unwrap();
+            let schema: Value = serde_json::from_str(&text).unwrap();
+            Arc::new(jsonschema::validator_for(&schema).expect("the schema is one"))
+        });
+        let errors = validator.iter_errors(&value);
+        errors.map(|e| format!("{}: {e}", e.instance_path())).collect()
     }
 
     /// What is wrong with a request; empty when nothing is.

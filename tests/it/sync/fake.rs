@@ -53,6 +53,7 @@ struct State {
     calls: usize,
     shut: bool,
     dearest: Option<i64>,
+    crowd: Option<usize>,
     writing: HashSet<Box<str>>,
     overlaps: usize,
 }
@@ -117,6 +118,11 @@ impl Fake {
     /// Takes no price above this, and says so beforehand.
     pub fn takes_up_to(&self, dearest: i64) {
         self.state.lock().dearest = Some(dearest);
+    }
+
+    /// Takes no change for now, and this many within the minutes to come; `None` takes all again.
+    pub fn crowd(&self, turns: Option<usize>) {
+        self.state.lock().crowd = turns;
     }
 
     pub fn slow(&self, delay: Duration) {
@@ -255,8 +261,12 @@ impl Outlet for Fake {
         }
     }
 
-    fn room(&self, _: Urgency, _: usize, _: Duration) -> usize {
-        PLACES
+    fn room(&self, urgency: Urgency, _: usize, within: Duration) -> usize {
+        match self.state.lock().crowd {
+            Some(turns) if within >= Duration::from_secs(60) => turns,
+            Some(_) if urgency == Urgency::Change => 0,
+            _ => PLACES,
+        }
     }
 
     fn shut_for(&self) -> Option<Duration> {
