@@ -26,8 +26,8 @@ pub use error_class::{Classified, ErrorClass};
 pub use exchange::{BadQuote, Quote, QuoteInUse, RateSource, RateStatus, day_in_frankfurt};
 pub use hold::{BY_DEADLINE, HoldDefault, HoldReason, HoldStatus, KnownHold, NewHold, Proposal};
 pub use id::{
-    BadSourceProductId, BulkFeedId, HoldId, JobId, ListingId, ProductId, RegistrationId, SourceProductId, SyncLogId,
-    Version, WatchId,
+    BadSourceProductId, BulkFeedId, HoldId, JobId, ListingId, ProductId, RegistrationId, SourceProductId,
+    SyncLogId, Version, WatchId,
 };
 pub use listing::{ListingRef, ListingState, ListingStatus};
 pub use money::{BasisPoints, Currency, Money, MoneyError};

@@ -5,9 +5,9 @@
 //! daemon starts, [`Ops::status`] answers what it waits for, and everything else says that it is not ready.
 
 mod alerts;
+mod bulk;
 mod credentials;
 pub mod doctor;
-mod bulk;
 mod drift;
 mod error;
 mod errors;
@@ -30,11 +30,11 @@ mod status;
 mod summary;
 
 pub use alerts::{AlertsDecision, SilenceOrder};
+pub use bulk::bulk_problems;
 pub use credentials::{
     Account, Consent, ConsentAnswer, CredentialParts, CredentialsOrder, CredentialsRemoval,
     CredentialsRotation, NoConsent, fields_of, is_name,
 };
-pub use bulk::bulk_problems;
 pub use drift::DriftFilter;
 pub use error::{InputProblem, OpsError};
 pub use errors::{ErrorsAsked, ErrorsResolution};

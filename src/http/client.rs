@@ -182,7 +182,9 @@ impl Origin {
         if !self.below {
             return host == &*self.host;
         }
-        let label = host.strip_suffix(&*self.host).and_then(|rest| rest.strip_suffix('.'));
+        let label = host
+            .strip_suffix(&*self.host)
+            .and_then(|rest| rest.strip_suffix('.'));
         label.is_some_and(|label| !label.is_empty())
     }
 

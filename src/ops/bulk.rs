@@ -21,7 +21,11 @@ impl Ops {
 /// What of the question would not be understood.
 #[must_use]
 pub fn bulk_problems(destination: Option<&str>) -> Vec<InputProblem> {
-    let unknown = destination.and_then(|text| text.parse::<DestinationPlatform>().err().map(|error| (error, text)));
+    let unknown = destination.and_then(|text| {
+        text.parse::<DestinationPlatform>()
+            .err()
+            .map(|error| (error, text))
+    });
     unknown
         .map(|(error, got)| InputProblem::new("destination", format!("one of {}", error.expected), got))
         .into_iter()

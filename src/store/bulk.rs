@@ -222,7 +222,9 @@ pub async fn due(
     .bind::<Text, _>(destination.as_str()))
     .get_result(conn)
     .await?;
-    let next = row.seconds.map(|s| Duration::try_from_secs_f64(s).unwrap_or(Duration::ZERO));
+    let next = row
+        .seconds
+        .map(|s| Duration::try_from_secs_f64(s).unwrap_or(Duration::ZERO));
     Ok((None, next.unwrap_or(at_most).min(at_most)))
 }
 

@@ -62,6 +62,43 @@ diesel::table! {
 }
 
 diesel::table! {
+    bulk_feed_items (feed, message) {
+        feed -> BigInt,
+        message -> Integer,
+        listing_id -> BigInt,
+        sku -> Text,
+        price -> Numeric,
+        currency -> Text,
+        log_id -> Nullable<BigInt>,
+        outcome -> Nullable<Text>,
+        error -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
+    bulk_feeds (id) {
+        id -> BigInt,
+        platform -> Text,
+        state -> Text,
+        result -> Nullable<Text>,
+        document_id -> Nullable<Text>,
+        feed_id -> Nullable<Text>,
+        report_id -> Nullable<Text>,
+        items -> Integer,
+        sent -> Nullable<Integer>,
+        tries -> Integer,
+        error_code -> Nullable<Text>,
+        error -> Nullable<Text>,
+        said -> Nullable<Jsonb>,
+        next_at -> Timestamptz,
+        created_at -> Timestamptz,
+        submitted_at -> Nullable<Timestamptz>,
+        ended_at -> Nullable<Timestamptz>,
+        settled_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     daily_summaries (day) {
         day -> Date,
         figures -> Jsonb,
@@ -489,6 +526,9 @@ diesel::table! {
 
 diesel::joinable!(alert_deliveries -> alerts (alert_id));
 diesel::joinable!(alert_silences -> alerts (alert_id));
+diesel::joinable!(bulk_feed_items -> bulk_feeds (feed));
+diesel::joinable!(bulk_feed_items -> listing_platforms (listing_id));
+diesel::joinable!(bulk_feed_items -> sync_log (log_id));
 diesel::joinable!(drift -> listing_platforms (listing_id));
 diesel::joinable!(holds -> listing_platforms (listing_id));
 diesel::joinable!(holds -> inventory_management (watch_id));
@@ -503,6 +543,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     alert_deliveries,
     alert_silences,
     alerts,
+    bulk_feed_items,
+    bulk_feeds,
     daily_summaries,
     drift,
     encrypted_credentials,

@@ -281,7 +281,9 @@ fn decide(shared: &Shared, claimed: &Claimed, step: Step, known: Known, now: Dat
             synced: Some(listing.wanted_version),
             ..plain(claimed, JobEnd::Done)
         }),
-        Step::Leave(LeaveWhy::Paused | LeaveWhy::Held | LeaveWhy::Bulk) => settle(plain(claimed, JobEnd::Done)),
+        Step::Leave(LeaveWhy::Paused | LeaveWhy::Held | LeaveWhy::Bulk) => {
+            settle(plain(claimed, JobEnd::Done))
+        }
         Step::Wait { until } => {
             let after = (until - now).to_std().unwrap_or(Duration::ZERO);
             settle(plain(claimed, again(after, claimed)))
@@ -439,7 +441,12 @@ fn touches(listing: &Listing, step: Step) -> Vec<Touch> {
 }
 
 /// Whether a step is within the blast radius, and counts it.
-pub(super) fn admit(shared: &Shared, listing: &Listing, step: Step, now: DateTime<Utc>) -> Result<(), Reached> {
+pub(super) fn admit(
+    shared: &Shared,
+    listing: &Listing,
+    step: Step,
+    now: DateTime<Utc>,
+) -> Result<(), Reached> {
     let touches = touches(listing, step);
     let mut radius = shared.radius.lock();
     radius.change(shared.live.load().radius);

@@ -75,9 +75,10 @@ impl AmazonFeeds {
             ("includedData", "summaries"),
             ("pageSize", "20"),
         ];
-        let url = self
-            .account()
-            .address(&["listings", "2021-08-01", "items", &*self.seller.seller_id], &query);
+        let url = self.account().address(
+            &["listings", "2021-08-01", "items", &*self.seller.seller_id],
+            &query,
+        );
         let operation = Operation::SearchListingsItems;
         let body = self.account().read(&doing, operation, Ask::Get, url).await?;
         let items = At::root("answer", &body).get("items").and_then(|at| at.items());
@@ -104,7 +105,8 @@ impl AmazonFeeds {
 
     /// An address out of an answer, if it is one that may be reached.
     fn of_storage(&self, doing: &str, text: &str) -> Result<Url, PlatformError> {
-        let refused = |host: &str| PlatformError {
+        let refused = |host: &str| {
+            PlatformError {
             class: ErrorClass::Protocol,
             code: BAD_ADDRESS.into(),
             message: format!(
@@ -115,6 +117,7 @@ impl AmazonFeeds {
             missing: vec!["answer.url".into()],
             body: None,
             away_for: None,
+        }
         };
         let url = Url::parse(text).map_err(|_no_address| refused("no address"))?;
         if self.files.reaches(&url) {

@@ -1,8 +1,8 @@
 //! The way to a destination that takes many prices at once.
 //!
 //! No actor stands here, as with the registrar: whoever asks has a task of its own. Every call waits for a permit behind
-//! all that keeps listings in line. A quota that is used up is told to whoever asked and not to the guard: the quotas of
-//! these calls are their own, and small, and the guard would keep a zero waiting for them.
+//! all that keeps listings in line. A quota that is used up, and a right that is missing, are told to whoever asked and not
+//! to the guard: these calls have quotas and rights of their own, and the guard would keep a zero waiting for them.
 
 use super::{codes, flatten};
 use crate::domain::ErrorClass;
@@ -48,7 +48,8 @@ impl BulkGateway {
     /// # Errors
     /// The adapter's, and the guard's with the codes of [`codes`].
     pub async fn kinds(&self, skus: &[Box<str>]) -> Result<HashMap<Box<str>, Box<str>>, PlatformError> {
-        self.call("ask for kinds of product", || self.adapter.kinds(skus)).await
+        self.call("ask for kinds of product", || self.adapter.kinds(skus))
+            .await
     }
 
     /// See [`BulkPrices::upload`].
@@ -68,7 +69,7 @@ impl BulkGateway {
         let call = || async move {
             match self.adapter.submit(document).await {
                 Ok(feed) => Ok(Ok(feed)),
-                Err(not_done) if is_quota(&not_done.error) => Ok(Err(not_done)),
+                Err(not_done) if is_own(&not_done.error) => Ok(Err(not_done)),
                 Err(not_done) => Err(Failed(not_done)),
             }
         };
@@ -116,8 +117,10 @@ impl BulkGateway {
         prices: u32,
         last: u32,
     ) -> Result<BulkReport, PlatformError> {
-        self.call("read a report", || self.adapter.report(feed, report, prices, last))
-            .await
+        self.call("read a report", || {
+            self.adapter.report(feed, report, prices, last)
+        })
+        .await
     }
 
     async fn call<T, Fut>(&self, doing: &str, ask: impl FnOnce() -> Fut) -> Result<T, PlatformError>
@@ -126,7 +129,7 @@ impl BulkGateway {
     {
         let call = || async {
             match ask().await {
-                Err(error) if is_quota(&error) => Ok(Err(error)),
+                Err(error) if is_own(&error) => Ok(Err(error)),
                 other => other.map(Ok),
             }
         };
@@ -135,9 +138,12 @@ impl BulkGateway {
     }
 }
 
-/// Whether a quota is used up, ours or theirs.
-fn is_quota(error: &PlatformError) -> bool {
-    matches!(error.class, ErrorClass::RateLimited { .. })
+/// Whether it says nothing of any other call: a quota is used up, ours or theirs, or the application may not do this.
+fn is_own(error: &PlatformError) -> bool {
+    matches!(
+        error.class,
+        ErrorClass::RateLimited { .. } | ErrorClass::Unauthorized
+    )
 }
 
 /// A step that was not done, as the guard hears of it.

@@ -150,9 +150,12 @@ async fn place(request: HttpRequest, body: Bytes, shared: Shares) -> HttpRespons
 async fn create_feed(request: HttpRequest, body: Bytes, shared: Shares) -> HttpResponse {
     let now = shared.now();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    perform(&request, &shared, AmazonOperation::CreateFeed, |bazaar, plan, _| {
-        bazaar.feeds.create(&body, plan, now, bazaar.feed)
-    })
+    perform(
+        &request,
+        &shared,
+        AmazonOperation::CreateFeed,
+        |bazaar, plan, _| bazaar.feeds.create(&body, plan, now, bazaar.feed),
+    )
     .await
 }
 
@@ -195,7 +198,11 @@ async fn upload(request: HttpRequest, path: web::Path<String>, body: Bytes, shar
         return HttpResponse::BadRequest().finish();
     }
     let now = shared.now();
-    let status = shared.amazon.lock().feeds.upload(&path, signature, kind, body, now);
+    let status = shared
+        .amazon
+        .lock()
+        .feeds
+        .upload(&path, signature, kind, body, now);
     HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN)).finish()
 }
 
@@ -207,7 +214,9 @@ async fn download(request: HttpRequest, path: web::Path<String>, shared: Shares)
     }
     let now = shared.now();
     match shared.amazon.lock().feeds.download(&path, signature, now) {
-        Some(body) => HttpResponse::Ok().content_type("application/octet-stream").body(body),
+        Some(body) => HttpResponse::Ok()
+            .content_type("application/octet-stream")
+            .body(body),
         None => HttpResponse::Forbidden().finish(),
     }
 }

@@ -168,7 +168,9 @@ impl Feeds {
         }
         let feeds = self.feeds.iter().rev();
         let feeds = feeds.filter(|(_, (feed, _))| feed.created >= since).take(100);
-        let feeds: Vec<Value> = feeds.map(|(number, (feed, _))| view(*number, feed, now)).collect();
+        let feeds: Vec<Value> = feeds
+            .map(|(number, (feed, _))| view(*number, feed, now))
+            .collect();
         Answer::ok(plan.odd(json!({ "feeds": feeds })))
     }
 
@@ -187,7 +189,10 @@ impl Feeds {
 
     /// Works off what is due until `now`: hands each change to the listings.
     pub(super) fn advance(&mut self, now: Micros, settle: Micros, listings: &mut Listings) {
-        let due = self.feeds.iter_mut().filter(|(_, (feed, _))| feed.end.is_none() && feed.ends_at <= now);
+        let due = self
+            .feeds
+            .iter_mut()
+            .filter(|(_, (feed, _))| feed.end.is_none() && feed.ends_at <= now);
         for (number, (feed, shares)) in due {
             if feed.fate == Fate::Cancelled {
                 feed.end = Some(("CANCELLED", None));
@@ -195,7 +200,14 @@ impl Feeds {
             }
             let body = self.documents.get(&feed.document).and_then(|d| d.body.clone());
             let read: Option<Value> = body.and_then(|body| serde_json::from_slice(&body).ok());
-            let (report, whole) = work_off(*number, feed, *shares, &read.unwrap_or_default(), settle, listings);
+            let (report, whole) = work_off(
+                *number,
+                feed,
+                *shares,
+                &read.unwrap_or_default(),
+                settle,
+                listings,
+            );
             if feed.fate == Fate::Fatal || !whole {
                 feed.end = Some(("FATAL", None));
                 continue;
@@ -231,7 +243,8 @@ fn work_off(
     let is = |path: &str, word: &str| document.pointer(path).and_then(Value::as_str) == Some(word);
     let messages = document.get("messages").and_then(Value::as_array);
     let messages = messages.filter(|all| (1..=MOST).contains(&all.len()));
-    let Some(messages) = messages.filter(|_| is("/header/sellerId", SELLER_ID) && is("/header/version", "2.0"))
+    let Some(messages) =
+        messages.filter(|_| is("/header/sellerId", SELLER_ID) && is("/header/version", "2.0"))
     else {
         return (Value::Null, false);
     };
@@ -250,7 +263,12 @@ fn work_off(
             Ok(change) => {
                 accepted += 1;
                 if !hits(0xb5, shares.never) {
-                    listings.accept(sku, change, feed.ends_at.saturating_add(settle), number << 20 | place);
+                    listings.accept(
+                        sku,
+                        change,
+                        feed.ends_at.saturating_add(settle),
+                        number << 20 | place,
+                    );
                 }
             }
             Err(issue) => issues.push(json!({

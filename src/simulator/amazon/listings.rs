@@ -211,7 +211,10 @@ pub(super) fn show(listing: &AmazonListing, query: &[(String, String)], plan: &P
 
 /// `GET /listings/2021-08-01/items/{sellerId}` for up to 20 SKUs, by their kinds of product.
 pub(super) fn search(all: &Listings, query: &[(String, String)], plan: &Plan<'_>) -> Answer {
-    let asked: Vec<&str> = value(query, "identifiers").unwrap_or_default().split(',').collect();
+    let asked: Vec<&str> = value(query, "identifiers")
+        .unwrap_or_default()
+        .split(',')
+        .collect();
     let by_sku = value(query, "identifiersType") == Some("SKU") && value(query, "pageSize") == Some("20");
     if !by_sku || asked.len() > 20 || value(query, "includedData") != Some("summaries") {
         return Answer::error(400, "BAD_REQUEST", "Invalid input", "identifiers");

@@ -21,14 +21,21 @@ pub struct NewItem {
 }
 
 /// Listings whose next step is a price alone, as far as a statement can tell; whoever takes one decides by its row.
+///
+/// A price that went in a feed within a day goes by itself the next time, whatever became of it: a price that is refused,
+/// or taken and never shown, must come to where that is counted and held.
 const CANDIDATE: &str = "j.queue_name = 'platform_sync' AND COALESCE(j.destination, '') = $1 \
      AND j.status IN ('pending', 'failed') AND j.scheduled_at <= clock_timestamp() AND cardinality(j.crashed_at) = 0 \
      AND l.auto_sync_enabled AND l.held_reason IS NULL AND l.listing_status = 'active' AND NOT l.needs_read_back \
      AND l.pushing_version IS NULL AND l.wanted_quantity = l.current_quantity AND l.wanted_quantity > 0 \
      AND l.wanted_price IS NOT NULL AND l.listed_price IS NOT NULL AND l.wanted_price <> l.listed_price \
-     AND NOT EXISTS (SELECT 1 FROM bulk_feed_items i WHERE i.listing_id = l.id AND i.outcome IS NULL)";
+     AND NOT EXISTS (SELECT 1 FROM bulk_feed_items i JOIN bulk_feeds f ON f.id = i.feed WHERE i.listing_id = l.id \
+                     AND (i.outcome IS NULL \
+                          OR i.price = l.wanted_price AND f.created_at > clock_timestamp() - interval '1 day'))";
 
-/// How many listings of a destination wait with a price alone, counted up to `most`. None while it is paused.
+/// How many listings of a destination wait with a price alone, counted up to `most`. None while it is paused, nor for an
+/// hour after a feed that did not go well: what is wrong with it would be wrong with the next one, and prices that go into
+/// it wait for that.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -45,6 +52,8 @@ pub async fn backlog(
     let row: Row = hot(diesel::sql_query(format!(
         "SELECT count(*) AS n FROM (SELECT 1 FROM processing_queue j JOIN listing_platforms l ON l.id = j.listing_id \
          WHERE {CANDIDATE} AND NOT EXISTS (SELECT 1 FROM platform_state s WHERE s.platform IN ('*', $1) AND s.paused) \
+         AND NOT EXISTS (SELECT 1 FROM bulk_feeds b WHERE b.platform = $1 AND b.result <> 'done' \
+                         AND b.ended_at > clock_timestamp() - interval '1 hour') \
          LIMIT $2) x"
     ))
     .bind::<Text, _>(destination.as_str())
@@ -80,8 +89,13 @@ pub async fn candidates(
     .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX)))
     .get_results(conn)
     .await?;
-    let now = rows.as_slice().first().map_or(DateTime::UNIX_EPOCH, |row| row.now);
-    let listings = rows.into_iter().filter_map(|row| Listing::try_from(row.listing).ok());
+    let now = rows
+        .as_slice()
+        .first()
+        .map_or(DateTime::UNIX_EPOCH, |row| row.now);
+    let listings = rows
+        .into_iter()
+        .filter_map(|row| Listing::try_from(row.listing).ok());
     Ok((listings.collect(), now))
 }
 

@@ -108,7 +108,10 @@ pub async fn open_messages(
     .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX)))
     .get_results(conn)
     .await?;
-    Ok(rows.into_iter().map(|r| (r.message, ListingId(r.listing_id))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|r| (r.message, ListingId(r.listing_id)))
+        .collect())
 }
 
 /// Gives open prices their outcomes: their listings are read back, those whose price was taken `after` a while, and go on

@@ -71,12 +71,17 @@ pub(super) enum After {
 
 /// What an error after `tries` others means.
 pub(super) fn after(error: &PlatformError, tries: i32) -> After {
-    let doubled = Duration::from_secs(5).saturating_mul(1 << tries.clamp(0, 6)).min(LONGEST);
+    let doubled = Duration::from_secs(5)
+        .saturating_mul(1 << tries.clamp(0, 6))
+        .min(LONGEST);
     match error.class {
         _ if was_never_sent(error) => After::Again(Duration::from_secs(5), false),
-        ErrorClass::RateLimited { retry_after } => {
-            After::Again(retry_after.unwrap_or(doubled).clamp(Duration::from_secs(1), LONGEST), false)
-        }
+        ErrorClass::RateLimited { retry_after } => After::Again(
+            retry_after
+                .unwrap_or(doubled)
+                .clamp(Duration::from_secs(1), LONGEST),
+            false,
+        ),
         ErrorClass::Transient | ErrorClass::Blocked | ErrorClass::Unauthorized => {
             After::Again(error.away_for.unwrap_or(doubled).min(LONGEST), true)
         }

@@ -8,8 +8,8 @@ use crate::domain::Epoch;
 use crate::platform::PlatformError;
 use crate::platform::bulk::BulkPrice;
 use crate::platform::gateway::BulkGateway;
-use crate::store::bulk::{self, Feed, FeedResult, FeedState, Item};
 use crate::store::StoreError;
+use crate::store::bulk::{self, Feed, FeedResult, FeedState, Item};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +32,12 @@ pub(super) async fn step(shared: &Arc<Shared>, epoch: Epoch, feed: Feed) -> Resu
     };
     match feed.state {
         FeedState::Gathering | FeedState::Settled => Ok(()),
-        FeedState::Waiting if is_too_old(feed.created_at, feed.now) => drive.over(feed, FeedResult::Late).await,
-        FeedState::Uploaded if is_too_old(feed.created_at, feed.now) => drive.over(feed, FeedResult::Late).await,
+        FeedState::Waiting if is_too_old(feed.created_at, feed.now) => {
+            drive.over(feed, FeedResult::Late).await
+        }
+        FeedState::Uploaded if is_too_old(feed.created_at, feed.now) => {
+            drive.over(feed, FeedResult::Late).await
+        }
         FeedState::Waiting => drive.upload(feed).await,
         FeedState::Uploaded => drive.submit(feed).await,
         FeedState::Submitting => drive.find(feed).await,
@@ -203,7 +207,10 @@ impl Drive<'_> {
         let mut unclaimed = Vec::with_capacity(listed.len());
         {
             let mut conn = self.shared.db.conn().await?;
-            for found in listed.into_iter().filter(|f| f.created_at >= since - CLOCKS_APART) {
+            for found in listed
+                .into_iter()
+                .filter(|f| f.created_at >= since - CLOCKS_APART)
+            {
                 if !bulk::is_known(&mut conn, self.shared.destination, &found.id).await? {
                     unclaimed.push(found);
                 }
@@ -251,13 +258,20 @@ impl Drive<'_> {
         let mut report = None;
         if result == FeedResult::Done && feed.sent.is_some_and(|sent| sent > 0) {
             let number = |n: i32| u32::try_from(n).unwrap_or(0);
-            let (id, sent) = (feed.feed.clone().unwrap_or_default(), number(feed.sent.unwrap_or(0)));
+            let (id, sent) = (
+                feed.feed.clone().unwrap_or_default(),
+                number(feed.sent.unwrap_or(0)),
+            );
             let Some(document) = feed.report.clone() else {
                 let why = "the feed was worked off, and there is no report of it: `feed.resultFeedDocumentId` is missing";
                 let error = Some(("no_report".to_owned(), why.to_owned()));
                 return self.over(Feed { error, ..feed }, FeedResult::Unreadable).await;
             };
-            match self.gateway.report(&id, &document, sent, number(feed.items)).await {
+            match self
+                .gateway
+                .report(&id, &document, sent, number(feed.items))
+                .await
+            {
                 Ok(read) => report = Some(read),
                 Err(error) => return self.failed(feed, &error, FeedResult::Unreadable).await,
             }

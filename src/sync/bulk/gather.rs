@@ -103,7 +103,8 @@ fn price_of(shared: &Shared, gateway: &BulkGateway, listing: &Listing, now: Date
         price: Some(price),
         confirmed: listing.basis.confirmed,
     };
-    if !gateway.adapter().takes(&listing.basis.listing.sku, price) || shared.outlet.admits(&revision).is_err() {
+    if !gateway.adapter().takes(&listing.basis.listing.sku, price) || shared.outlet.admits(&revision).is_err()
+    {
         return Pick::Not;
     }
     let step = Step::Revise {

@@ -116,7 +116,10 @@ fn trouble(shared: &Shared, feed: &Feed, result: FeedResult, refused: usize) -> 
         return None;
     }
     let (platform, id) = (Platform::from(shared.destination), feed.id);
-    let why = feed.error.as_ref().map_or(String::new(), |(_, why)| format!(": {why}"));
+    let why = feed
+        .error
+        .as_ref()
+        .map_or(String::new(), |(_, why)| format!(": {why}"));
     let message = match result {
         FeedResult::Done => format!(
             "{platform} refused {refused} of the {} prices of feed `{id}`; they are sent one by one, and held where they \

@@ -83,7 +83,10 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 async fn shop(url: &'static str, algorithm: Option<&'static str>, report: Vec<u8>) -> Server {
     server(move |seen: &Seen| {
         let url = if url.is_empty() {
-            format!("http://{}/feed-files/d?X-Amz-Signature=s", seen.header("host").unwrap())
+            format!(
+                "http://{}/feed-files/d?X-Amz-Signature=s",
+                seen.header("host").unwrap()
+            )
         } else {
             url.to_owned()
         };
@@ -115,7 +118,10 @@ fn report(feed: &str) -> Value {
 async fn a_document_is_uploaded_where_amazon_says_and_takes_no_token_along() {
     let server = shop("", None, Vec::new()).await;
     let feeds = feeds(&server);
-    let id = feeds.upload(&prices(&[("a b", 1_980), ("ひ", 12_345)])).await.unwrap();
+    let id = feeds
+        .upload(&prices(&[("a b", 1_980), ("ひ", 12_345)]))
+        .await
+        .unwrap();
     assert_eq!(&*id, "d");
     let calls = server.calls();
     let sent = calls.iter().find(|call| call.method == "PUT").unwrap().json();
@@ -151,7 +157,11 @@ async fn an_address_that_is_none_of_amazons_storage_is_refused_unasked() {
         let seller = Arc::new(seller_by(&server, account(&server)));
         let feeds = AmazonFeeds::new(seller, files(Origin::below(FILES), 1 << 20));
         let error = feeds.upload(&prices(&[(SKU, 1_980)])).await.unwrap_err();
-        assert_eq!((error.class, &*error.code), (ErrorClass::Protocol, BAD_ADDRESS), "{url}: {error}");
+        assert_eq!(
+            (error.class, &*error.code),
+            (ErrorClass::Protocol, BAD_ADDRESS),
+            "{url}: {error}"
+        );
         let error = feeds.report("7", "d", 1, 1).await.unwrap_err();
         assert_eq!(&*error.code, BAD_ADDRESS, "{url}");
         assert!(server.calls().iter().all(|call| call.path.starts_with(FEEDS)));
@@ -168,7 +178,11 @@ async fn an_address_that_is_none_of_amazons_storage_is_refused_unasked() {
 #[tokio::test]
 async fn a_report_is_read_packed_or_not_and_a_bomb_is_not_unpacked() {
     let good = report("7").to_string().into_bytes();
-    for (algorithm, body) in [(None, good.clone()), (Some("GZIP"), gzip(&good)), (Some("GZIP"), good.clone())] {
+    for (algorithm, body) in [
+        (None, good.clone()),
+        (Some("GZIP"), gzip(&good)),
+        (Some("GZIP"), good.clone()),
+    ] {
         let server = shop("", algorithm, body).await;
         let read = feeds(&server).report("7", "d", 1, 1).await.unwrap();
         assert!(read.others_taken && read.refused.is_empty());
@@ -177,10 +191,25 @@ async fn a_report_is_read_packed_or_not_and_a_bomb_is_not_unpacked() {
     bomb.resize(8 << 20, b' ');
     for (algorithm, body, class, missing) in [
         (Some("GZIP"), gzip(&bomb), ErrorClass::Protocol, ""),
-        (Some("GZIP"), gzip(&good)[..40].to_vec(), ErrorClass::Transient, ""),
-        (Some("BROTLI"), good.clone(), ErrorClass::Protocol, "answer.compressionAlgorithm"),
+        (
+            Some("GZIP"),
+            gzip(&good)[..40].to_vec(),
+            ErrorClass::Transient,
+            "",
+        ),
+        (
+            Some("BROTLI"),
+            good.clone(),
+            ErrorClass::Protocol,
+            "answer.compressionAlgorithm",
+        ),
         (None, b"<html>".to_vec(), ErrorClass::Protocol, "report"),
-        (None, report("8").to_string().into_bytes(), ErrorClass::Protocol, "report.header.feedId"),
+        (
+            None,
+            report("8").to_string().into_bytes(),
+            ErrorClass::Protocol,
+            "report.header.feedId",
+        ),
         (None, b"{}".to_vec(), ErrorClass::Protocol, "report.header"),
     ] {
         let server = shop("", algorithm, body).await;
@@ -200,7 +229,13 @@ async fn replaying(status: u16, answer: Value) -> Server {
 async fn the_examples_of_feeds_are_read() {
     let Some(models) = Models::load() else { return };
     let mut seen = 0;
-    for operation in ["createFeedDocument", "createFeed", "getFeed", "getFeeds", "getFeedDocument"] {
+    for operation in [
+        "createFeedDocument",
+        "createFeed",
+        "getFeed",
+        "getFeeds",
+        "getFeedDocument",
+    ] {
         for (status, case) in models.cases(operation) {
             seen += 1;
             let server = replaying(status, case["response"].clone()).await;
@@ -217,7 +252,10 @@ async fn the_examples_of_feeds_are_read() {
                     assert_eq!(feed.stage, BulkStage::Cancelled);
                     feed.id.into()
                 }),
-                "getFeeds" => feeds.submitted_since(since).await.map(|feeds| feeds[0].id.clone().into()),
+                "getFeeds" => feeds
+                    .submitted_since(since)
+                    .await
+                    .map(|feeds| feeds[0].id.clone().into()),
                 _ => feeds.report("7", "x", 1, 1).await.map(|_| String::new()),
             };
             let expected = match (operation, status) {
@@ -253,11 +291,19 @@ async fn the_examples_of_feeds_are_read() {
 fn the_published_examples_of_documents_pass_the_schemas_and_broken_ones_do_not() {
     let Some(models) = Models::load() else { return };
     let good = report("7").to_string();
-    assert!(models.problems_of_document(REPORT_SCHEMA, good.as_bytes()).is_empty());
+    assert!(
+        models
+            .problems_of_document(REPORT_SCHEMA, good.as_bytes())
+            .is_empty()
+    );
     assert!(!models.problems_of_document(REPORT_SCHEMA, b"{}").is_empty());
     let no_kind = json!({"header": {"sellerId": "A", "version": "2.0"}, "messages": [
         {"messageId": 1, "sku": "a", "operationType": "PATCH", "patches": [{"op": "merge", "path": "/x"}]}]});
-    assert!(!models.problems_of_document(FEED_SCHEMA, no_kind.to_string().as_bytes()).is_empty());
+    assert!(
+        !models
+            .problems_of_document(FEED_SCHEMA, no_kind.to_string().as_bytes())
+            .is_empty()
+    );
 }
 
 fn simulator(settings: AmazonSettings) -> (Running, Clock) {
@@ -320,7 +366,12 @@ async fn the_simulator_works_a_document_off_and_reports_each_message() {
     let kinds = feeds.kinds(&skus).await.unwrap();
     assert_eq!(kinds.len(), 2, "{kinds:?}");
     assert_eq!(&*kinds[SKU], "CAMERA");
-    let mut all = prices(&[(SKU, 4_980), ("AMZ-00002", 5_980), ("nobody", 1), ("AMZ-00003", 6_980)]);
+    let mut all = prices(&[
+        (SKU, 4_980),
+        ("AMZ-00002", 5_980),
+        ("nobody", 1),
+        ("AMZ-00003", 6_980),
+    ]);
     all[1].kind = kinds["AMZ-00002"].clone();
     // A number that is free, as of a price that was left out.
     all[3].message = 9;
@@ -328,7 +379,10 @@ async fn the_simulator_works_a_document_off_and_reports_each_message() {
     let before = Clock::system().now();
     let feed = feeds.submit(&document).await.unwrap();
     assert_eq!(feeds.look(&feed).await.unwrap().stage, BulkStage::UnderWay);
-    let listed = feeds.submitted_since(clock.now() - chrono::TimeDelta::minutes(1)).await.unwrap();
+    let listed = feeds
+        .submitted_since(clock.now() - chrono::TimeDelta::minutes(1))
+        .await
+        .unwrap();
     assert_eq!(listed.len(), 1, "{before}");
     assert_eq!(listed[0].id, feed);
     let later = clock.now() + chrono::TimeDelta::minutes(1);
@@ -350,7 +404,11 @@ async fn the_simulator_works_a_document_off_and_reports_each_message() {
 async fn faults_of_feeds_are_told_apart() {
     for (fault, stage, changed) in [
         (json!({"p_feed_fatal": 1.0}), BulkStage::Fatal, [true, false]),
-        (json!({"p_feed_cancelled": 1.0}), BulkStage::Cancelled, [false, false]),
+        (
+            json!({"p_feed_cancelled": 1.0}),
+            BulkStage::Cancelled,
+            [false, false],
+        ),
         (json!({"p_invalid": 1.0}), BulkStage::Done, [false, false]),
         (json!({"p_feed_garbled": 1.0}), BulkStage::Done, [true, true]),
     ] {
@@ -371,7 +429,10 @@ async fn faults_of_feeds_are_told_apart() {
                 let read = feeds.report(&feed, &report, 2, 2).await;
                 match read {
                     Ok(read) => assert_eq!(read.refused.len(), 2),
-                    Err(error) => assert_eq!((error.class, &*error.missing[0]), (ErrorClass::Protocol, "report")),
+                    Err(error) => assert_eq!(
+                        (error.class, &*error.missing[0]),
+                        (ErrorClass::Protocol, "report")
+                    ),
                 }
             }
             (_, report) => assert_eq!(report, None, "{fault}"),
@@ -380,18 +441,32 @@ async fn faults_of_feeds_are_told_apart() {
     let (running, _clock) = free();
     let feeds = simulated(&running);
     let all = prices(&[(SKU, 4_980)]);
-    running.script(&json!({"faults": {"amazon": {"feeds_elsewhere": true}}})).unwrap();
+    running
+        .script(&json!({"faults": {"amazon": {"feeds_elsewhere": true}}}))
+        .unwrap();
     assert_eq!(&*feeds.upload(&all).await.unwrap_err().code, BAD_ADDRESS);
     running.script(&json!({"stop_faults": true})).unwrap();
     let document = feeds.upload(&all).await.unwrap();
     // The answer is lost, and what was asked was done: that is not known.
-    running.script(&json!({"faults": {"amazon": {"p_cut": 1.0}}})).unwrap();
+    running
+        .script(&json!({"faults": {"amazon": {"p_cut": 1.0}}}))
+        .unwrap();
     let lost = feeds.submit(&document).await.unwrap_err();
     assert!(lost.unknown, "{}", lost.error);
     running.script(&json!({"stop_faults": true})).unwrap();
-    assert_eq!(feeds.submitted_since(chrono::DateTime::UNIX_EPOCH).await.unwrap().len(), 1);
+    assert_eq!(
+        feeds
+            .submitted_since(chrono::DateTime::UNIX_EPOCH)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     let refused = feeds.submit("no-such-document").await.unwrap_err();
-    assert_eq!((refused.unknown, refused.error.class), (false, ErrorClass::Rejected));
+    assert_eq!(
+        (refused.unknown, refused.error.class),
+        (false, ErrorClass::Rejected)
+    );
 }
 
 #[tokio::test]
@@ -399,14 +474,19 @@ async fn what_the_simulator_answers_is_valid_by_the_model_and_the_schemas() {
     let Some(models) = Models::load() else { return };
     let (running, clock) = free();
     let http = reqwest::Client::new();
-    let (base, keys) = (running.urls.amazon.trim_end_matches('/').to_owned(), running.catalogue().amazon);
+    let (base, keys) = (
+        running.urls.amazon.trim_end_matches('/').to_owned(),
+        running.catalogue().amazon,
+    );
     let form = [
         ("grant_type", "refresh_token"),
         ("client_id", &*keys.client_id),
         ("client_secret", &*keys.client_secret),
         ("refresh_token", &*keys.refresh_token),
     ];
-    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(form)
+        .finish();
     let token = http
         .post(format!("{base}/auth/o2/token"))
         .header("content-type", "application/x-www-form-urlencoded")
@@ -418,7 +498,9 @@ async fn what_the_simulator_answers_is_valid_by_the_model_and_the_schemas() {
             .request(method.parse().unwrap(), format!("{base}{path}"))
             .header("x-amz-access-token", token);
         if !body.is_null() {
-            asked = asked.header("content-type", "application/json").body(body.to_string());
+            asked = asked
+                .header("content-type", "application/json")
+                .body(body.to_string());
         }
         let answer = asked.send().await.unwrap();
         assert_eq!(answer.status().as_u16(), status, "{method} {path}");
@@ -429,12 +511,33 @@ async fn what_the_simulator_answers_is_valid_by_the_model_and_the_schemas() {
     };
     let none = Value::Null;
     let search = format!("/listings/2021-08-01/items/{}", keys.seller_id);
-    let query = format!("marketplaceIds={}&identifiersType=SKU&pageSize=20&includedData=summaries", keys.marketplace);
-    ask("GET", &format!("{search}?{query}&identifiers={SKU},nobody"), &none, 200).await;
-    ask("GET", &format!("{search}?{query}&identifiers={}", [SKU; 21].join(",")), &none, 400).await;
+    let query = format!(
+        "marketplaceIds={}&identifiersType=SKU&pageSize=20&includedData=summaries",
+        keys.marketplace
+    );
+    ask(
+        "GET",
+        &format!("{search}?{query}&identifiers={SKU},nobody"),
+        &none,
+        200,
+    )
+    .await;
+    ask(
+        "GET",
+        &format!("{search}?{query}&identifiers={}", [SKU; 21].join(",")),
+        &none,
+        400,
+    )
+    .await;
     let documents = format!("{FEEDS}/documents");
     ask("POST", &documents, &json!({}), 400).await;
-    let place = ask("POST", &documents, &json!({"contentType": "application/json"}), 201).await;
+    let place = ask(
+        "POST",
+        &documents,
+        &json!({"contentType": "application/json"}),
+        201,
+    )
+    .await;
     let document = json!({"header": {"sellerId": keys.seller_id, "version": "2.0"}, "messages": [
         {"messageId": 1, "sku": "nobody", "operationType": "DELETE"}]});
     let put = |url: &str, kind: &str| {
@@ -443,7 +546,11 @@ async fn what_the_simulator_answers_is_valid_by_the_model_and_the_schemas() {
     };
     let url = place["url"].as_str().unwrap();
     for (url, kind, status) in [
-        (&*url.replace("Signature=", "Signature=1"), "application/json", 403),
+        (
+            &*url.replace("Signature=", "Signature=1"),
+            "application/json",
+            403,
+        ),
         (url, "text/plain", 403),
         (url, "application/json", 200),
     ] {
@@ -451,9 +558,21 @@ async fn what_the_simulator_answers_is_valid_by_the_model_and_the_schemas() {
     }
     let feeds = format!("{FEEDS}/feeds");
     let make = |kind: &str, id: &Value| json!({"feedType": kind, "marketplaceIds": [keys.marketplace], "inputFeedDocumentId": id});
-    ask("POST", &feeds, &make("POST_PRODUCT_DATA", &place["feedDocumentId"]), 400).await;
+    ask(
+        "POST",
+        &feeds,
+        &make("POST_PRODUCT_DATA", &place["feedDocumentId"]),
+        400,
+    )
+    .await;
     ask("POST", &feeds, &make("JSON_LISTINGS_FEED", &json!("x")), 400).await;
-    let made = ask("POST", &feeds, &make("JSON_LISTINGS_FEED", &place["feedDocumentId"]), 202).await;
+    let made = ask(
+        "POST",
+        &feeds,
+        &make("JSON_LISTINGS_FEED", &place["feedDocumentId"]),
+        202,
+    )
+    .await;
     let feed = format!("{feeds}/{}", made["feedId"].as_str().unwrap());
     let words = async || ask("GET", &feed, &none, 200).await["processingStatus"].clone();
     assert_eq!(words().await, "IN_QUEUE");
@@ -462,7 +581,13 @@ async fn what_the_simulator_answers_is_valid_by_the_model_and_the_schemas() {
     clock.advance(chrono::TimeDelta::seconds(31));
     let done = ask("GET", &feed, &none, 200).await;
     assert_eq!(done["processingStatus"], "DONE");
-    ask("GET", &format!("{feeds}?feedTypes=JSON_LISTINGS_FEED&pageSize=100"), &none, 200).await;
+    ask(
+        "GET",
+        &format!("{feeds}?feedTypes=JSON_LISTINGS_FEED&pageSize=100"),
+        &none,
+        200,
+    )
+    .await;
     ask("GET", &format!("{feeds}?feedTypes=OTHER"), &none, 400).await;
     ask("GET", &format!("{feeds}/1"), &none, 404).await;
     ask("GET", &format!("{documents}/x"), &none, 404).await;

@@ -114,7 +114,11 @@ impl Bulk {
             BulkStage::Fatal => prices.len() / 2,
             _ => 0,
         };
-        for one in prices.iter().take(done).filter(|one| !shop.refuses.contains(&&*one.sku)) {
+        for one in prices
+            .iter()
+            .take(done)
+            .filter(|one| !shop.refuses.contains(&&*one.sku))
+        {
             let shown = self.fake.shown(&one.sku);
             let price = Some(one.price);
             self.fake.show(&one.sku, ListingState { price, ..shown });
@@ -125,7 +129,11 @@ impl Bulk {
         let mut shop = self.shop.lock();
         let (document, stage) = shop.feeds[&number].clone();
         let stage = if stage == BulkStage::UnderWay && *self.open.lock() {
-            let end = if shop.ends.len() > 1 { shop.ends.remove(0) } else { shop.ends[0] };
+            let end = if shop.ends.len() > 1 {
+                shop.ends.remove(0)
+            } else {
+                shop.ends[0]
+            };
             self.work_off(&shop, &document, end);
             shop.feeds.get_mut(&number).unwrap().1 = end;
             end
@@ -268,10 +276,17 @@ async fn feed(s: &Stage, column: &str) -> String {
 
 /// Waits until all feeds are in these states; then single changes are taken again.
 async fn reaches(s: &Stage, states: &str) {
-    until(&format!("feeds to be {states}"), || async {
+    let what = format!("feeds to be {states}");
+    let reached = until(&what, || async {
         (feed(s, "state").await == states).then_some(())
-    })
-    .await;
+    });
+    if tokio::time::timeout(Duration::from_secs(25), reached)
+        .await
+        .is_err()
+    {
+        let all = "SELECT string_agg(b::text, chr(10)) FROM bulk_feeds b";
+        panic!("feeds are not {states}:\n{}", s.t.text(all).await);
+    }
 }
 
 async fn view(s: &Stage) -> Value {
@@ -301,21 +316,32 @@ async fn a_backlog_goes_in_one_document_and_all_else_at_once() {
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert!(s.fake.writes_to("sku-1").is_empty());
     let row = s.row(1).await;
-    assert_eq!((row.bulk_price, row.pushing, row.is_behind()), (usd(25), None, true));
+    assert_eq!(
+        (row.bulk_price, row.pushing, row.is_behind()),
+        (usd(25), None, true)
+    );
 
     bulk.open();
     for id in 1..=40 {
         s.in_line(id).await;
     }
     // The feed has overwritten what was newer, and the look has mended it.
-    for (id, shown) in [(1, shows(1, 25)), (4, shows(1, 30)), (5, shows(1, 20)), (40, shows(1, 25))] {
+    for (id, shown) in [
+        (1, shows(1, 25)),
+        (4, shows(1, 30)),
+        (5, shows(1, 20)),
+        (40, shows(1, 25)),
+    ] {
         assert_eq!(s.fake.shown(&format!("sku-{id}")), shown, "listing {id}");
     }
     assert_eq!(s.fake.shown("sku-3").quantity, q(0));
     assert!(s.fake.writes_to("sku-1").is_empty() && s.fake.overlaps() == 0);
     reaches(&s, "settled").await;
     let view = view(&s).await;
-    assert_eq!((&view["result"], &view["accepted"], &view["open"]), (&"done".into(), &40.into(), &0.into()));
+    assert_eq!(
+        (&view["result"], &view["accepted"], &view["open"]),
+        (&"done".into(), &40.into(), &0.into())
+    );
     let log = "SELECT outcome || ' ' || new_price FROM sync_log WHERE listing_id = 1 AND kind = 'revise'";
     assert_eq!(s.t.text(log).await, "accepted 25.00");
 }
@@ -376,7 +402,10 @@ async fn no_more_are_repriced_by_a_document_than_by_themselves() {
     bulk.open();
     s.fake.crowd(None);
     let held = "SELECT count(*) FROM listing_platforms WHERE held_reason = 'radius_price'";
-    until("the others to be held", || async { (s.t.text(held).await == "30").then_some(()) }).await;
+    until("the others to be held", || async {
+        (s.t.text(held).await == "30").then_some(())
+    })
+    .await;
 }
 
 #[actix::test]
@@ -443,7 +472,10 @@ async fn a_document_that_is_refused_lets_its_prices_go_one_by_one() {
         s.in_line(id).await;
     }
     let view = view(&s).await;
-    assert_eq!((&view["result"], &view["left_out"]), (&"refused".into(), &12.into()));
+    assert_eq!(
+        (&view["result"], &view["left_out"]),
+        (&"refused".into(), &12.into())
+    );
     assert_eq!(bulk.feeds(), 0);
 }
 
@@ -496,16 +528,21 @@ async fn who_dies_before_the_upload_is_followed_and_what_came_up_is_left_out() {
     s.start();
     reaches(&s, "waiting").await;
     s.replace();
-    s.t.run("UPDATE listing_platforms SET auto_sync_enabled = FALSE WHERE id = 1; \
-             UPDATE listing_platforms SET held_reason = 'drift' WHERE id = 2")
-        .await;
+    s.t.run(
+        "UPDATE listing_platforms SET auto_sync_enabled = FALSE WHERE id = 1; \
+             UPDATE listing_platforms SET held_reason = 'drift' WHERE id = 2",
+    )
+    .await;
     s.want(3, 1, usd(40)).await;
     bulk.kinds.add_permits(1_000);
     reaches(&s, "submitted").await;
     let skus: Vec<Box<str>> = {
         let shop = bulk.shop.lock();
         assert_eq!(shop.documents.len(), 1);
-        shop.documents["document-1"].iter().map(|one| one.sku.clone()).collect()
+        shop.documents["document-1"]
+            .iter()
+            .map(|one| one.sku.clone())
+            .collect()
     };
     assert_eq!(skus.len(), 26);
     for gone in ["sku-1", "sku-2", "sku-3", "sku-9"] {
@@ -522,12 +559,18 @@ async fn who_dies_before_the_upload_is_followed_and_what_came_up_is_left_out() {
     assert_eq!(s.fake.shown("sku-1"), shows(1, 20));
     assert_eq!(s.fake.shown("sku-2"), shows(1, 20));
     let view = view(&s).await;
-    assert_eq!((&view["sent"], &view["accepted"], &view["left_out"]), (&26.into(), &26.into(), &4.into()));
+    assert_eq!(
+        (&view["sent"], &view["accepted"], &view["left_out"]),
+        (&26.into(), &26.into(), &4.into())
+    );
 }
 
 #[actix::test]
 async fn who_dies_at_the_end_settles_the_rest_and_more_documents_follow() {
     let (mut s, bulk) = crowded(700).await;
+    let mut settings = settings();
+    settings.radius.per_hour = 1_000;
+    s.parts.settings.store(Arc::new(settings));
     bulk.open();
     s.start();
     until("half a feed to be settled", || async {
@@ -563,4 +606,27 @@ async fn switched_off_nothing_is_gathered() {
         s.in_line(id).await;
     }
     assert_eq!((feed(&s, "id").await, bulk.documents()), (String::new(), 0));
+}
+
+#[actix::test]
+async fn after_a_document_that_did_not_go_well_none_is_begun_for_an_hour() {
+    let (mut s, bulk) = crowded(24).await;
+    s.t.run("UPDATE listing_platforms SET auto_sync_enabled = FALSE WHERE id > 12")
+        .await;
+    bulk.shop.lock().hand_in = HandIn::Refuses;
+    s.start();
+    reaches(&s, "settled").await;
+    s.t.run("UPDATE listing_platforms SET auto_sync_enabled = TRUE WHERE id > 12")
+        .await;
+    for id in 13..=24 {
+        s.want(id, 1, usd(26)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(feed(&s, "items").await, "12");
+    s.t.run("UPDATE bulk_feeds SET ended_at = ended_at - interval '61 minutes'")
+        .await;
+    // Those of the first one go by themselves; its price was tried.
+    reaches(&s, "settled submitted").await;
+    let second = "SELECT count(*) || ' ' || min(listing_id) FROM bulk_feed_items WHERE outcome IS NULL";
+    assert_eq!(s.t.text(second).await, "12 13");
 }

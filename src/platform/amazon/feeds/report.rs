@@ -75,7 +75,11 @@ mod tests {
 
     fn told(value: &Value) -> Result<(Vec<u32>, bool, usize), String> {
         let read = read(&At::root("report", value), "7", (3, 3)).map_err(|drift| drift.path)?;
-        Ok((read.refused.keys().copied().collect(), read.others_taken, read.said.len()))
+        Ok((
+            read.refused.keys().copied().collect(),
+            read.others_taken,
+            read.said.len(),
+        ))
     }
 
     #[test]
@@ -105,8 +109,14 @@ mod tests {
             change(&mut bad);
             told(&bad).unwrap_err()
         };
-        assert_eq!(with(&|r| r["header"]["feedId"] = "8".into()), "report.header.feedId");
-        assert_eq!(with(&|r| r["header"]["version"] = "3".into()), "report.header.version");
+        assert_eq!(
+            with(&|r| r["header"]["feedId"] = "8".into()),
+            "report.header.feedId"
+        );
+        assert_eq!(
+            with(&|r| r["header"]["version"] = "3".into()),
+            "report.header.version"
+        );
         assert_eq!(with(&|r| r["issues"] = Value::Null), "report.issues");
         assert_eq!(
             with(&|r| r["summary"]["messagesAccepted"] = "3".into()),

@@ -86,7 +86,11 @@ fn any_row() -> impl Strategy<Value = Listing> {
         1 => Just(ListingStatus::Paused),
     ];
     let prices = (1..4_i64, 1..4_i64, prop::option::of(1..4_i64));
-    let flags = (prop::bool::weighted(0.8), prop::bool::weighted(0.2), prop::bool::weighted(0.2));
+    let flags = (
+        prop::bool::weighted(0.8),
+        prop::bool::weighted(0.2),
+        prop::bool::weighted(0.2),
+    );
     (0..3_i64, 0..3_i64, prices, held, status, flags).prop_map(
         |(had, wanted, (shown, price, feed), held, status, (auto_sync, unsure, synced))| {
             let mut row = row((had, shown), (wanted, price), feed);
@@ -183,7 +187,10 @@ fn a_feed_is_looked_at_less_and_less_often_and_not_for_ever() {
     assert_eq!(after(361, BulkStage::UnderWay), Looked::Over(FeedResult::Late));
     assert_eq!(after(361, BulkStage::Done), Looked::Over(FeedResult::Done));
     assert_eq!(after(1, BulkStage::Fatal), Looked::Over(FeedResult::Fatal));
-    assert_eq!(after(1, BulkStage::Cancelled), Looked::Over(FeedResult::Cancelled));
+    assert_eq!(
+        after(1, BulkStage::Cancelled),
+        Looked::Over(FeedResult::Cancelled)
+    );
 }
 
 #[test]
@@ -192,8 +199,14 @@ fn a_quota_uses_up_no_try_and_a_refusal_ends_it() {
     let s = Duration::from_secs;
     assert_eq!(after(&limited(Some(s(121))), 9), After::Again(s(121), false));
     assert_eq!(after(&limited(None), 1), After::Again(s(10), false));
-    assert_eq!(after(&failure(ErrorClass::Transient), 0), After::Again(s(5), true));
-    assert_eq!(after(&failure(ErrorClass::Transient), 50), After::Again(LONGEST, true));
+    assert_eq!(
+        after(&failure(ErrorClass::Transient), 0),
+        After::Again(s(5), true)
+    );
+    assert_eq!(
+        after(&failure(ErrorClass::Transient), 50),
+        After::Again(LONGEST, true)
+    );
     for class in [ErrorClass::Rejected, ErrorClass::Protocol, ErrorClass::NotFound] {
         assert_eq!(after(&failure(class), 0), After::Over);
     }
@@ -220,7 +233,13 @@ fn a_report_says_what_became_of_each_and_its_silence_says_nothing() {
     assert_eq!(outcome(&report, 1), (ItemOutcome::Unknown, None));
     assert_eq!(outcome_of_all(FeedResult::Late, false), ItemOutcome::LeftOut);
     assert_eq!(outcome_of_all(FeedResult::Refused, true), ItemOutcome::LeftOut);
-    for result in [FeedResult::Late, FeedResult::Fatal, FeedResult::Lost, FeedResult::Unreadable, FeedResult::Cancelled] {
+    for result in [
+        FeedResult::Late,
+        FeedResult::Fatal,
+        FeedResult::Lost,
+        FeedResult::Unreadable,
+        FeedResult::Cancelled,
+    ] {
         assert_eq!(outcome_of_all(result, true), ItemOutcome::Unknown);
     }
 }
