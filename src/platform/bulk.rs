@@ -61,6 +61,9 @@ pub struct BulkReport {
     pub said: Vec<Box<str>>,
 }
 
+/// Kinds of product by the SKUs of their listings.
+pub type Kinds = HashMap<Box<str>, Box<str>>;
+
 /// A destination that takes many prices at once.
 pub trait BulkPrices: Send + Sync + 'static {
     /// How many prices one document may hold.
@@ -73,10 +76,7 @@ pub trait BulkPrices: Send + Sync + 'static {
     fn kinds_at_once(&self) -> usize;
 
     /// The destination's kinds of product, which a document must name; a listing that it does not know is left out.
-    fn kinds<'a>(
-        &'a self,
-        skus: &'a [Box<str>],
-    ) -> BoxFuture<'a, Result<HashMap<Box<str>, Box<str>>, PlatformError>>;
+    fn kinds<'a>(&'a self, skus: &'a [Box<str>]) -> BoxFuture<'a, Result<Kinds, PlatformError>>;
 
     /// Uploads a document and gives its key. Nothing happens by it; repeating it is harmless.
     fn upload<'a>(&'a self, prices: &'a [BulkPrice]) -> BoxFuture<'a, Result<Box<str>, PlatformError>>;

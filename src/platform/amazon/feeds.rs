@@ -14,7 +14,7 @@ use super::{fault, listing};
 use crate::domain::{ErrorClass, Money};
 use crate::http;
 use crate::platform::PlatformError;
-use crate::platform::bulk::{BulkFeed, BulkPrice, BulkPrices, BulkReport, BulkStage};
+use crate::platform::bulk::{BulkFeed, BulkPrice, BulkPrices, BulkReport, BulkStage, Kinds};
 use crate::platform::json::{self, At, Drift};
 use crate::platform::lost::Lost;
 use crate::platform::registrar::NotDone;
@@ -22,7 +22,6 @@ use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::sync::Arc;
 use url::Url;
 
@@ -64,7 +63,7 @@ impl AmazonFeeds {
     }
 
     /// The kinds of product that the answer of a search names; what cannot be read of a listing is not known.
-    async fn search(&self, skus: &[Box<str>]) -> Result<HashMap<Box<str>, Box<str>>, PlatformError> {
+    async fn search(&self, skus: &[Box<str>]) -> Result<Kinds, PlatformError> {
         let doing = format!("search {} listings for their kinds of product", skus.len());
         let market = self.account().settings.marketplace.as_str();
         let named = skus.join(",");
@@ -228,7 +227,8 @@ fn feed(at: &At<'_>) -> Result<BulkFeed, Drift> {
         _ => return Err(status.drift("CANCELLED, DONE, FATAL, IN_PROGRESS or IN_QUEUE")),
     };
     let created = at.get("createdTime")?;
-    let created_at = DateTime::parse_from_rfc3339(created.text()?).map_err(|_| created.drift("a time"))?;
+    let created_at =
+        DateTime::parse_from_rfc3339(created.text()?).map_err(|_no_time| created.drift("a time"))?;
     let report = at.maybe("resultFeedDocumentId")?;
     Ok(BulkFeed {
         id: text(at, "feedId")?.into(),
@@ -253,10 +253,7 @@ impl BulkPrices for AmazonFeeds {
         SEARCHED_AT_ONCE
     }
 
-    fn kinds<'a>(
-        &'a self,
-        skus: &'a [Box<str>],
-    ) -> BoxFuture<'a, Result<HashMap<Box<str>, Box<str>>, PlatformError>> {
+    fn kinds<'a>(&'a self, skus: &'a [Box<str>]) -> BoxFuture<'a, Result<Kinds, PlatformError>> {
         Box::pin(self.search(skus))
     }
 

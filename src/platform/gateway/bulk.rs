@@ -7,11 +7,10 @@
 use super::{codes, flatten};
 use crate::domain::ErrorClass;
 use crate::platform::PlatformError;
-use crate::platform::bulk::{BulkFeed, BulkPrice, BulkPrices, BulkReport};
+use crate::platform::bulk::{BulkFeed, BulkPrice, BulkPrices, BulkReport, Kinds};
 use crate::platform::registrar::NotDone;
 use crate::resilience::{CallError, Guard, Priority};
 use chrono::{DateTime, Utc};
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -47,7 +46,7 @@ impl BulkGateway {
     ///
     /// # Errors
     /// The adapter's, and the guard's with the codes of [`codes`].
-    pub async fn kinds(&self, skus: &[Box<str>]) -> Result<HashMap<Box<str>, Box<str>>, PlatformError> {
+    pub async fn kinds(&self, skus: &[Box<str>]) -> Result<Kinds, PlatformError> {
         self.call("ask for kinds of product", || self.adapter.kinds(skus))
             .await
     }

@@ -33,9 +33,10 @@ const CANDIDATE: &str = "j.queue_name = 'platform_sync' AND COALESCE(j.destinati
                      AND (i.outcome IS NULL \
                           OR i.price = l.wanted_price AND f.created_at > clock_timestamp() - interval '1 day'))";
 
-/// How many listings of a destination wait with a price alone, counted up to `most`. None while it is paused, nor for an
-/// hour after a feed that did not go well: what is wrong with it would be wrong with the next one, and prices that go into
-/// it wait for that.
+/// How many listings of a destination wait with a price alone, counted up to `most`.
+///
+/// None while it is paused, nor for an hour after a feed that did not go well: what is wrong with it would be wrong with the
+/// next one, and prices that go into it wait for that.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -63,8 +64,9 @@ pub async fn backlog(
     Ok(usize::try_from(row.n).unwrap_or(0))
 }
 
-/// Locks up to `limit` of those listings, the last in the line first: the first ones go out one by one meanwhile. Rows that
-/// are locked are passed by, and rows that cannot be read are left to their jobs. Answers the database's clock as well.
+/// Locks up to `limit` of those listings, the last in the line first: the first ones go out one by one meanwhile.
+///
+/// Rows that are locked are passed by, and rows that cannot be read are left to their jobs. Answers the database's clock as well.
 ///
 /// # Errors
 /// When the database is away or refuses.

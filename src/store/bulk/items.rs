@@ -114,8 +114,9 @@ pub async fn open_messages(
         .collect())
 }
 
-/// Gives open prices their outcomes: their listings are read back, those whose price was taken `after` a while, and go on
-/// by themselves. What was left out was not sent, and is not read. Inside the caller's transaction.
+/// Gives open prices their outcomes: their listings are read back, and go on by themselves.
+///
+/// Those whose price was taken are read `after` a while. What was left out was not sent, and is not read. Inside the caller's transaction.
 ///
 /// # Errors
 /// When the database is away or refuses.

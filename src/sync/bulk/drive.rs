@@ -6,11 +6,10 @@ use super::settle::{leave_out, settle};
 use super::write;
 use crate::domain::Epoch;
 use crate::platform::PlatformError;
-use crate::platform::bulk::BulkPrice;
+use crate::platform::bulk::{BulkPrice, Kinds};
 use crate::platform::gateway::BulkGateway;
 use crate::store::StoreError;
 use crate::store::bulk::{self, Feed, FeedResult, FeedState, Item};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,8 +146,8 @@ impl Drive<'_> {
         }
     }
 
-    async fn kinds(&self, items: &[Item]) -> Result<HashMap<Box<str>, Box<str>>, PlatformError> {
-        let mut kinds = HashMap::with_capacity(items.len());
+    async fn kinds(&self, items: &[Item]) -> Result<Kinds, PlatformError> {
+        let mut kinds = Kinds::with_capacity(items.len());
         let skus: Vec<Box<str>> = items
             .iter()
             .map(|item| item.listing.basis.listing.sku.clone())

@@ -473,7 +473,7 @@ async fn faults_of_feeds_are_told_apart() {
 async fn what_the_simulator_answers_is_valid_by_the_model_and_the_schemas() {
     let Some(models) = Models::load() else { return };
     let (running, clock) = free();
-    let http = reqwest::Client::new();
+    let http = crate::simulator::client();
     let (base, keys) = (
         running.urls.amazon.trim_end_matches('/').to_owned(),
         running.catalogue().amazon,

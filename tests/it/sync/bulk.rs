@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use zaikoban::clock::Clock;
 use zaikoban::domain::{ErrorClass, ListingState, Money};
 use zaikoban::platform::PlatformError;
-use zaikoban::platform::bulk::{BulkFeed, BulkPrice, BulkPrices, BulkReport, BulkStage};
+use zaikoban::platform::bulk::{BulkFeed, BulkPrice, BulkPrices, BulkReport, BulkStage, Kinds};
 use zaikoban::platform::gateway::BulkGateway;
 use zaikoban::platform::registrar::NotDone;
 use zaikoban::resilience::{Guard, Policy, Rate};
@@ -169,10 +169,7 @@ impl BulkPrices for Bulk {
         20
     }
 
-    fn kinds<'a>(
-        &'a self,
-        skus: &'a [Box<str>],
-    ) -> BoxFuture<'a, Result<HashMap<Box<str>, Box<str>>, PlatformError>> {
+    fn kinds<'a>(&'a self, skus: &'a [Box<str>]) -> BoxFuture<'a, Result<Kinds, PlatformError>> {
         async move {
             assert!(skus.len() <= 20);
             self.kinds.acquire().await.unwrap().forget();
