@@ -1,6 +1,8 @@
 //! What each command asks of the daemon.
 
-use super::tables::{BULK, DELAYS, DRIFT, ERRORS, HOLDS, LISTINGS, NODES, PLAN, PLATFORMS, PREVIEW, PRODUCTS};
+use super::tables::{
+    BULK, DELAYS, DRIFT, ERRORS, HOLDS, LISTINGS, NODES, PLAN, PLATFORMS, PREVIEW, PRODUCTS,
+};
 use super::{Ask, Show, cards, credentials, registering, said, status, tree};
 use crate::cli::args::{Command, Errors, Holds, Listings, PageArgs, Platforms, Products};
 use crate::cli::output;

@@ -330,6 +330,7 @@ fn simulated(running: &Running) -> AmazonFeeds {
             patience: Duration::ZERO,
         },
         seller_id: keys.seller_id.to_string(),
+        settles_within: Duration::from_secs(900),
     };
     let grant = Arc::new(Grant {
         client_id: keys.client_id.to_string(),
