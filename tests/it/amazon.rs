@@ -1,6 +1,7 @@
 //! The Amazon adapters against a server that misbehaves on order, and against the simulator. All that the adapters send is
 //! held against the published models on the way, where those are at hand.
 
+mod bulk;
 mod contract;
 mod feeds;
 mod sandbox;

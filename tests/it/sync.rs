@@ -9,7 +9,7 @@ mod holds;
 mod link;
 mod odd;
 mod races;
-mod rush;
+pub mod rush;
 pub mod stage;
 
 use crate::support::wait::until;

@@ -317,7 +317,8 @@ fn simulator(settings: AmazonSettings) -> (Running, Clock) {
     (Simulator::start_at(settings, clock.clone()).unwrap(), clock)
 }
 
-fn simulated(running: &Running) -> AmazonFeeds {
+/// The seller of the simulator, and his documents.
+pub(super) fn selling(running: &Running, patience: Duration) -> (Arc<AmazonSeller>, AmazonFeeds) {
     let keys = running.catalogue().amazon;
     let url: url::Url = running.urls.amazon.parse().unwrap();
     let settings = AmazonSellerSettings {
@@ -327,7 +328,7 @@ fn simulated(running: &Running) -> AmazonFeeds {
             marketplace: keys.marketplace.to_string(),
             currency: Currency::Jpy,
             requests_per_hour: None,
-            patience: Duration::ZERO,
+            patience,
         },
         seller_id: keys.seller_id.to_string(),
         settles_within: Duration::from_secs(900),
@@ -340,7 +341,12 @@ fn simulated(running: &Running) -> AmazonFeeds {
     let client = files(Origin::of(&url).unwrap(), 16 << 20);
     let tokens = Arc::<Memory>::default();
     let seller = AmazonSeller::new(settings, grant, client.clone(), tokens, Clock::system()).unwrap();
-    AmazonFeeds::new(Arc::new(seller), client)
+    let seller = Arc::new(seller);
+    (Arc::clone(&seller), AmazonFeeds::new(seller, client))
+}
+
+fn simulated(running: &Running) -> AmazonFeeds {
+    selling(running, Duration::ZERO).1
 }
 
 fn free() -> (Running, Clock) {

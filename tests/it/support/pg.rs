@@ -132,7 +132,15 @@ impl Drop for TestDb {
 
 /// Every part of the work, for a test that has its database to itself; the same for each of its parts that asks.
 pub async fn alone(t: &TestDb) -> Ownership {
-    let roles = ["alert", "rescue", "prune", "rules", "sync/ebay"].map(str::to_owned);
+    let roles = [
+        "alert",
+        "rescue",
+        "prune",
+        "rules",
+        "sync/ebay",
+        "sync/amazon_seller",
+    ]
+    .map(str::to_owned);
     let taken = t
         .owned
         .get_or_init(async || nodes::alone(t.db(), &roles).await.unwrap());

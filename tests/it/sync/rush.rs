@@ -147,7 +147,7 @@ impl Destination for Shop {
 }
 
 /// Puts `shop` behind a gateway and a guard of this rate, and the syncer's way out through them.
-async fn behind_a_guard(s: &mut Stage, shop: &Arc<Shop>, per_second: f64) -> (Tree, Guard) {
+pub async fn behind_a_guard<S: Destination>(s: &mut Stage, shop: &Arc<S>, per_second: f64) -> (Tree, Guard) {
     let policy = Policy {
         rate: Rate::per_second(per_second).unwrap(),
         concurrency: 8,
