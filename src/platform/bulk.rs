@@ -72,6 +72,11 @@ pub trait BulkPrices: Send + Sync + 'static {
     /// Whether this price can be part of a document at all, by what is known. Asks nobody.
     fn takes(&self, sku: &str, price: Money) -> bool;
 
+    /// The kind of product of a listing where it is known already. Asks nobody.
+    fn known_kind(&self, _sku: &str) -> Option<Box<str>> {
+        None
+    }
+
     /// For how many listings [`kinds`](Self::kinds) asks at once.
     fn kinds_at_once(&self) -> usize;
 

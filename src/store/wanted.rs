@@ -372,7 +372,8 @@ pub async fn find_forgotten(
                          OR (l.held_reason IN ('radius_price', 'drift') AND l.wanted_quantity < l.current_quantity)) \
                     AND l.wanted_version > COALESCE((SELECT max(h.base_version) FROM holds h \
                                                      WHERE h.listing_id = l.id), 0))) \
-           AND (l.needs_read_back OR l.wanted_quantity <> l.current_quantity OR l.listing_status <> 'active' \
+           AND (l.needs_read_back OR l.pushing_version IS NOT NULL OR l.wanted_quantity <> l.current_quantity \
+                OR l.listing_status <> 'active' OR l.wanted_status <> 'active' \
                 OR NOT EXISTS (SELECT 1 FROM bulk_feed_items b WHERE b.listing_id = l.id AND b.outcome IS NULL \
                                AND b.price = l.wanted_price)) \
            AND NOT EXISTS (SELECT 1 FROM processing_queue j WHERE j.listing_id = l.id \

@@ -21,6 +21,7 @@ use crate::platform::registrar::NotDone;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use url::Url;
@@ -44,13 +45,19 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 pub struct AmazonFeeds {
     seller: Arc<AmazonSeller>,
     files: http::Client,
+    /// Kinds of product that were asked for and not used yet: thousands, which a step that is repeated need not ask again.
+    kinds: Mutex<Kinds>,
 }
 
 impl AmazonFeeds {
     /// Of this seller. `files` must be allowed to reach Amazon's storage and nothing else, or in a rehearsal its endpoint.
     #[must_use]
     pub fn new(seller: Arc<AmazonSeller>, files: http::Client) -> Self {
-        Self { seller, files }
+        Self {
+            seller,
+            files,
+            kinds: Mutex::default(),
+        }
     }
 
     fn account(&self) -> &Account {
@@ -83,7 +90,10 @@ impl AmazonFeeds {
         let items = At::root("answer", &body).get("items").and_then(|at| at.items());
         let items = items.map_err(|drift| contract(&doing, &drift, &body))?;
         let read = items.iter().filter_map(|item| kind_of(item, market).ok());
-        Ok(read.filter(|(sku, _)| skus.contains(sku)).collect())
+        let found: Kinds = read.filter(|(sku, _)| skus.contains(sku)).collect();
+        let each = found.iter().map(|(sku, kind)| (sku.clone(), kind.clone()));
+        self.kinds.lock().extend(each);
+        Ok(found)
     }
 
     /// Asks for a place for a document: its key, and where to upload it.
@@ -249,6 +259,14 @@ impl BulkPrices for AmazonFeeds {
         check_sku(sku).is_ok() && !sku.contains(',') && price.currency() == currency
     }
 
+    fn known_kind(&self, sku: &str) -> Option<Box<str>> {
+        let asked = self.kinds.lock().get(sku).cloned();
+        asked.or_else(|| {
+            let shown = self.seller.kinds.lock();
+            shown.get(sku).map(|kind| kind.product_type.clone())
+        })
+    }
+
     fn kinds_at_once(&self) -> usize {
         SEARCHED_AT_ONCE
     }
@@ -272,6 +290,8 @@ impl BulkPrices for AmazonFeeds {
             }
             let (id, url) = self.place().await?;
             self.upload_to(url, document).await?;
+            // They may change, and are asked for anew with the next document.
+            self.kinds.lock().clear();
             Ok(id)
         })
     }

@@ -148,11 +148,16 @@ impl Drive<'_> {
 
     async fn kinds(&self, items: &[Item]) -> Result<Kinds, PlatformError> {
         let mut kinds = Kinds::with_capacity(items.len());
-        let skus: Vec<Box<str>> = items
-            .iter()
-            .map(|item| item.listing.basis.listing.sku.clone())
-            .collect();
-        for some in skus.chunks(self.gateway.adapter().kinds_at_once().max(1)) {
+        let adapter = self.gateway.adapter();
+        let mut asked = Vec::new();
+        for item in items {
+            let sku = &item.listing.basis.listing.sku;
+            match adapter.known_kind(sku) {
+                Some(kind) => drop(kinds.insert(sku.clone(), kind)),
+                None => asked.push(sku.clone()),
+            }
+        }
+        for some in asked.chunks(adapter.kinds_at_once().max(1)) {
             kinds.extend(self.gateway.kinds(some).await?);
         }
         Ok(kinds)

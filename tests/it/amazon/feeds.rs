@@ -373,6 +373,11 @@ async fn the_simulator_works_a_document_off_and_reports_each_message() {
     let kinds = feeds.kinds(&skus).await.unwrap();
     assert_eq!(kinds.len(), 2, "{kinds:?}");
     assert_eq!(&*kinds[SKU], "CAMERA");
+    assert_eq!(
+        feeds.known_kind(SKU).as_deref(),
+        Some("CAMERA"),
+        "until it is used"
+    );
     let mut all = prices(&[
         (SKU, 4_980),
         ("AMZ-00002", 5_980),
@@ -383,6 +388,7 @@ async fn the_simulator_works_a_document_off_and_reports_each_message() {
     // A number that is free, as of a price that was left out.
     all[3].message = 9;
     let document = feeds.upload(&all).await.unwrap();
+    assert_eq!(feeds.known_kind(SKU), None);
     let before = Clock::system().now();
     let feed = feeds.submit(&document).await.unwrap();
     assert_eq!(feeds.look(&feed).await.unwrap().stage, BulkStage::UnderWay);
