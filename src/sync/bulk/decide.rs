@@ -40,6 +40,7 @@ pub(in super::super) fn price_alone(listing: &Listing, step: Step) -> Option<Mon
         } if shown.status == ListingStatus::Active
             && shown.price.is_some()
             && wanted.quantity == shown.quantity
+            && !wanted.quantity.is_zero()
             && listing.bulk_price.is_none() =>
         {
             Some(price)
