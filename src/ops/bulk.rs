@@ -8,7 +8,7 @@ impl Ops {
     /// The documents, the newest first: how far each is, what became of its prices, and the first that were refused.
     ///
     /// # Errors
-    /// [`OpsError::Input`] for a destination that there is not; else see [`OpsError`].
+    /// [`OpsError::Invalid`] for a destination that there is not; else see [`OpsError`].
     pub async fn bulk(&self, page: Page, destination: Option<String>) -> Result<Rows, OpsError> {
         OpsError::unless_none(bulk_problems(destination.as_deref()))?;
         let mut conn = self.conn().await?;
