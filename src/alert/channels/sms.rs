@@ -17,7 +17,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use url::Url;
 
 /// Messages of which it is remembered who was told: more than wait at once.
@@ -32,8 +32,8 @@ pub(super) struct Sms {
 
 #[derive(Default)]
 struct Memory {
-    /// Who is done with which message, by its id; the newest last.
-    done: VecDeque<(String, HashSet<String>)>,
+    /// Who is done with which message, and whether that number was told or refused; the newest last.
+    done: VecDeque<(String, BTreeMap<String, bool>)>,
     /// When texts were sent, within the last hour.
     sent: VecDeque<DateTime<Utc>>,
     /// Numbers that were refused last, and why.
@@ -41,25 +41,37 @@ struct Memory {
 }
 
 impl Memory {
+    fn of(&self, key: &str) -> Option<&BTreeMap<String, bool>> {
+        self.done
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, done)| done)
+    }
+
     /// Who still has to be told of a message.
-    fn left(&self, id: &str, to: &[String]) -> Vec<String> {
-        let done = self.done.iter().find(|(known, _)| known == id).map(|(_, d)| d);
+    fn left(&self, key: &str, to: &[String]) -> Vec<String> {
+        let done = self.of(key);
         let left = to
             .iter()
-            .filter(|number| !done.is_some_and(|d| d.contains(*number)));
+            .filter(|number| !done.is_some_and(|d| d.contains_key(*number)));
         left.cloned().collect()
     }
 
-    fn is_done(&mut self, id: &str, number: &str) {
-        if let Some((_, done)) = self.done.iter_mut().find(|(known, _)| known == id) {
-            done.insert(number.to_owned());
+    /// Whether somebody was told of a message.
+    fn was_told(&self, key: &str) -> bool {
+        self.of(key).is_some_and(|done| done.values().any(|told| *told))
+    }
+
+    fn is_done(&mut self, key: &str, number: &str, told: bool) {
+        if let Some((_, done)) = self.done.iter_mut().find(|(known, _)| known == key) {
+            done.insert(number.to_owned(), told);
             return;
         }
         if self.done.len() >= REMEMBERED {
             self.done.pop_front();
         }
         self.done
-            .push_back((id.to_owned(), HashSet::from([number.to_owned()])));
+            .push_back((key.to_owned(), BTreeMap::from([(number.to_owned(), told)])));
     }
 
     /// How long to wait until one more text may be sent; `None`: now.
@@ -73,6 +85,37 @@ impl Memory {
         let place = self.sent.len().saturating_sub(per_hour);
         self.sent.get(place).map(|at| hour - (now - *at))
     }
+
+    /// Takes back what was counted at `at`: Twilio did not take it.
+    fn not_sent(&mut self, at: DateTime<Utc>) {
+        if let Some(place) = self.sent.iter().rposition(|counted| *counted == at) {
+            self.sent.remove(place);
+        }
+    }
+
+    /// What to do about numbers that were refused.
+    fn refusals(&self) -> Option<ChannelError> {
+        let each: Vec<String> = self
+            .refused
+            .iter()
+            .map(|(number, why)| format!("{}: {why}", shown(number)))
+            .collect();
+        (!each.is_empty()).then(|| {
+            ChannelError::for_a_person(format!(
+                "text messages were refused for {}; correct `alerts.sms.to`, or allow it at Twilio",
+                each.join("; ")
+            ))
+        })
+    }
+}
+
+/// One text of a message. A message that is tried again may say something newer by then: that is another text, for all.
+fn key(message: &Message) -> String {
+    let mut key = message.id.clone();
+    for told in &message.told {
+        key.push_str(&format!(" {}:{:?}:{:?}", told.alert, told.level, told.event));
+    }
+    key
 }
 
 impl Sms {
@@ -104,7 +147,10 @@ impl Sms {
         hidden
     }
 
+    /// Sends one text. It counts against the hour unless it surely cost nothing: an outage must not use up what the end of
+    /// the outage is told with.
     async fn tell(&self, number: &str, body: &str) -> Result<Fate, ChannelError> {
+        let counted = self.may_send()?;
         let sender = match &self.settings.sender {
             SmsSender::From(from) => ("From", from.as_str()),
             SmsSender::Service(sid) => ("MessagingServiceSid", sid.as_str()),
@@ -114,9 +160,15 @@ impl Sms {
             .post(self.address("/Messages"))
             .basic(&self.settings.account_sid, &self.settings.auth_token)
             .form(&[("To", number), sender, ("Body", body)]);
-        let answer = request
-            .send()
-            .await
+        let answer = request.send().await;
+        let is_free = match &answer {
+            Ok(answer) => answer.status != 201,
+            Err(error) => !error.outcome_unknown(),
+        };
+        if is_free {
+            self.memory.lock().not_sent(counted);
+        }
+        let answer = answer
             .map_err(|e| ChannelError::passing(self.hide(&crate::telemetry::ErrorChain(&e).to_string())))?;
         answer::taken(&answer, self.clock.now(), |text| self.hide(text))
     }
@@ -124,26 +176,26 @@ impl Sms {
     /// Tells everybody who has not been told of this message. Who was refused is not tried again: asking the same once
     /// more brings the same answer.
     async fn tell_all(&self, message: &Message) -> Result<(), ChannelError> {
-        let left = self.memory.lock().left(&message.id, &self.settings.to);
+        let key = key(message);
+        let left = self.memory.lock().left(&key, &self.settings.to);
         let body = wording::text(message);
         let mut last = Ok(());
-        let mut told = left.len() < self.settings.to.len();
         for number in &left {
-            self.may_send()?;
             match self.tell(number, &body).await {
                 Ok(Fate::Taken) => {
-                    told = true;
                     let mut memory = self.memory.lock();
-                    memory.is_done(&message.id, number);
+                    memory.is_done(&key, number, true);
                     memory.refused.remove(number);
                 }
                 Ok(Fate::Refused(why)) => {
                     let shown = shown(number);
                     tracing::warn!("A text message to {shown} was refused: {why}");
                     let mut memory = self.memory.lock();
-                    memory.is_done(&message.id, number);
+                    memory.is_done(&key, number, false);
                     memory.refused.insert(number.clone(), why);
                 }
+                // It may be about this number, with a code that is not known here: the others are tried all the same.
+                Ok(Fate::Unclear(error)) => last = Err(error),
                 // About the account, or nobody is there: the next number would hear the same.
                 Err(error) => {
                     last = Err(error);
@@ -151,10 +203,11 @@ impl Sms {
                 }
             }
         }
-        if last.is_ok() && !told {
+        let mut memory = self.memory.lock();
+        if last.is_ok() && !memory.was_told(&key) {
             // Nobody at all was told: the message waits until somebody can be.
-            self.memory.lock().done.retain(|(id, _)| *id != message.id);
-            last = Err(self
+            memory.done.retain(|(known, _)| *known != key);
+            last = Err(memory
                 .refusals()
                 .unwrap_or_else(|| ChannelError::passing("nobody was told")));
         }
@@ -162,14 +215,14 @@ impl Sms {
     }
 
     /// Counts one more text, or says how long to wait with it.
-    fn may_send(&self) -> Result<(), ChannelError> {
+    fn may_send(&self) -> Result<DateTime<Utc>, ChannelError> {
         let now = self.clock.now();
         let per_hour = self.settings.per_hour;
         let mut memory = self.memory.lock();
         match memory.wait(usize::try_from(per_hour).unwrap_or(usize::MAX), now) {
             None => {
                 memory.sent.push_back(now);
-                Ok(())
+                Ok(now)
             }
             Some(wait) => Err(ChannelError {
                 retry_after: wait.to_std().ok(),
@@ -179,22 +232,6 @@ impl Sms {
                 ))
             }),
         }
-    }
-
-    /// What to do about numbers that were refused.
-    fn refusals(&self) -> Option<ChannelError> {
-        let memory = self.memory.lock();
-        let each: Vec<String> = memory
-            .refused
-            .iter()
-            .map(|(number, why)| format!("{}: {why}", shown(number)))
-            .collect();
-        (!each.is_empty()).then(|| {
-            ChannelError::for_a_person(format!(
-                "text messages were refused for {}; correct `alerts.sms.to`, or allow it at Twilio",
-                each.join("; ")
-            ))
-        })
     }
 
     async fn look(&self) -> Result<String, ChannelError> {
@@ -207,7 +244,8 @@ impl Sms {
             .await
             .map_err(|e| ChannelError::passing(self.hide(&crate::telemetry::ErrorChain(&e).to_string())))?;
         answer::active(&answer, self.clock.now(), |text| self.hide(text))?;
-        match self.refusals() {
+        let refused = self.memory.lock().refusals();
+        match refused {
             Some(refused) => Err(refused),
             None => Ok(format!(
                 "{} answers, and the account is active",
@@ -245,11 +283,13 @@ mod tests {
     fn who_was_told_is_not_told_again_and_little_is_remembered() {
         let to = ["+819000000001".to_owned(), "+819000000002".to_owned()];
         let mut memory = Memory::default();
-        memory.is_done("7-1", &to[0]);
+        memory.is_done("7-1", &to[0], true);
         assert_eq!(memory.left("7-1", &to), [to[1].clone()]);
         assert_eq!(memory.left("8-1", &to), to);
+        memory.is_done("9-1", &to[0], false);
+        assert!(memory.was_told("7-1") && !memory.was_told("8-1") && !memory.was_told("9-1"));
         for n in 0..1_000 {
-            memory.is_done(&n.to_string(), &to[0]);
+            memory.is_done(&n.to_string(), &to[0], false);
         }
         assert_eq!(memory.done.len(), REMEMBERED);
         assert_eq!(memory.left("999", &to), [to[1].clone()]);
@@ -267,6 +307,11 @@ mod tests {
         assert_eq!(memory.wait(3, minute(30)), Some(TimeDelta::minutes(30)));
         assert_eq!(memory.wait(1, minute(30)), Some(TimeDelta::minutes(50)));
         assert_eq!(memory.wait(3, minute(60)), None);
+        // What Twilio did not take counts no more.
+        let mut full = Memory::default();
+        full.sent.extend([minute(0), minute(1)]);
+        full.not_sent(minute(1));
+        assert_eq!((full.wait(2, minute(2)), full.sent.len()), (None, 1));
         // The clock was set back by a day.
         assert_eq!(memory.wait(3, minute(-1_440)), None);
     }

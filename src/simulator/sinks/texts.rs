@@ -80,6 +80,10 @@ async fn message(
                 &format!("The 'To' number {to} is not a valid phone number."),
             );
         }
+        // A code that is on no list of ours.
+        "+15005550002" => {
+            return error(400, 21699, &format!("The 'To' number {to} cannot be had."));
+        }
         "+15005550009" => {
             return error(
                 400,

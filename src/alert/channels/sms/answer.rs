@@ -8,17 +8,21 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 /// What became of one text.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Fate {
     /// Twilio has it.
     Taken,
     /// It cannot go to this number, whoever asks how often.
     Refused(String),
+    /// It was refused, for a reason that may be this number's or the account's.
+    Unclear(ChannelError),
 }
 
-/// Error codes that are about the number and not about the account: no number, none that Twilio may or can reach, no
-/// mobile, and somebody who answered STOP.
-const OF_THE_NUMBER: &[i64] = &[21211, 21214, 21217, 21408, 21610, 21612, 21614];
+/// Error codes that are about the number and not about the account: no number, none that Twilio may or can reach, none that
+/// a trial account was allowed, no mobile, and somebody who answered STOP.
+const OF_THE_NUMBER: &[i64] = &[
+    21211, 21214, 21217, 21265, 21266, 21408, 21608, 21610, 21612, 21614, 21635,
+];
 /// States in which a text does not arrive.
 const LOST: &[&str] = &["failed", "undelivered", "canceled"];
 
@@ -61,7 +65,11 @@ pub(super) fn taken(
     if answer.status == 400 && body.code.is_some_and(|code| OF_THE_NUMBER.contains(&code)) {
         return Ok(Fate::Refused(hide(&said(answer, &body))));
     }
-    Err(refusal(answer, &body, now, hide))
+    let refusal = refusal(answer, &body, now, hide);
+    if answer.status == 400 {
+        return Ok(Fate::Unclear(refusal));
+    }
+    Err(refusal)
 }
 
 /// What the answer to the question for the account says.
