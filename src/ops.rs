@@ -44,7 +44,7 @@ pub use platforms::{Switched, Switching};
 pub use products::{NewProductOrder, ProductFilter};
 pub use queue::{JobEdit, JobFilter, JobsOrder, Queues, WorkersOrder};
 pub use rates::{RATES_JUMPED, RatesDecision};
-pub use registering::{CategoryQuestion, ListingDraft, RegisterOrder, RegistrationFilter};
+pub use registering::{CategoryQuestion, ListingDraft, RegisterOrder, RegistrationFilter, RetryOrder};
 pub use reload::{Reload, Reloaded};
 pub use schedule::{ExecutionFilter, SchedulesOrder, check_health};
 pub use summary::Figures;

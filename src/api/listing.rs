@@ -11,6 +11,10 @@ impl Shape for ops::RegisterOrder {
     const EXAMPLE: &'static str = r#"{"destination": "ebay", "auto_sync": false, "defaults": {"marketplace": "EBAY_US", "location": "tokyo", "policies": {"fulfillment": "1", "payment": "2", "returns": "3"}, "condition": "USED_EXCELLENT", "description": "<p>{{title}}</p>"}, "listings": [{"product": 1, "sku": "A-1", "title": "a title", "images": ["https://…"], "category": "30120", "aspects": {"Brand": ["a brand"]}}]}"#;
 }
 
+impl Shape for ops::RetryOrder {
+    const EXAMPLE: &'static str = r#"{"destination": "ebay"}"#;
+}
+
 pub(super) async fn create(state: Data<State>, caller: Caller, body: Given<ops::RegisterOrder>) -> Answer {
     let order = body.0;
     state
@@ -46,6 +50,13 @@ pub(super) async fn registrations(state: Data<State>, mut query: Query) -> Answe
     query.end()?;
     state
         .answer(move |ops| async move { ops.registrations(page, filter).await })
+        .await
+}
+
+pub(super) async fn retry(state: Data<State>, caller: Caller, body: Given<ops::RetryOrder>) -> Answer {
+    let order = body.0;
+    state
+        .answer(move |ops| async move { ops.retry_registrations(order, &caller.0).await })
         .await
 }
 

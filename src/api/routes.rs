@@ -52,6 +52,7 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route("/listings/create", web::post().to(listing::create))
                 .route("/listings/create/try", web::post().to(listing::try_create))
                 .route("/registrations", web::get().to(listing::registrations))
+                .route("/registrations/retry", web::post().to(listing::retry))
                 .route("/categories", web::get().to(listing::categories))
                 .route(
                     "/listings/{verb:pause|resume}",

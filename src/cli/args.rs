@@ -326,11 +326,11 @@ pub(crate) enum Listings {
     },
     /// List products for the first time: a dry run unless --yes
     #[command(
-        after_help = "The file is JSON: `defaults` holds what all listings have in common, `listings` one object each with `product`, `sku` and what is its own. Quantity and price are worked out by the pricing rules.\n\nExample:\n  zaikoban listings create new.json\n  zaikoban listings create new.json --yes --wait\n  zaikoban listings create --status"
+        after_help = "The file is JSON: `defaults` holds what all listings have in common, `listings` one object each with `product`, `sku` and what is its own. Quantity and price are worked out by the pricing rules.\n\nExample:\n  zaikoban listings create new.json\n  zaikoban listings create new.json --yes --wait\n  zaikoban listings create --status\n  zaikoban listings create --retry"
     )]
     Create {
         /// The listings to be, or - for standard input
-        #[arg(required_unless_present = "status")]
+        #[arg(required_unless_present_any = ["status", "retry"])]
         file: Option<std::path::PathBuf>,
         /// Where, whatever the file says
         #[arg(long)]
@@ -347,6 +347,9 @@ pub(crate) enum Listings {
         /// Show how far first listings are
         #[arg(long, conflicts_with_all = ["file", "yes", "auto_sync", "wait"])]
         status: bool,
+        /// Go on with those whose work was given up after errors or discarded, from where each stands
+        #[arg(long, conflicts_with_all = ["file", "yes", "auto_sync", "wait", "status"])]
+        retry: bool,
         /// With --status: only these: `waiting`, `item_made`, `offer_made`, `published`, `failed`
         #[arg(long, requires = "status")]
         state: Option<String>,

@@ -390,7 +390,7 @@ pub struct Queues {
 
 /// Repeats jobs with their listings' holds, as a whole or not at all. Somebody may enqueue one of the same intents
 /// meanwhile; that job is then seen and the dead one left.
-async fn repeated(db: &Db, ids: &[JobId]) -> Result<Repeated, StoreError> {
+pub(super) async fn repeated(db: &Db, ids: &[JobId]) -> Result<Repeated, StoreError> {
     let once = || {
         let ids = ids.to_vec();
         db.transaction(move |conn| async move { jobs::repeat(conn, &ids).await }.boxed())

@@ -4,6 +4,7 @@ mod draft;
 
 pub use draft::{ListingDraft, RegisterOrder};
 
+use super::queue::repeated;
 use super::{InputProblem, Ops, OpsError, Page, Selling, word_problem};
 use crate::domain::{DestinationPlatform, Money, ProductId, Quantity};
 use crate::platform::gateway::RegistrarGateway;
@@ -32,6 +33,14 @@ pub struct RegistrationFilter {
     pub destination: Option<String>,
     /// `waiting`, `item_made`, `offer_made`, `published`, `failed`.
     pub state: Option<String>,
+}
+
+/// Which of the first listings that stopped are to go on.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryOrder {
+    /// Only those of this destination.
+    pub destination: Option<String>,
 }
 
 /// A question for a category.
@@ -143,6 +152,35 @@ impl Ops {
             .await?;
         tracing::info!(by, platform = %at, "{begun} products are to be listed for the first time");
         Ok(json!({ "begun": ids, "not_begun": left }))
+    }
+
+    /// Goes on with first listings whose job was given up or discarded, from where each of them stands. Those that failed
+    /// for a reason are not among them: their order is mended and given again.
+    ///
+    /// # Errors
+    /// [`OpsError::Invalid`] for a destination that there is not; else see [`OpsError`].
+    pub async fn retry_registrations(&self, order: RetryOrder, by: &str) -> Result<Value, OpsError> {
+        let filter = RegistrationFilter {
+            destination: order.destination,
+            state: None,
+        };
+        OpsError::unless_none(filter.problems())?;
+        let at = filter.destination.as_deref();
+        let most = i64::try_from(MOST).unwrap_or(i64::MAX);
+        let stopped = registrations::stopped(&mut *self.conn().await?, at, most).await?;
+        let letters: Vec<_> = stopped.iter().filter_map(|s| s.letter).collect();
+        let db = &self.parts()?.db;
+        repeated(db, &letters).await?;
+        // One whose letter was repeated has its job by now, and this adds no second one.
+        let jobs: Vec<NewJob> = stopped
+            .iter()
+            .map(|s| NewJob::register(Lane::registration(s.destination), s.product, s.id))
+            .collect();
+        jobs::enqueue(&mut *self.conn().await?, &jobs).await?;
+        self.look_now()?;
+        tracing::info!(by, "A person lets {} first listings go on", stopped.len());
+        let ids: Vec<_> = stopped.iter().map(|s| s.id).collect();
+        Ok(json!({ "retried": ids }))
     }
 
     /// A page of registrations, and how many stand where.

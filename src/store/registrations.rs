@@ -6,11 +6,11 @@
 
 mod view;
 
-pub use view::{Counts, Named, counts, list, named};
+pub use view::{Counts, Named, Stopped, counts, list, named, stopped};
 
-use super::StoreError;
 use super::cell::{self, Cell};
 use super::listings::{money, parse, quantity};
+use super::{StoreError, text};
 use crate::domain::{
     Currency, DestinationPlatform, ListingId, Money, ProductId, Quantity, RegistrationId, UnknownName, names,
 };
@@ -262,8 +262,8 @@ pub async fn save(conn: &mut AsyncPgConnection, row: &Registration, token: Uuid)
     .bind::<Nullable<Numeric>, _>(row.sent.map(|(_, price)| price.amount()))
     .bind::<Nullable<Text>, _>(row.sent.map(|(_, price)| price.currency().code()))
     .bind::<Nullable<BigInt>, _>(row.listing.map(|id| id.0))
-    .bind::<Nullable<Text>, _>(row.error.as_ref().map(|(code, _)| code.as_str()))
-    .bind::<Nullable<Text>, _>(row.error.as_ref().map(|(_, text)| text.as_str()))
+    .bind::<Nullable<Text>, _>(row.error.as_ref().map(|(code, _)| text::text(code)))
+    .bind::<Nullable<Text>, _>(row.error.as_ref().map(|(_, why)| text::text(why)))
     .bind::<Integer, _>(row.tries)
     .execute(conn)
     .await?;

@@ -4,5 +4,6 @@ mod credentials;
 mod migrate;
 mod outage;
 mod pool;
+mod registrations;
 mod schema;
 mod sole;

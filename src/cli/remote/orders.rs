@@ -131,6 +131,7 @@ fn listings(order: Listings) -> (Ask, Show) {
             auto_sync,
             wait,
         }),
+        Listings::Create { retry: true, to, .. } => registering::retry(to.as_deref()),
         Listings::Create { to, state, page, .. } => (
             paged(
                 "/v1/registrations",

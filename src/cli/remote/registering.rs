@@ -19,6 +19,7 @@ pub(super) const REGISTRATIONS: &[Column] = &[
     column("platform", "AT"),
     column("sku", "SKU"),
     column("state", "STATE"),
+    column("stopped", "STOPPED"),
     column("quantity", "QTY"),
     column("price", "PRICE"),
     column("currency", "CUR"),
@@ -62,6 +63,14 @@ pub(super) fn create(order: Create) -> (Ask, Show) {
         (true, true) => Show::Said(ended),
     };
     (Ask::Create(order), show)
+}
+
+pub(super) fn retry(destination: Option<&str>) -> (Ask, Show) {
+    let ask = Ask::Post(
+        "/v1/registrations/retry".into(),
+        json!({ "destination": destination }),
+    );
+    (ask, Show::Said(retried))
 }
 
 pub(super) fn category(words: &str, destination: &str, marketplace: &str) -> (Ask, Show) {
@@ -138,7 +147,7 @@ fn stage(counts: &Value) -> (String, u64, u64) {
         ("offered", n("offer_made")),
         ("being linked", n("linking")),
     ];
-    let done = n("listed") + n("failed");
+    let done = n("listed") + n("failed") + n("stopped");
     let words: Vec<String> = open
         .iter()
         .filter(|(_, count)| *count > 0)
@@ -168,6 +177,13 @@ fn begun(answer: &Value) -> Told {
     left_out(told, answer)
 }
 
+fn retried(answer: &Value) -> Told {
+    let count = array(at(answer, "retried")).len();
+    Told::new()
+        .line(format!("{count} first listings go on"))
+        .line("hint: `zaikoban listings create --status` shows how far they are")
+}
+
 /// What came of first listings that were waited for, with all that went before.
 fn ended(answer: &Value) -> Told {
     let n = |key: &str| at(at(answer, "counts"), key).as_u64().unwrap_or(0);
@@ -176,13 +192,19 @@ fn ended(answer: &Value) -> Told {
         n("listed"),
         n("failed")
     ));
-    let told = if n("failed") > 0 {
-        told.line("hint: `zaikoban listings create --status --state failed` says why")
-            .unfinished()
-    } else {
-        told
-    };
-    left_out(told, answer)
+    let mut told = left_out(told, answer);
+    if n("failed") > 0 {
+        told = told
+            .line("hint: `zaikoban listings create --status --state failed` says why")
+            .unfinished();
+    }
+    if n("stopped") > 0 {
+        told = told
+            .line(format!("{} stopped after errors that did not pass", n("stopped")))
+            .line("hint: `zaikoban listings create --status` says at what; `zaikoban listings create --retry` lets them go on")
+            .unfinished();
+    }
+    told
 }
 
 #[cfg(test)]
@@ -195,6 +217,15 @@ mod tests {
             json!({ "waiting": 3, "item_made": 0, "offer_made": 2, "linking": 0, "listed": 4, "failed": 1 });
         assert_eq!(stage(&counts), ("3 waiting, 2 offered".to_owned(), 5, 10));
         assert_eq!(stage(&json!({})), (String::new(), 0, 0));
+    }
+
+    #[test]
+    fn what_stopped_is_not_waited_for_and_is_no_success() {
+        let counts = json!({ "listed": 4, "stopped": 2 });
+        assert_eq!(stage(&counts), (String::new(), 6, 6));
+        let told = ended(&json!({ "begun": [], "not_begun": [], "counts": counts }));
+        assert!(!told.whole);
+        assert!(told.lines[2].contains("--retry"), "{:?}", told.lines);
     }
 
     #[test]

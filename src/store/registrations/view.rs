@@ -1,7 +1,8 @@
 //! What a person looks at.
 
-use crate::domain::DestinationPlatform;
+use crate::domain::{DestinationPlatform, JobId, ProductId, RegistrationId};
 use crate::store::StoreError;
+use crate::store::listings::parse;
 use crate::store::views::Window;
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text};
@@ -14,6 +15,11 @@ struct Row {
     #[diesel(sql_type = Jsonb)]
     view: Value,
 }
+
+/// A registration that is not done and that no job goes on with: its job is a dead letter, or was discarded.
+const STOPPED: &str = "(r.state <> 'failed' AND r.listing_id IS NULL AND NOT EXISTS ( \
+     SELECT FROM processing_queue AS q WHERE q.unique_key = 'product_registration:' || r.id \
+     AND q.status IN ('pending', 'processing', 'failed')))";
 
 /// How many registrations stand where. Those in `waiting` to `linking` are under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, QueryableByName)]
@@ -33,6 +39,9 @@ pub struct Counts {
     /// On sale, and a listing.
     #[diesel(sql_type = BigInt)]
     pub listed: i64,
+    /// Its job was given up or discarded: goes on when a person says so.
+    #[diesel(sql_type = BigInt)]
+    pub stopped: i64,
     /// Will not get further by itself.
     #[diesel(sql_type = BigInt)]
     pub failed: i64,
@@ -43,15 +52,18 @@ pub struct Counts {
 /// # Errors
 /// When the database is away or refuses.
 pub async fn counts(conn: &mut AsyncPgConnection, destination: Option<&str>) -> Result<Counts, StoreError> {
-    let counts = diesel::sql_query(
-        "SELECT count(*) FILTER (WHERE state = 'waiting') AS waiting, \
-             count(*) FILTER (WHERE state = 'item_made') AS item_made, \
-             count(*) FILTER (WHERE state = 'offer_made') AS offer_made, \
-             count(*) FILTER (WHERE state = 'published' AND listing_id IS NULL) AS linking, \
+    let counts = diesel::sql_query(format!(
+        "WITH r AS (SELECT r.state, r.listing_id, {STOPPED} AS stopped FROM registrations AS r \
+             WHERE $1 IS NULL OR r.platform = $1) \
+         SELECT count(*) FILTER (WHERE state = 'waiting' AND NOT stopped) AS waiting, \
+             count(*) FILTER (WHERE state = 'item_made' AND NOT stopped) AS item_made, \
+             count(*) FILTER (WHERE state = 'offer_made' AND NOT stopped) AS offer_made, \
+             count(*) FILTER (WHERE state = 'published' AND listing_id IS NULL AND NOT stopped) AS linking, \
              count(*) FILTER (WHERE state = 'published' AND listing_id IS NOT NULL) AS listed, \
+             count(*) FILTER (WHERE stopped) AS stopped, \
              count(*) FILTER (WHERE state = 'failed') AS failed \
-         FROM registrations WHERE $1 IS NULL OR platform = $1",
-    )
+         FROM r",
+    ))
     .bind::<Nullable<Text>, _>(destination)
     .get_result(conn)
     .await?;
@@ -68,15 +80,16 @@ pub async fn list(
     destination: Option<&str>,
     state: Option<&str>,
 ) -> Result<Vec<Value>, StoreError> {
-    let rows: Vec<Row> = diesel::sql_query(
+    let rows: Vec<Row> = diesel::sql_query(format!(
         "SELECT to_jsonb(v) AS view FROM (
-             SELECT r.id, r.product_id, r.platform, r.sku, r.content->>'title' AS title, r.state, r.auto_sync, r.offer_id,
+             SELECT r.id, r.product_id, r.platform, r.sku, r.content->>'title' AS title, r.state, {STOPPED} AS stopped,
+                    r.auto_sync, r.offer_id,
                     r.quantity, trim_scale(r.price)::text AS price, r.currency::text AS currency, r.listing_id, r.tries,
                     r.error_code, r.error, r.requested_by, r.created_at, r.updated_at, r.published_at
              FROM registrations r
              WHERE r.id > $1 AND ($3 IS NULL OR r.platform = $3) AND ($4 IS NULL OR r.state = $4)
              ORDER BY r.id LIMIT $2) v ORDER BY v.id",
-    )
+    ))
     .bind::<BigInt, _>(window.after)
     .bind::<BigInt, _>(window.limit)
     .bind::<Nullable<Text>, _>(destination)
@@ -84,6 +97,61 @@ pub async fn list(
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(|row| row.view).collect())
+}
+
+/// A registration that nothing goes on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Which.
+    pub id: RegistrationId,
+    /// Its product.
+    pub product: ProductId,
+    /// Where to.
+    pub destination: DestinationPlatform,
+    /// The newest dead letter about it; none when it was discarded.
+    pub letter: Option<JobId>,
+}
+
+/// Registrations of a destination, or of all, that nothing goes on with; the first `limit` by their ids.
+///
+/// # Errors
+/// When the database is away, refuses, or holds a destination that there is not.
+pub async fn stopped(
+    conn: &mut AsyncPgConnection,
+    destination: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Stopped>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = BigInt)]
+        id: i64,
+        #[diesel(sql_type = BigInt)]
+        product_id: i64,
+        #[diesel(sql_type = Text)]
+        platform: String,
+        #[diesel(sql_type = Nullable<BigInt>)]
+        letter: Option<i64>,
+    }
+    let rows: Vec<Found> = diesel::sql_query(format!(
+        "SELECT r.id, r.product_id, r.platform, ( \
+             SELECT max(d.id) FROM processing_queue AS d WHERE d.status = 'dead' \
+             AND d.unique_key = 'product_registration:' || r.id) AS letter \
+         FROM registrations AS r WHERE ($1 IS NULL OR r.platform = $1) AND {STOPPED} ORDER BY r.id LIMIT $2"
+    ))
+    .bind::<Nullable<Text>, _>(destination)
+    .bind::<BigInt, _>(limit)
+    .load(conn)
+    .await?;
+    let read = |row: Found| {
+        let at = format!("registrations.platform of registration `{}`", row.id);
+        Ok(Stopped {
+            id: RegistrationId(row.id),
+            product: ProductId(row.product_id),
+            destination: parse(&at, &row.platform)?,
+            letter: row.letter.map(JobId),
+        })
+    };
+    rows.into_iter().map(read).collect()
 }
 
 /// Why a product or SKU cannot be registered.

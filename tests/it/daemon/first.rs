@@ -185,11 +185,38 @@ async fn a_first_listing_is_refused_with_every_reason_before_anything_is_sent() 
         .until("the refusal", limit, "/v1/registrations", failed)
         .await;
     assert_eq!(item["error_code"], "ebay_25005", "{item}");
-    // What failed may be begun again, and goes on with the offer that is there.
+    // What failed may be begun again, and goes on with the offer that is there. Work that was discarded is
+    // told, and goes on when a person says so.
+    let queue = |verb: &str| format!("/v1/queues/product_registration/{verb}");
+    client.post(&queue("pause"), &json!({})).await.unwrap();
     client
         .post("/v1/listings/create", &order(&products))
         .await
         .unwrap();
+    let waiting = "queue_name = 'product_registration' AND status IN ('pending', 'failed')";
+    let ids = format!("SELECT json_agg(id ORDER BY id)::text FROM processing_queue WHERE {waiting}");
+    let ids: Vec<i64> = serde_json::from_str(&world.text(&ids).await).unwrap();
+    assert_eq!(ids.len(), 3, "{ids:?}");
+    let two = json!({ "ids": ids[..2] });
+    let discarded = client.post("/v1/queue/discard", &two).await.unwrap();
+    assert_eq!(discarded["discarded"], two["ids"]);
+    let shown = client.get("/v1/registrations").await.unwrap();
+    assert_eq!(shown["counts"]["stopped"], 2, "{shown}");
+    assert_eq!(shown["counts"]["waiting"], 1, "{shown}");
+    let mut stopped: Vec<bool> = shown["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| i["stopped"] == true)
+        .collect();
+    stopped.sort_unstable();
+    assert_eq!(stopped, [false, true, true]);
+    let mercari = json!({ "destination": "mercari" });
+    let elsewhere = client.post("/v1/registrations/retry", &mercari).await.unwrap();
+    assert_eq!(elsewhere["retried"], json!([]));
+    let retried = client.post("/v1/registrations/retry", &json!({})).await.unwrap();
+    assert_eq!(retried["retried"].as_array().unwrap().len(), 2, "{retried}");
+    client.post(&queue("resume"), &json!({})).await.unwrap();
     let listed = |answer: &Value| (answer["counts"]["listed"] == json!(3)).then_some(());
     world
         .until("three listings", limit, "/v1/registrations", listed)
