@@ -147,7 +147,8 @@ pub(super) struct Refused<'a> {
 impl Refused<'_> {
     /// Whether something may have been done although the answer is no success.
     pub(super) fn maybe_done(&self) -> bool {
-        !(400..500).contains(&self.status) || self.status == 408
+        let unsure = |fault: &Fault| class_of(&fault.code) == Some(ErrorClass::Transient);
+        !(400..500).contains(&self.status) || self.status == 408 || self.faults.iter().any(unsure)
     }
 
     /// The error for `doing`.
@@ -163,8 +164,18 @@ impl Refused<'_> {
             .map(|fault| fault.text.as_str())
             .unwrap_or_default();
         let plainly = |why: &str| format!("Mercari did not {doing}: {} ({status}){why}", said(text));
+        // What it says of the values is no word about the token, whatever the status.
+        let of_values = matches!(status, 400 | 405..=407 | 409..=428 | 430..=499)
+            && !of_query
+            && self
+                .faults
+                .iter()
+                .any(|fault| class_of(&fault.code).is_some_and(|class| class != ErrorClass::Unauthorized));
+        if of_values {
+            return from_faults(doing, self.faults, self.body);
+        }
         let (class, code, message) = match status {
-            400 if of_query => {
+            400 | 405..=407 | 409..=428 | 430..=499 if of_query => {
                 let why = "; it does not understand the question: a newer zaikoban may be needed";
                 (ErrorClass::Protocol, BAD_QUERY.to_owned(), plainly(why))
             }
@@ -325,6 +336,33 @@ mod tests {
             (404, None, &[][..], ErrorClass::Protocol, "http_404", false),
             (400, None, &[][..], ErrorClass::Unauthorized, TOKEN_REFUSED, false),
             (400, None, &of_query[..], ErrorClass::Protocol, BAD_QUERY, false),
+            // Servers of GraphQL answer so where they do not understand.
+            (422, None, &of_query[..], ErrorClass::Protocol, BAD_QUERY, false),
+            (422, None, &[][..], ErrorClass::Protocol, "http_422", false),
+            (
+                400,
+                None,
+                &[fault("INVALID_ARGUMENT")][..],
+                ErrorClass::Rejected,
+                "mercari_invalid_argument",
+                false,
+            ),
+            (
+                400,
+                None,
+                &[fault("DEADLINE_EXCEEDED")][..],
+                ErrorClass::Transient,
+                "mercari_deadline_exceeded",
+                true,
+            ),
+            (
+                400,
+                None,
+                &[fault("UNAUTHENTICATED")][..],
+                ErrorClass::Unauthorized,
+                TOKEN_REFUSED,
+                false,
+            ),
             (401, None, &[][..], ErrorClass::Unauthorized, TOKEN_REFUSED, false),
             (403, None, &[][..], ErrorClass::Unauthorized, TOKEN_REFUSED, false),
             (408, None, &[][..], ErrorClass::Transient, "http_408", true),
