@@ -92,6 +92,7 @@ async fn children(
             destination: destination.to_string(),
             registrar: registrar.clone(),
             kept: Arc::default(),
+            clock: common.clock.clone(),
         });
     }
     let bulk = bulk.map(|way| BulkGateway::new(way, guard.clone()));

@@ -21,8 +21,17 @@ impl<T> Default for Kept<T> {
 impl<T: Clone> Kept<T> {
     /// What was answered within the last hour, or what `ask` answers now. A failure is not kept.
     pub(super) async fn or_ask<E>(&self, ask: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        self.while_true(|_| true, ask).await
+    }
+
+    /// The same, as long as what is kept is still true.
+    pub(super) async fn while_true<E>(
+        &self,
+        is_true: impl Fn(&T) -> bool,
+        ask: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let kept = self.0.lock().clone();
-        if let Some((_, answer)) = kept.filter(|(at, _)| at.elapsed() < HOLDS) {
+        if let Some((_, answer)) = kept.filter(|(at, answer)| at.elapsed() < HOLDS && is_true(answer)) {
             return Ok(answer);
         }
         let answer = ask.await?;
@@ -42,6 +51,11 @@ mod tests {
         assert_eq!(kept.or_ask(async { Ok::<_, ()>(1) }).await, Ok(1));
         tokio::time::advance(Duration::from_secs(3_599)).await;
         assert_eq!(kept.or_ask(async { Ok::<_, ()>(2) }).await, Ok(1));
+        let other = Kept::default();
+        for (asked, answer) in [(1, 1), (2, 1), (3, 1)] {
+            let seen = other.while_true(|kept| *kept != 1 || asked == 2, async move { Ok::<_, ()>(asked) });
+            assert_eq!(seen.await.is_ok_and(|seen| seen == answer), asked < 3);
+        }
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(kept.or_ask(async { Ok::<_, ()>(3) }).await, Ok(3));
     }

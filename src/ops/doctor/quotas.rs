@@ -2,9 +2,11 @@
 
 use super::kept::Kept;
 use super::{Check, Found, Probe};
+use crate::clock::Clock;
 use crate::platform::PlatformError;
 use crate::platform::gateway::RegistrarGateway;
 use crate::platform::registrar::Quota;
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ pub struct QuotasProbe {
     pub registrar: RegistrarGateway,
     /// What it said last.
     pub kept: Arc<Kept<Vec<Quota>>>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Probe for QuotasProbe {
@@ -33,8 +37,27 @@ impl Probe for QuotasProbe {
 
     fn look(&self) -> BoxFuture<'static, Found> {
         let (registrar, destination) = (self.registrar.clone(), self.destination.clone());
-        let kept = Arc::clone(&self.kept);
-        async move { Found::from(judge(&destination, kept.or_ask(registrar.quotas()).await)) }.boxed()
+        let (kept, now) = (Arc::clone(&self.kept), self.clock.now());
+        async move {
+            let quotas = kept.while_true(|quotas| is_true(quotas, now), registrar.quotas());
+            Found::from(judge(&destination, quotas.await))
+        }
+        .boxed()
+    }
+}
+
+/// Whether what was said of quotas an hour ago at most still says something: none has begun anew since, and none is so
+/// near its end that a person looks at it again and again.
+fn is_true(quotas: &[Quota], now: DateTime<Utc>) -> bool {
+    quotas
+        .iter()
+        .all(|quota| quota.reset > now && left_percent(quota) >= LITTLE_PERCENT)
+}
+
+fn left_percent(quota: &Quota) -> u128 {
+    match u128::from(quota.limit) {
+        0 => 0,
+        limit => u128::from(quota.remaining).saturating_mul(100) / limit,
     }
 }
 
@@ -46,11 +69,7 @@ fn judge(destination: &str, quotas: Result<Vec<Quota>, PlatformError>) -> Check 
         Ok(quotas) => quotas,
         Err(error) => return Check::warning(&name, error.message, shows),
     };
-    let left = |quota: &Quota| match u128::from(quota.limit) {
-        0 => 0,
-        limit => u128::from(quota.remaining).saturating_mul(100) / limit,
-    };
-    let Some(least) = quotas.iter().min_by_key(|quota| left(quota)) else {
+    let Some(least) = quotas.iter().min_by_key(|quota| left_percent(quota)) else {
         return Check::skipped(&name, format!("{destination} names no quotas of ours"));
     };
     let said = format!(
@@ -63,7 +82,7 @@ fn judge(destination: &str, quotas: Result<Vec<Quota>, PlatformError>) -> Check 
     let to_do = format!(
         "{shows}; lower `platforms.{destination}.requests_per_second`, or ask for more at the platform's developer pages"
     );
-    match left(least) {
+    match left_percent(least) {
         _ if least.remaining == 0 => Check::failed(&name, said, to_do),
         percent if percent < LITTLE_PERCENT => Check::warning(&name, said, to_do),
         _ => Check::ok(&name, said),
@@ -84,6 +103,15 @@ mod tests {
             reset: "2026-11-24T08:00:00Z".parse().unwrap(),
             window_s: 86_400,
         }
+    }
+
+    #[test]
+    fn what_was_said_holds_until_a_quota_begins_anew_or_is_nearly_used_up() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let (before, after) = (at("2026-11-24T07:59:59Z"), at("2026-11-24T08:00:00Z"));
+        let well = [quota("a", 100, 10), quota("b", 100, 100)];
+        assert!(is_true(&well, before) && !is_true(&well, after));
+        assert!(!is_true(&[quota("a", 100, 9)], before) && !is_true(&[quota("a", 0, 0)], before));
     }
 
     #[test]
