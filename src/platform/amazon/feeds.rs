@@ -6,6 +6,9 @@
 //! so an upload is one step with the question for its address.
 
 mod report;
+mod storage;
+
+pub use storage::{BAD_ADDRESS, FILES};
 
 use super::account::{Account, Ask};
 use super::quota::Operation;
@@ -26,10 +29,6 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use url::Url;
 
-/// Below this name lies Amazon's storage, where documents are uploaded and reports lie.
-pub const FILES: &str = "amazonaws.com";
-/// The code of an address in an answer that is none of Amazon's storage.
-pub const BAD_ADDRESS: &str = "amazon_bad_address";
 const FEED_TYPE: &str = "JSON_LISTINGS_FEED";
 const CONTENT_TYPE: &str = "application/json; charset=UTF-8";
 /// Prices in one document. The schema has 25,000 messages; fewer are reported sooner.
@@ -109,31 +108,7 @@ impl AmazonFeeds {
         };
         // The address is a key to the document: it is not kept beside the error.
         let (id, url) = read().map_err(|drift| fault::contract(doing, &drift, None))?;
-        Ok((id, self.of_storage(doing, url)?))
-    }
-
-    /// An address out of an answer, if it is one that may be reached.
-    fn of_storage(&self, doing: &str, text: &str) -> Result<Url, PlatformError> {
-        let refused = |host: &str| {
-            PlatformError {
-            class: ErrorClass::Protocol,
-            code: BAD_ADDRESS.into(),
-            message: format!(
-                "did not {doing}: Amazon's answer leads to `{host}`, and documents are exchanged over https with hosts \
-                 below `{FILES}` only; nothing was sent there"
-            )
-            .into(),
-            missing: vec!["answer.url".into()],
-            body: None,
-            away_for: None,
-        }
-        };
-        let url = Url::parse(text).map_err(|_no_address| refused("no address"))?;
-        if self.files.reaches(&url) {
-            return Ok(url);
-        }
-        let host: String = url.host_str().unwrap_or_default().chars().take(100).collect();
-        Err(refused(&host))
+        Ok((id, storage::address(&self.files, doing, url)?))
     }
 
     async fn upload_to(&self, url: Url, document: Vec<u8>) -> Result<(), PlatformError> {
@@ -163,7 +138,7 @@ impl AmazonFeeds {
             Ok((at.get("url")?.text()?, packed))
         };
         let (url, packed) = read().map_err(|drift| fault::contract(doing, &drift, None))?;
-        let url = self.of_storage(doing, url)?;
+        let url = storage::address(&self.files, doing, url)?;
         let lost = |error: http::HttpError| Lost::unanswered(doing, &error, false).error;
         let answer = self.files.get(url).send().await.map_err(lost)?;
         if !answer.is_success() {

@@ -1,7 +1,8 @@
 //! A seller's listing as Amazon shows it, and the change that is asked for.
 //!
-//! Amazon has no "ended": a listing stays, and with a quantity of 0 nobody can buy. So what is not buyable for want of
-//! pieces is *active with 0*; what has pieces and is not buyable is *paused*: suppressed, or still being worked on.
+//! Amazon has no "ended": a listing stays, and with a quantity of 0 nobody can buy. What has pieces and cannot be bought is
+//! suppressed, or still being worked on. It is *active* all the same: Amazon takes a price then, which may be what it was
+//! suppressed for, and pieces that are sold out elsewhere must be gone before it can be bought again.
 
 use super::account::amount;
 use super::fault;
@@ -37,6 +38,8 @@ pub(super) struct Shown {
     /// What it is on the shop's pages, once it is there.
     pub(super) asin: Option<Box<str>>,
     pub(super) state: ListingState,
+    /// It has pieces and cannot be bought: Amazon's first word on why.
+    pub(super) not_sold: Option<String>,
 }
 
 /// Reads the answer of `getListingsItem`.
@@ -62,11 +65,10 @@ pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currenc
     if is_buyable && price.is_none() {
         return Err(at.drift("a price, as it can be bought"));
     }
-    let status = if is_buyable || quantity.is_zero() {
-        ListingStatus::Active
-    } else {
-        ListingStatus::Paused
-    };
+    let not_sold = (!is_buyable && !quantity.is_zero()).then(|| {
+        let first = issues(at).into_iter().next();
+        first.map_or_else(|| "no issue is named".to_owned(), |(_, line)| line)
+    });
     Ok(Shown {
         kind: Kind {
             product_type: summary.get("productType")?.text()?.into(),
@@ -77,8 +79,10 @@ pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currenc
             .map(|a| a.text())
             .transpose()?
             .map(Into::into),
+        not_sold,
         state: ListingState {
-            status,
+            // Also when it cannot be bought: Amazon takes a change then as well, and may let it be bought at any moment.
+            status: ListingStatus::Active,
             quantity,
             price,
         },

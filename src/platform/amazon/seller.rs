@@ -103,6 +103,9 @@ impl AmazonSeller {
             let body = fault::kept(body.to_string().as_bytes());
             fault::contract(&doing, &drift, body)
         })?;
+        if let Some(why) = &shown.not_sold {
+            tracing::warn!(platform = %Platform::AmazonSeller, "Amazon does not let SKU `{sku}` be bought: {why}");
+        }
         self.kinds.lock().insert(sku.into(), shown.kind.clone());
         Ok(shown)
     }

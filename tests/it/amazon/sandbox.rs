@@ -113,9 +113,10 @@ async fn the_examples_of_competitive_prices_are_read_and_our_own_are_none() {
             (400, ..) => ["rejected amazon_invalidinput"; 2],
             // Named by SKU alone: about nothing that we asked.
             (_, Some("Sku"), _) => ["protocol contract"; 2],
-            // The second has a price for companies only.
-            (_, _, Value::Object(_)) => ["120.00 USD x1", "protocol contract"],
-            _ => ["10.00 USD x1"; 2],
+            // 130 and 10 for shipping, whatever the points are worth. The second has a price for companies only.
+            (_, _, Value::Object(_)) => ["140.00 USD x1", "protocol contract"],
+            // 130 and 120 for shipping.
+            _ => ["250.00 USD x1"; 2],
         };
         // The examples are all of the requester's own offers, which are no source.
         let own = replaying(COMPETITIVE, status, case["response"].clone()).await;

@@ -39,10 +39,22 @@ fn a_listing_is_read_from_its_own_marketplace() {
     assert_eq!(shown.state.quantity.get(), 3);
     assert_eq!(shown.state.price, Some(Money::yen(1980).unwrap()));
     let suppressed = with("/summaries/1/status", json!(["DISCOVERABLE"]));
-    assert_eq!(read(&suppressed).unwrap().state.status, ListingStatus::Paused);
+    let hidden = read(&suppressed).unwrap();
+    assert_eq!(
+        hidden.state, shown.state,
+        "what was taken away must still go there"
+    );
+    assert_eq!(hidden.not_sold.as_deref(), Some("no issue is named"));
+    let mut named = suppressed.clone();
+    named["issues"] = json!([{"severity": "ERROR", "code": "18027", "message": "Too dear"}]);
+    assert_eq!(
+        read(&named).unwrap().not_sold.as_deref(),
+        Some("Too dear (18027)")
+    );
     let mut sold = suppressed;
     sold["fulfillmentAvailability"][0]["quantity"] = 0.into();
-    assert_eq!(read(&sold).unwrap().state.status, ListingStatus::Active);
+    let sold = read(&sold).unwrap();
+    assert_eq!((sold.state.status, sold.not_sold), (ListingStatus::Active, None));
     let fba = with(
         "/fulfillmentAvailability/0/fulfillmentChannelCode",
         json!("AMAZON_JP"),
