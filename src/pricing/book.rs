@@ -275,6 +275,6 @@ impl PriceBook {
                 got: error.to_string(),
             }]
         })?;
-        settings.over(&base, "rules.").map(Cow::Owned)
+        settings.over(destination, &base, "rules.").map(Cow::Owned)
     }
 }

@@ -4,7 +4,7 @@
 //! first mistake; [`Settings::resolve`] turns it into a [`PriceBook`] or into *all* [`Problem`]s. A listing's own rules
 //! (`listing_platforms.rules`) are a [`RuleSettings`] too, laid over those of its destination.
 
-use super::book::{PriceBook, Rates, Rules};
+use super::book::{OutOfStock, PriceBook, Rates, Rules};
 use super::rounding::Rounding;
 use crate::domain::{BasisPoints, Currency, DestinationPlatform};
 use rust_decimal::Decimal;
@@ -116,11 +116,16 @@ impl RuleSettings {
         Self::deserialize(value)
     }
 
-    /// Lays these settings over `base`.
+    /// Lays these settings over `base`, the rules of `destination`.
     ///
     /// # Errors
     /// Every mistake, with `prefix` before its key.
-    pub fn over(&self, base: &Rules, prefix: &str) -> Result<Rules, Vec<Problem>> {
+    pub fn over(
+        &self,
+        destination: DestinationPlatform,
+        base: &Rules,
+        prefix: &str,
+    ) -> Result<Rules, Vec<Problem>> {
         let mut rules = base.clone();
         let mut r = Reader {
             prefix: prefix.to_owned(),
@@ -235,6 +240,14 @@ impl RuleSettings {
             |v| pieces(v, 0),
         );
         r.take("out_of_stock", "one of zero, end", &mut rules.out_of_stock, named);
+        if destination == DestinationPlatform::AmazonSeller && rules.out_of_stock == OutOfStock::End {
+            // Asked for again and again, it would never be seen to have happened.
+            r.problem(
+                "out_of_stock",
+                "zero, as Amazon has no end of a listing that could be undone",
+                "end",
+            );
+        }
         together(&rules, &mut r);
         if r.problems.is_empty() {
             Ok(rules)
@@ -332,7 +345,7 @@ impl Settings {
                 ),
                 Ok(destination) => {
                     let base = Rules::default_for(destination);
-                    match settings.over(&base, &format!("destinations.{name}.")) {
+                    match settings.over(destination, &base, &format!("destinations.{name}.")) {
                         Err(found) => nested.extend(found),
                         Ok(rules) => {
                             if rates.yen_per_unit(rules.currency).is_none() {

@@ -60,9 +60,9 @@ mod tests {
                 .map(|(k, v)| (k.to_owned(), v))
                 .collect();
             let read = RuleSettings::from_json(&typed).unwrap();
-            assert_eq!(read.over(&rules, "").unwrap(), rules);
+            assert_eq!(read.over(*destination, &rules, "").unwrap(), rules);
             assert_eq!(
-                read.over(&Rules::default_for(DestinationPlatform::Ebay), "")
+                read.over(*destination, &Rules::default_for(DestinationPlatform::Ebay), "")
                     .unwrap(),
                 rules
             );
