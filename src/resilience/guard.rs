@@ -304,6 +304,21 @@ impl Guard {
         turns.saturating_sub(ahead.max(under_way.saturating_sub(state.in_flight)))
     }
 
+    /// How many calls the rate has turns for `within`, whoever stands in line; `None` while not all goes through: what is
+    /// shut or tried again now says nothing of the time after.
+    #[must_use]
+    pub fn turns(&self, within: Duration) -> Option<usize> {
+        let now = Instant::now();
+        let state = self.core.state.lock();
+        match state.gate.stand(now) {
+            Stand::Open if !state.switched_off() => Some(Portion::expected(
+                state.pace.turns(now, within),
+                self.core.around(&self.core.policy.load()),
+            )),
+            _ => None,
+        }
+    }
+
     /// Makes one call with a permit that was reserved. A permit that lay about is exchanged for a fresh one at the head
     /// of its line, so that requests do not come together.
     ///

@@ -11,7 +11,7 @@ mod gather;
 mod items;
 mod view;
 
-pub use gather::{NewItem, add, backlog, begin, candidates, close, gathering};
+pub use gather::{Candidates, NewItem, add, backlog, begin, candidates, close, gathering};
 pub use items::{Item, Settled, open_items, open_messages, settle};
 pub use view::{SHOWN, list};
 

@@ -60,6 +60,8 @@ pub struct Listing {
     pub read_back: Option<ReadBack>,
     /// The price that is on its way in an open feed ([`super::bulk`]).
     pub bulk_price: Option<Money>,
+    /// That feed is young enough to be waited for.
+    pub bulk_waits: bool,
 }
 
 /// A push that was committed and not yet settled.
@@ -103,7 +105,9 @@ pub(super) const COLUMNS: &str = "l.id, l.product_id, l.platform, l.platform_pro
                                 'suspect', r.suspect, 'repairs', r.repairs, 'adopted', r.adopted) \
       FROM listing_reads r \
       WHERE r.listing_id = l.id AND (r.asked_at IS NOT NULL OR r.adopted IS NOT NULL)) AS read_back, \
-     (SELECT b.price FROM bulk_feed_items b WHERE b.listing_id = l.id AND b.outcome IS NULL) AS bulk_price";
+     (SELECT b.price FROM bulk_feed_items b WHERE b.listing_id = l.id AND b.outcome IS NULL) AS bulk_price, \
+     EXISTS (SELECT 1 FROM bulk_feed_items b JOIN bulk_feeds f ON f.id = b.feed WHERE b.listing_id = l.id \
+             AND b.outcome IS NULL AND f.created_at > clock_timestamp() - interval '1 hour') AS bulk_waits";
 
 /// A row as the database gives it.
 #[derive(QueryableByName)]
@@ -170,6 +174,8 @@ pub(super) struct Record {
     read_back: Option<Cell<Value>>,
     #[diesel(sql_type = Nullable<Numeric>)]
     bulk_price: Option<Cell<Decimal>>,
+    #[diesel(sql_type = Bool)]
+    bulk_waits: bool,
 }
 
 impl Record {
@@ -271,6 +277,7 @@ impl TryFrom<Record> for Listing {
             revisions: u32::try_from(r.revisions).unwrap_or(0),
             read_back,
             bulk_price,
+            bulk_waits: r.bulk_waits,
         })
     }
 }
@@ -327,6 +334,17 @@ async fn lock_records(conn: &mut AsyncPgConnection, ids: &[ListingId]) -> Result
     let query = format!(
         "SELECT {COLUMNS} FROM listing_platforms l WHERE l.id = ANY($1) ORDER BY l.id FOR NO KEY UPDATE"
     );
+    let records: Vec<Record> = hot(diesel::sql_query(query).bind::<Array<BigInt>, _>(&ids))
+        .get_results(conn)
+        .await?;
+    if records
+        .iter()
+        .all(|record| record.read_back.is_none() && record.bulk_price.is_none())
+    {
+        return Ok(records);
+    }
+    // A statement that waited for a lock has the row as it is, and what stands in other tables as it was before.
+    let query = format!("SELECT {COLUMNS} FROM listing_platforms l WHERE l.id = ANY($1) ORDER BY l.id");
     let records = hot(diesel::sql_query(query).bind::<Array<BigInt>, _>(ids))
         .get_results(conn)
         .await?;

@@ -374,8 +374,9 @@ pub async fn find_forgotten(
                                                      WHERE h.listing_id = l.id), 0))) \
            AND (l.needs_read_back OR l.pushing_version IS NOT NULL OR l.wanted_quantity <> l.current_quantity \
                 OR l.listing_status <> 'active' OR l.wanted_status <> 'active' \
-                OR NOT EXISTS (SELECT 1 FROM bulk_feed_items b WHERE b.listing_id = l.id AND b.outcome IS NULL \
-                               AND b.price = l.wanted_price)) \
+                OR NOT EXISTS (SELECT 1 FROM bulk_feed_items b JOIN bulk_feeds f ON f.id = b.feed \
+                               WHERE b.listing_id = l.id AND b.outcome IS NULL AND b.price = l.wanted_price \
+                               AND f.created_at > clock_timestamp() - interval '1 hour')) \
            AND NOT EXISTS (SELECT 1 FROM processing_queue j WHERE j.listing_id = l.id \
                            AND j.queue_name = 'platform_sync' AND j.status IN ('pending', 'processing', 'failed')) \
            AND l.id NOT IN (SELECT p.listing_id FROM processing_queue p WHERE p.status = 'dead' \

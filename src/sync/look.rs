@@ -10,7 +10,7 @@ use super::plan::{HELD_DRIFT, HELD_ENDED, ReadWhy, Step, matches};
 use super::reconcile::{
     Done, DriftKind, Policy, ReconcileSettings, Repair, Wants, ask, differences, is_too_much, reconcile,
 };
-use super::settle::{Answer, Begun, PRIORITY_CHECK, Settled, Trouble};
+use super::settle::{Answer, Begun, PRIORITY_CHECK, Settled, Trouble, urgency};
 use crate::domain::{ErrorClass, ListingState, Version};
 use crate::store::listings::Listing;
 use crate::store::pushes::{JobEnd, ListingHold, PushOutcome, Settlement};
@@ -66,9 +66,15 @@ pub(super) fn judge(
         }
         Err(_) => return None,
     };
-    // What is pushed, or may have been, comes first; then it is looked again.
-    if listing.pushing.is_some() || waits_for_a_push {
+    // What is pushed, or may have been, comes first; then it is looked again. So does what has come to be wanted since the
+    // look began, also of a listing that is held: its job was to go to that, as urgently as it is.
+    let has_moved = listing.wanted_version > begun.version;
+    if listing.pushing.is_some() || waits_for_a_push || has_moved {
         let (mut settled, note) = look.later(Duration::ZERO, back.suspect.clone(), Moved::default());
+        settled.write.job.1 = JobEnd::Again {
+            after: Duration::ZERO,
+            priority: begun.priority.min(urgency(listing)),
+        };
         // It says nothing for sure: what may have been written before it may still stand over there.
         settled.write.log = Some((begun.log, PushOutcome::Failed, None));
         return Some((settled, note));

@@ -67,6 +67,7 @@ pub(super) fn listing(confirmed: ListingState, wanted: Option<Wanted>) -> Listin
         revisions: 0,
         read_back: None,
         bulk_price: None,
+        bulk_waits: true,
     }
 }
 

@@ -8,7 +8,7 @@ mod gateway;
 
 pub use gateway::GatewayOutlet;
 
-use crate::domain::{ErrorClass, ListingRef, ListingState};
+use crate::domain::{Currency, ErrorClass, ListingRef, ListingState};
 use crate::platform::{Call, FoundListing, PlatformError, Revision};
 use futures_util::future::BoxFuture;
 use std::time::Duration;
@@ -82,6 +82,9 @@ pub trait Outlet: Send + Sync + 'static {
     /// not answered. More is not taken from the queue: a request that waits grows old, and comes too late in the end.
     fn room(&self, urgency: Urgency, under_way: usize, within: Duration) -> usize;
 
+    /// How many requests the rate alone lets out `within`, whatever waits for it by now; `None` while not all goes through.
+    fn turns(&self, within: Duration) -> Option<usize>;
+
     /// Whether the destination can take this at all, by what is known of its limits. Asks nobody.
     ///
     /// # Errors
@@ -149,5 +152,54 @@ pub fn is_outage(class: ErrorClass) -> bool {
         | ErrorClass::Blocked
         | ErrorClass::Unauthorized => true,
         ErrorClass::NotFound | ErrorClass::Rejected | ErrorClass::Protocol => false,
+    }
+}
+
+/// What is shown, when its price is counted as the listing's row counts. The row has one currency: an amount in another,
+/// believed or adopted, would be kept as that many yen or dollars.
+pub(super) fn counted(shown: ListingState, currency: Currency) -> Result<ListingState, NotRead> {
+    let Some(price) = shown.price.filter(|price| price.currency() != currency) else {
+        return Ok(shown);
+    };
+    let message = format!(
+        "the price is shown in {} and the listing is counted in {currency}: end that offer and link one that is sold in {currency}",
+        price.currency()
+    );
+    Err(NotRead::Failed(PlatformError {
+        class: ErrorClass::Protocol,
+        code: "other_currency".into(),
+        message: message.into(),
+        missing: vec![format!("a price in {currency}").into()],
+        body: None,
+        away_for: None,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ListingStatus, Money, Quantity};
+
+    #[test]
+    fn a_price_in_another_currency_is_no_reading() {
+        let shown = |currency: Currency| ListingState {
+            status: ListingStatus::Active,
+            quantity: Quantity::ZERO,
+            price: Money::new(20.into(), currency).ok(),
+        };
+        let dollars = shown(Currency::Usd);
+        assert_eq!(counted(dollars, Currency::Usd).unwrap(), dollars);
+        let unpriced = ListingState {
+            price: None,
+            ..dollars
+        };
+        assert_eq!(counted(unpriced, Currency::Usd).unwrap(), unpriced);
+        let Err(NotRead::Failed(error)) = counted(shown(Currency::Eur), Currency::Usd) else {
+            panic!("euros were read as dollars");
+        };
+        assert_eq!(
+            (error.class, &*error.code),
+            (ErrorClass::Protocol, "other_currency")
+        );
     }
 }

@@ -242,7 +242,8 @@ fn is_overtaking(listing: &Listing, wanted: Wanted) -> bool {
         && listing.synced_version < listing.wanted_version
 }
 
-/// Leaves a price to the feed that it is on its way in. Not when the quantity is to be raised after it: that must not wait.
+/// Leaves a price to the feed that it is on its way in. Not when the quantity is to be raised after it, nor when the feed
+/// takes long: that must not wait. Said twice, a price does no harm.
 fn beside_feed(step: Step, listing: &Listing, wanted: Wanted) -> Step {
     let shown = listing.basis.confirmed;
     match step {
@@ -250,6 +251,7 @@ fn beside_feed(step: Step, listing: &Listing, wanted: Wanted) -> Step {
             quantity,
             price: Some(price),
         } if listing.bulk_price == Some(price)
+            && listing.bulk_waits
             && shown.status == ListingStatus::Active
             && wanted.quantity <= shown.quantity =>
         {

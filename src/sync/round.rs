@@ -5,7 +5,7 @@
 //! then forgotten: its outcome is unknown from then on, and the listing is read back.
 
 use super::look::{self, Around};
-use super::outlet::{NotRead, NotSent, Outlet, Urgency, Written};
+use super::outlet::{NotRead, NotSent, Outlet, Urgency, Written, counted};
 use super::plan::{ReadWhy, Step};
 use super::reconcile::{Policy, ReconcileSettings};
 use super::room::Load;
@@ -150,12 +150,13 @@ async fn single(shared: &Shared, work: &Work, urgency: Urgency, at: At) -> Answe
                 .read_within()
                 .saturating_add(shared.settings.push_limit());
             let read = outlet.read(listing, urgency, read_before);
-            Answer::Read(tokio::time::timeout(limit, read).await.unwrap_or_else(|_| {
+            let read = tokio::time::timeout(limit, read).await.unwrap_or_else(|_| {
                 Err(NotRead::NotSent(NotSent {
                     why: "no answer came in time".to_owned(),
                     retry_after: Duration::from_secs(1),
                 }))
-            }))
+            });
+            Answer::Read(read.and_then(|shown| counted(shown, work.listing.basis.currency)))
         }
     }
 }

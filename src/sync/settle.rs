@@ -218,7 +218,7 @@ fn once_more(listing: &Listing, begun: &Begun, after: Duration) -> JobEnd {
 }
 
 /// Priority of the next look, from what is wanted.
-fn urgency(listing: &Listing) -> i16 {
+pub(super) fn urgency(listing: &Listing) -> i16 {
     if wants_zero(listing) {
         PRIORITY_ZERO
     } else {
@@ -431,11 +431,19 @@ fn failed(listing: &Listing, begun: &Begun, error: &PlatformError, waits: Waits)
 
 /// While a destination works off what it took: whether what it shows may be what was there before. What is wanted is
 /// there, or nothing has moved, says something: a request of unknown outcome is then made again, for whatever the first
-/// one comes to, the second sets the same after it. And a zero that was not taken yet waits for nothing.
+/// one comes to, the second sets the same after it. And what was not taken yet and loses money waits for nothing: a
+/// zero, fewer pieces, or a higher price for no more pieces. Said on a look that was too early, it is said once too often.
 fn says_nothing_yet(listing: &Listing, shown: ListingState) -> bool {
-    let arrived = listing.target().is_some_and(|wanted| matches(wanted, shown));
-    let zero_waits = wants_zero(listing) && listing.synced_version < listing.wanted_version;
-    !arrived && !zero_waits && shown != listing.basis.confirmed
+    let Some(wanted) = listing.target() else {
+        return shown != listing.basis.confirmed;
+    };
+    let dearer = wanted.quantity == shown.quantity
+        && wanted.price.zip(shown.price).is_some_and(|(wanted, shown)| {
+            wanted.currency() == shown.currency() && wanted.amount() > shown.amount()
+        });
+    let is_pressing = is_zero(wanted) || wanted.quantity < shown.quantity || dearer;
+    let presses = is_pressing && listing.synced_version < listing.wanted_version;
+    !matches(wanted, shown) && !presses && shown != listing.basis.confirmed
 }
 
 /// Nothing was learned: the same look again when the destination has settled.

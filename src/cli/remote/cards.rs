@@ -143,6 +143,7 @@ mod tests {
             revisions: 0,
             read_back: None,
             bulk_price: None,
+            bulk_waits: false,
         }
     }
 

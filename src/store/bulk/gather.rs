@@ -1,7 +1,7 @@
 //! Which prices go into a feed, and how they get there.
 
 use super::{FEED, Feed, FeedRecord, Id};
-use crate::domain::{BulkFeedId, DestinationPlatform, Money};
+use crate::domain::{BulkFeedId, DestinationPlatform, ListingId, Money};
 use crate::store::listings::{COLUMNS, Listing, Record};
 use crate::store::{StoreError, hot};
 use chrono::{DateTime, Utc};
@@ -64,17 +64,28 @@ pub async fn backlog(
     Ok(usize::try_from(row.n).unwrap_or(0))
 }
 
-/// Locks up to `limit` of those listings, the last in the line first: the first ones go out one by one meanwhile.
-///
-/// Rows that are locked are passed by, and rows that cannot be read are left to their jobs. Answers the database's clock as well.
+/// Listings that may go into a feed, locked.
+#[derive(Debug)]
+pub struct Candidates {
+    /// Them.
+    pub listings: Vec<Listing>,
+    /// Those whose rows cannot be read: they are left to their jobs.
+    pub unreadable: Vec<ListingId>,
+    /// The database's clock.
+    pub now: DateTime<Utc>,
+}
+
+/// Locks up to `limit` of those listings, the last in the line first: the first ones go out one by one meanwhile. Rows that
+/// are locked are passed by, and so are those that were `passed_by` before.
 ///
 /// # Errors
 /// When the database is away or refuses.
 pub async fn candidates(
     conn: &mut AsyncPgConnection,
     destination: DestinationPlatform,
+    passed_by: &[ListingId],
     limit: usize,
-) -> Result<(Vec<Listing>, DateTime<Utc>), StoreError> {
+) -> Result<Candidates, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(embed)]
@@ -82,23 +93,33 @@ pub async fn candidates(
         #[diesel(sql_type = Timestamptz)]
         now: DateTime<Utc>,
     }
+    let passed_by: Vec<i64> = passed_by.iter().map(|id| id.0).collect();
     let rows: Vec<Row> = hot(diesel::sql_query(format!(
         "SELECT {COLUMNS}, clock_timestamp() AS now FROM processing_queue j \
-             JOIN listing_platforms l ON l.id = j.listing_id WHERE {CANDIDATE} \
+             JOIN listing_platforms l ON l.id = j.listing_id WHERE {CANDIDATE} AND l.id <> ALL ($3) \
          ORDER BY j.priority DESC, j.scheduled_at DESC, j.id DESC LIMIT $2 FOR NO KEY UPDATE OF l SKIP LOCKED"
     ))
     .bind::<Text, _>(destination.as_str())
-    .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX)))
+    .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind::<Array<BigInt>, _>(passed_by))
     .get_results(conn)
     .await?;
-    let now = rows
-        .as_slice()
-        .first()
-        .map_or(DateTime::UNIX_EPOCH, |row| row.now);
-    let listings = rows
-        .into_iter()
-        .filter_map(|row| Listing::try_from(row.listing).ok());
-    Ok((listings.collect(), now))
+    let mut found = Candidates {
+        listings: Vec::with_capacity(rows.len()),
+        unreadable: Vec::new(),
+        now: rows
+            .as_slice()
+            .first()
+            .map_or(DateTime::UNIX_EPOCH, |row| row.now),
+    };
+    for row in rows {
+        let id = row.listing.id();
+        match Listing::try_from(row.listing) {
+            Ok(listing) => found.listings.push(listing),
+            Err(_unreadable) => found.unreadable.push(id),
+        }
+    }
+    Ok(found)
 }
 
 /// The feed that prices are still added to.

@@ -116,7 +116,10 @@ pub async fn open_messages(
 
 /// Gives open prices their outcomes: their listings are read back, and go on by themselves.
 ///
-/// Those whose price was taken are read `after` a while. What was left out was not sent, and is not read. Inside the caller's transaction.
+/// Those whose price was taken are read `after` a while. What was left out was not sent, and is not read. Where another
+/// price is wanted by now, the feed's may have come after it over there: the feed's is believed, so that what is wanted is
+/// sent once more, at once, whatever the destination happens to show until then; but for listings that nothing may be sent
+/// to now, or that are looked at anyway. Inside the caller's transaction.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -152,13 +155,21 @@ pub async fn settle(
                         AS i (message, outcome, error, pushed)), \
          items AS (UPDATE bulk_feed_items b SET outcome = g.outcome, error = g.error FROM given g \
                    WHERE b.feed = $1 AND b.message = g.message AND b.outcome IS NULL \
-                   RETURNING b.listing_id, b.log_id, g.outcome, g.error, g.pushed), \
+                   RETURNING b.listing_id, b.log_id, b.price, b.currency, g.outcome, g.error, g.pushed), \
          logs AS (UPDATE sync_log s SET outcome = i.pushed, error = i.error, answered_at = clock_timestamp() \
-                  FROM items i WHERE s.id = i.log_id) \
-         UPDATE listing_platforms l SET needs_read_back = l.needs_read_back OR i.outcome <> 'left_out', \
-             updated_at = now() FROM items i WHERE l.id = i.listing_id \
-         RETURNING l.id, l.product_id, l.platform, i.outcome = 'accepted' AS later, \
-             i.outcome <> 'left_out' AS sent, clock_timestamp() AS now",
+                  FROM items i WHERE s.id = i.log_id), \
+         late AS (SELECT i.*, i.outcome IN ('accepted', 'unknown') AND l.wanted_price <> i.price \
+                      AND l.currency = i.currency AND l.listing_status = 'active' AND l.auto_sync_enabled \
+                      AND l.held_reason IS NULL AND l.pushing_version IS NULL AND NOT l.needs_read_back AS is_late \
+                  FROM items i JOIN listing_platforms l ON l.id = i.listing_id) \
+         UPDATE listing_platforms l SET \
+             needs_read_back = l.needs_read_back OR i.outcome <> 'left_out' AND i.is_late IS NOT TRUE, \
+             listed_price = CASE WHEN i.is_late THEN i.price ELSE l.listed_price END, \
+             synced_version = CASE WHEN i.is_late THEN LEAST(l.synced_version, l.wanted_version - 1) \
+                              ELSE l.synced_version END, \
+             updated_at = now() FROM late i WHERE l.id = i.listing_id \
+         RETURNING l.id, l.product_id, l.platform, i.outcome = 'accepted' AND i.is_late IS NOT TRUE AS later, \
+             i.outcome <> 'left_out' AND i.is_late IS NOT TRUE AS sent, clock_timestamp() AS now",
     )
     .bind::<BigInt, _>(feed.0)
     .bind::<Array<Integer>, _>(settled.iter().map(|one| one.message).collect::<Vec<_>>())

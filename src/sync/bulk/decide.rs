@@ -100,6 +100,12 @@ pub(super) fn is_too_old(created_at: DateTime<Utc>, now: DateTime<Utc>) -> bool 
     now - created_at > HANDED_IN_WITHIN
 }
 
+/// Whether a feed that was handed in then, and of which nothing more is heard, is not waited for any longer: its listings
+/// are looked at instead.
+pub(super) fn is_given_up(submitted_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    submitted_at.is_some_and(|at| now - at > WORKED_OFF_WITHIN + HANDED_IN_WITHIN)
+}
+
 /// Whether a feed that is not in the destination's list was never handed in.
 pub(super) fn is_lost(submitted_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     now - submitted_at > LISTED_WITHIN

@@ -1,7 +1,9 @@
 //! The steps of one feed. Each reads the row, asks the destination at most for one thing, and writes down what came of it.
 
 use super::super::shared::Shared;
-use super::decide::{self, After, CLOCKS_APART, Looked, after, is_enough, is_lost, is_too_old, looked};
+use super::decide::{
+    self, After, CLOCKS_APART, Looked, after, is_enough, is_given_up, is_lost, is_too_old, looked,
+};
 use super::settle::{leave_out, settle};
 use super::write;
 use crate::domain::Epoch;
@@ -10,6 +12,7 @@ use crate::platform::bulk::{BulkPrice, Kinds};
 use crate::platform::gateway::BulkGateway;
 use crate::store::StoreError;
 use crate::store::bulk::{self, Feed, FeedResult, FeedState, Item};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +39,14 @@ pub(super) async fn step(shared: &Arc<Shared>, epoch: Epoch, feed: Feed) -> Resu
         }
         FeedState::Uploaded if is_too_old(feed.created_at, feed.now) => {
             drive.over(feed, FeedResult::Late).await
+        }
+        FeedState::Submitting | FeedState::Submitted if is_given_up(feed.submitted_at, feed.now) => {
+            drive.over(feed, FeedResult::Late).await
+        }
+        FeedState::Ended
+            if feed.result == Some(FeedResult::Done) && is_given_up(feed.submitted_at, feed.now) =>
+        {
+            drive.over(feed, FeedResult::Unreadable).await
         }
         FeedState::Waiting => drive.upload(feed).await,
         FeedState::Uploaded => drive.submit(feed).await,
@@ -109,21 +120,27 @@ impl Drive<'_> {
         };
         // Read again: asking for thousands of kinds takes minutes.
         let items = self.items(&feed).await?;
-        let (mut prices, mut left) = (Vec::with_capacity(items.len()), Vec::new());
+        let mut left = {
+            let mut conn = self.shared.db.conn().await?;
+            bulk::open_messages(&mut conn, feed.id, usize::MAX).await?
+        };
+        let mut prices = Vec::with_capacity(items.len());
         for item in items {
             let kind = kinds.get(&item.listing.basis.listing.sku);
-            match (kind, u32::try_from(item.message)) {
-                (Some(kind), Ok(message)) if decide::still_goes(&item.listing, item.price) => {
-                    prices.push(BulkPrice {
-                        message,
-                        sku: item.listing.basis.listing.sku.clone(),
-                        kind: kind.clone(),
-                        price: item.price,
-                    });
-                }
-                _ => left.push((item.message, item.listing.id())),
+            if let (Some(kind), Ok(message)) = (kind, u32::try_from(item.message))
+                && decide::still_goes(&item.listing, item.price)
+            {
+                prices.push(BulkPrice {
+                    message,
+                    sku: item.listing.basis.listing.sku.clone(),
+                    kind: kind.clone(),
+                    price: item.price,
+                });
             }
         }
+        // All that is not in the document, also where its row cannot be read.
+        let goes: HashSet<i64> = prices.iter().map(|price| i64::from(price.message)).collect();
+        left.retain(|(message, _)| !goes.contains(&i64::from(*message)));
         if !leave_out(self.shared, self.epoch, feed.id, left).await? {
             return Ok(());
         }
@@ -168,6 +185,19 @@ impl Drive<'_> {
         let Some(document) = feed.document.clone() else {
             return self.over(feed, FeedResult::Late).await;
         };
+        // It may have waited long for its turn, and a person may have mended what was wrong with it meanwhile.
+        let items = self.items(&feed).await?;
+        let is_as_sent = usize::try_from(feed.sent.unwrap_or(0)) == Ok(items.len())
+            && items
+                .iter()
+                .all(|item| decide::still_goes(&item.listing, item.price));
+        if !is_as_sent {
+            let anew = Feed {
+                document: None,
+                ..feed
+            };
+            return self.reached(anew, FeedState::Waiting, Duration::ZERO).await;
+        }
         let begun = Feed {
             state: FeedState::Submitting,
             submitted_at: Some(feed.now),

@@ -1,11 +1,10 @@
 //! Gathering: which prices go into the next feed.
 
-use super::super::outlet::Urgency;
 use super::super::plan::{self, Step};
 use super::super::shared::Shared;
 use super::super::take::admit;
 use super::{decide, write};
-use crate::domain::Epoch;
+use crate::domain::{Epoch, ListingId};
 use crate::platform::Revision;
 use crate::platform::gateway::BulkGateway;
 use crate::store::bulk::{self, NewItem};
@@ -16,43 +15,84 @@ use std::sync::Arc;
 
 /// Listings that one transaction locks: a zero for one of them waits no longer than that takes.
 const TOGETHER: usize = 250;
+/// Transactions of one turn. What is left over then is the next turn's.
+const AT_ONCE: usize = 100;
 
-/// Adds some prices to the feed that is being gathered, or begins one when more wait than can be sent one by one in time.
-/// Whether there is more to gather at once.
+/// Gathers prices into a feed, where more wait than can be sent one by one in time. Whether there is more to gather at once.
 ///
 /// # Errors
-/// When the database is away or refuses; nothing was gathered then.
+/// When the database is away or refuses; what was gathered until then is gathered.
 pub(super) async fn gather(shared: &Arc<Shared>, epoch: Epoch) -> Result<bool, StoreError> {
     let Some(gateway) = shared.bulk.clone() else {
         return Ok(false);
     };
     let within = shared.live.load().bulk_after();
-    let turns = within.map(|within| shared.outlet.room(Urgency::Change, 0, within));
-    let gathered = write(shared, epoch, move |shared, conn| {
-        Box::pin(some(shared, conn, gateway, turns))
-    });
-    Ok(gathered.await?.unwrap_or(false))
+    let wish = Wish {
+        is_on: within.is_some(),
+        turns: within.and_then(|within| shared.outlet.turns(within)),
+    };
+    let mut passed_by = Vec::new();
+    for _ in 0..AT_ONCE {
+        let (gateway, given) = (gateway.clone(), passed_by.clone());
+        let round = write(shared, epoch, move |shared, conn| {
+            Box::pin(async move { some(shared, conn, gateway, wish, &given).await })
+        });
+        match round.await? {
+            Some(Round { more: true, refused }) => passed_by.extend(refused),
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Whether feeds are used, and how many requests have their turn in the time that is waited for at most; `None` while
+/// nothing can be said: then none is begun.
+#[derive(Clone, Copy)]
+struct Wish {
+    is_on: bool,
+    turns: Option<usize>,
+}
+
+/// What one transaction did.
+struct Round {
+    /// There may be more.
+    more: bool,
+    /// Listings that go one by one, and need not be looked at again for this feed.
+    refused: Vec<ListingId>,
+}
+
+impl Round {
+    const LAST: Self = Self {
+        more: false,
+        refused: Vec::new(),
+    };
 }
 
 async fn some(
     shared: &Arc<Shared>,
     conn: &mut AsyncPgConnection,
     gateway: BulkGateway,
-    turns: Option<usize>,
-) -> Result<bool, StoreError> {
+    wish: Wish,
+    passed_by: &[ListingId],
+) -> Result<Round, StoreError> {
     let destination = shared.destination;
-    let (id, have) = match (bulk::gathering(conn, destination).await?, turns) {
-        (Some(feed), Some(_)) => (feed.id, feed.items),
-        (Some(feed), None) => {
+    let (id, have) = match (bulk::gathering(conn, destination).await?, wish) {
+        (Some(feed), Wish { is_on: true, .. }) => (feed.id, feed.items),
+        (Some(feed), _) => {
             // Switched off meanwhile: what was gathered goes.
             bulk::close(conn, feed.id).await?;
-            return Ok(false);
+            return Ok(Round::LAST);
         }
-        (None, None) => return Ok(false),
-        (None, Some(turns)) => {
+        (None, Wish { turns: None, .. }) => return Ok(Round::LAST),
+        (
+            None,
+            Wish {
+                turns: Some(turns), ..
+            },
+        ) => {
             let backlog = bulk::backlog(conn, destination, turns.saturating_add(1)).await?;
             if !decide::is_bulk(backlog, turns) {
-                return Ok(false);
+                return Ok(Round::LAST);
             }
             (bulk::begin(conn, destination).await?, 0)
         }
@@ -62,25 +102,29 @@ async fn some(
         .most()
         .saturating_sub(usize::try_from(have).unwrap_or(usize::MAX));
     let limit = left.min(TOGETHER);
-    let (listings, now) = bulk::candidates(conn, destination, limit).await?;
-    let found = listings.len();
-    let mut items = Vec::with_capacity(found);
-    for listing in listings {
-        match price_of(shared, &gateway, &listing, now) {
+    let found = bulk::candidates(conn, destination, passed_by, limit).await?;
+    let mut items = Vec::with_capacity(found.listings.len());
+    let (mut refused, mut is_enough) = (found.unreadable, false);
+    let seen = found.listings.len() + refused.len();
+    for listing in found.listings {
+        match price_of(shared, &gateway, &listing, found.now) {
             Pick::Takes(price) => items.push(NewItem { listing, price }),
-            Pick::Not => {}
+            Pick::Not => refused.push(listing.id()),
             // The first one that goes alone is held, and says so.
-            Pick::Enough => break,
+            Pick::Enough => {
+                is_enough = true;
+                break;
+            }
         }
     }
     if !items.is_empty() {
         bulk::add(conn, id, have, &items).await?;
     }
-    let more = found == limit && items.len() == found && left > limit;
+    let more = seen == limit && !is_enough && left > items.len();
     if !more {
         bulk::close(conn, id).await?;
     }
-    Ok(more)
+    Ok(Round { more, refused })
 }
 
 enum Pick {

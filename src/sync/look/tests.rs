@@ -5,7 +5,7 @@ use super::super::plan::{self, Known};
 use super::super::reconcile::Policies;
 use super::super::settle::{Waits, settle};
 use super::*;
-use crate::domain::{JobId, ListingStatus, Quantity, SyncLogId, Wanted};
+use crate::domain::{JobId, ListingStatus, Quantity, SyncLogId, Version, Wanted};
 use crate::store::listings::Pushing;
 use crate::store::pushes::PushLease;
 use crate::store::sync_log::PossibleWrites;
@@ -296,4 +296,27 @@ fn a_push_that_never_takes_is_a_persons_after_three() {
         price: None,
     };
     assert_eq!(plan::next(&row, Known::default(), now()), down);
+}
+
+/// The look was under way when the source sold out: its job was raised to that, and must not fall back behind everything.
+#[test]
+fn what_came_to_be_wanted_meanwhile_goes_on_as_urgently_as_it_is_held_or_not() {
+    for held in [None, Some("refused"), Some("drift")] {
+        for shown in [shows(3, 20), shows(2, 20)] {
+            let (mut row, begun) = asked();
+            row.held_reason = held.map(Into::into);
+            row.wanted_version = Version(row.wanted_version.0 + 1);
+            row.basis.wanted = Some(Wanted {
+                quantity: Quantity::ZERO,
+                price: money(20),
+                status: ListingStatus::Active,
+            });
+            let (settled, _) = judge(&row, &begun, &read(shown), &around(), now()).unwrap();
+            let urgent = JobEnd::Again {
+                after: Duration::ZERO,
+                priority: 1,
+            };
+            assert_eq!(settled.write.job.1, urgent, "{held:?} {shown:?}");
+        }
+    }
 }

@@ -148,6 +148,10 @@ impl Outlet for GatewayOutlet {
         self.guard.room(priority(urgency), under_way, within)
     }
 
+    fn turns(&self, within: Duration) -> Option<usize> {
+        self.guard.turns(within)
+    }
+
     fn revise(
         &self,
         revisions: Vec<Revision>,

@@ -296,6 +296,16 @@ fn what_a_destination_shows_while_it_settles_is_no_sale_and_no_loss_of_a_push() 
     assert!(!waits(&look(&row, &begun, shows(3, 20))));
     // What is wanted is there already.
     assert!(!waits(&look(&row, &begun, shows(5, 20))));
+    // Fewer pieces or a higher price wait for nothing, what is cheaper or offers more does.
+    for (wanted, pressing) in [
+        (wants(2, Some(20)), true),
+        (wants(4, Some(30)), true),
+        (wants(4, Some(20)), false),
+        (wants(5, Some(30)), false),
+    ] {
+        let (row, begun) = self::begun(wanted, Step::Read(ReadWhy::Unsure));
+        assert_eq!(!waits(&look(&row, &begun, shows(4, 25))), pressing, "{wanted:?}");
+    }
     // A request of unknown outcome is made again where nothing has moved, and waited for where something has.
     let unsure = Begun {
         step: Step::Read(ReadWhy::Unsure),

@@ -19,7 +19,7 @@ fn asked(running: &Running, operation: AmazonOperation) -> usize {
     ledger.iter().filter(|entry| entry.operation == operation).count()
 }
 
-/// As many listings as the simulator has, each as it shows them, at five requests a second.
+/// As many listings as the simulator has, each as it shows them, at eight requests a second.
 async fn stage(running: &Running) -> Stage {
     let settings = SyncSettings {
         bulk_after_s: 1,
@@ -58,7 +58,7 @@ async fn a_new_rate_reprices_a_shop_by_one_document_and_a_zero_passes_it() {
     running.script(&refused).unwrap();
     let mut s = stage(&running).await;
     let (seller, feeds) = selling(&running, Duration::from_secs(5));
-    let (_tree, guard) = behind_a_guard(&mut s, &seller, 20.0).await;
+    let (_tree, guard) = behind_a_guard(&mut s, &seller, 8.0).await;
     s.parts.bulk = Some(BulkGateway::new(Arc::new(feeds), guard));
     let register = running.amazon_register();
     let pieces = |id: i64| i64::from(register[usize::try_from(id - 1).unwrap()].quantity);

@@ -34,6 +34,8 @@ enum HandIn {
     /// It is taken, and the answer is lost.
     LosesAnswer,
     Refuses,
+    /// Its own quota is used up, again and again.
+    Limits,
 }
 
 struct Shop {
@@ -43,6 +45,10 @@ struct Shop {
     /// The ends that are dealt out, the last one for ever.
     ends: Vec<BulkStage>,
     refuses: Vec<&'static str>,
+    /// What is done and not shown yet.
+    lags: Vec<&'static str>,
+    /// What may not stand in a document.
+    unfit: Vec<&'static str>,
     unreadable: bool,
     unknown_kinds: Vec<&'static str>,
 }
@@ -77,6 +83,8 @@ impl Bulk {
                 hand_in: HandIn::Takes,
                 ends: vec![BulkStage::Done],
                 refuses: Vec::new(),
+                lags: Vec::new(),
+                unfit: Vec::new(),
                 unreadable: false,
                 unknown_kinds: Vec::new(),
             })),
@@ -117,7 +125,7 @@ impl Bulk {
         for one in prices
             .iter()
             .take(done)
-            .filter(|one| !shop.refuses.contains(&&*one.sku))
+            .filter(|one| !shop.refuses.contains(&&*one.sku) && !shop.lags.contains(&&*one.sku))
         {
             let shown = self.fake.shown(&one.sku);
             let price = Some(one.price);
@@ -161,8 +169,8 @@ impl BulkPrices for Bulk {
         300
     }
 
-    fn takes(&self, _: &str, _: Money) -> bool {
-        true
+    fn takes(&self, sku: &str, _: Money) -> bool {
+        !self.shop.lock().unfit.contains(&sku)
     }
 
     fn kinds_at_once(&self) -> usize {
@@ -188,8 +196,19 @@ impl BulkPrices for Bulk {
     }
 
     fn submit<'a>(&'a self, document: &'a str) -> BoxFuture<'a, Result<Box<str>, NotDone>> {
-        let does = std::mem::take(&mut self.shop.lock().hand_in);
+        let does = {
+            let mut shop = self.shop.lock();
+            match shop.hand_in {
+                HandIn::Limits => HandIn::Limits,
+                _ => std::mem::take(&mut shop.hand_in),
+            }
+        };
         match does {
+            HandIn::Limits => {
+                let class = ErrorClass::RateLimited { retry_after: None };
+                let (error, unknown) = (error(class, &[]), false);
+                future::ready(Err(NotDone { error, unknown })).boxed()
+            }
             HandIn::Takes => future::ready(Ok(self.take(document))).boxed(),
             HandIn::TakesAndHangs => {
                 self.take(document);
@@ -341,6 +360,71 @@ async fn a_backlog_goes_in_one_document_and_all_else_at_once() {
     );
     let log = "SELECT outcome || ' ' || new_price FROM sync_log WHERE listing_id = 1 AND kind = 'revise'";
     assert_eq!(s.t.text(log).await, "accepted 25.00");
+}
+
+/// The destination worked the document off after a newer price had come by itself, and does not show that yet.
+#[actix::test]
+async fn a_newer_price_is_said_once_more_when_the_document_ends() {
+    let (mut s, bulk) = crowded(12).await;
+    bulk.shop.lock().lags = vec!["sku-4"];
+    s.start();
+    reaches(&s, "submitted").await;
+    s.fake.crowd(None);
+    s.want(4, 1, usd(30)).await;
+    s.writes(4, 1).await;
+    bulk.open();
+    s.writes(4, 2).await;
+    for id in 1..=12 {
+        s.in_line(id).await;
+    }
+    assert_eq!(s.fake.writes_to("sku-4").len(), 2);
+    assert!(s.fake.writes_to("sku-1").is_empty());
+}
+
+#[actix::test]
+async fn what_is_unfit_for_a_document_does_not_cut_it_short() {
+    let (mut s, bulk) = crowded(280).await;
+    bulk.shop.lock().unfit = vec!["sku-280", "sku-17"];
+    s.start();
+    reaches(&s, "submitted").await;
+    assert_eq!(feed(&s, "sent").await, "278");
+    assert_eq!(bulk.documents(), 1);
+}
+
+/// What waits for its turn to be handed in is made anew when a person has mended the prices meanwhile.
+#[actix::test]
+async fn a_document_that_is_out_of_date_is_not_handed_in() {
+    let (mut s, bulk) = crowded(12).await;
+    bulk.shop.lock().hand_in = HandIn::Limits;
+    s.start();
+    reaches(&s, "uploaded").await;
+    s.want(4, 1, usd(20)).await;
+    s.want(5, 1, usd(30)).await;
+    bulk.shop.lock().hand_in = HandIn::Takes;
+    later(&s, 0).await;
+    reaches(&s, "submitted").await;
+    let skus: Vec<String> = {
+        let shop = bulk.shop.lock();
+        let sent = &shop.documents[&*shop.feeds[&1].0];
+        sent.iter().map(|one| one.sku.to_string()).collect()
+    };
+    assert_eq!(skus.len(), 10, "{skus:?}");
+    assert!(
+        !skus.iter().any(|sku| sku == "sku-4" || sku == "sku-5"),
+        "{skus:?}"
+    );
+    assert_eq!(bulk.documents(), 2);
+}
+
+#[actix::test]
+async fn no_document_is_begun_while_the_destination_is_away() {
+    let (mut s, bulk) = crowded(12).await;
+    s.fake.shut(true);
+    s.start();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!((feed(&s, "state").await, bulk.documents()), (String::new(), 0));
+    s.fake.shut(false);
+    reaches(&s, "submitted").await;
 }
 
 #[actix::test]

@@ -261,9 +261,13 @@ impl Outlet for Fake {
         }
     }
 
-    fn room(&self, urgency: Urgency, _: usize, within: Duration) -> usize {
+    fn turns(&self, _: Duration) -> Option<usize> {
+        let state = self.state.lock();
+        (!state.shut).then(|| state.crowd.unwrap_or(PLACES))
+    }
+
+    fn room(&self, urgency: Urgency, _: usize, _: Duration) -> usize {
         match self.state.lock().crowd {
-            Some(turns) if within >= Duration::from_secs(60) => turns,
             Some(_) if urgency == Urgency::Change => 0,
             _ => PLACES,
         }

@@ -20,6 +20,7 @@ fn step(listing: &Listing) -> Step {
 fn row(shown: (i64, i64), wanted: (i64, i64), feed: Option<i64>) -> Listing {
     Listing {
         bulk_price: feed.and_then(money),
+        bulk_waits: true,
         ..listing(shows(shown.0, shown.1), wants(wanted.0, wanted.1))
     }
 }
@@ -57,6 +58,18 @@ fn a_price_in_a_feed_is_left_to_it_and_all_else_goes_at_once() {
         ((3, 10), (3, 20), None, revise(None, Some(20))),
     ] {
         let row = row(shown, wanted, feed);
+        // A feed that takes long is not waited for.
+        let late = Listing {
+            bulk_waits: false,
+            ..row.clone()
+        };
+        match expected {
+            Step::Leave(_) => assert_eq!(step(&late), revise(None, Some(wanted.1)), "{row:?}"),
+            Step::Revise { price: None, .. } if wanted.0 > 0 => {
+                assert_eq!(step(&late), revise(Some(wanted.0), Some(wanted.1)), "{row:?}");
+            }
+            _ => assert_eq!(step(&late), expected, "{row:?}"),
+        }
         assert_eq!(step(&row), expected, "{shown:?} {wanted:?} {feed:?}");
     }
 }
@@ -242,4 +255,15 @@ fn a_report_says_what_became_of_each_and_its_silence_says_nothing() {
     ] {
         assert_eq!(outcome_of_all(result, true), ItemOutcome::Unknown);
     }
+}
+
+#[test]
+fn a_feed_of_which_nothing_is_heard_is_given_up_after_all_other_limits() {
+    let at = DateTime::UNIX_EPOCH;
+    assert!(!is_given_up(None, at + TimeDelta::days(1)));
+    assert!(!is_given_up(Some(at), at + TimeDelta::hours(7)));
+    assert!(is_given_up(
+        Some(at),
+        at + TimeDelta::hours(7) + TimeDelta::seconds(1)
+    ));
 }
