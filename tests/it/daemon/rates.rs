@@ -51,8 +51,9 @@ async fn a_quote_reprices_and_one_that_jumps_waits_for_a_person() {
         "one request, to the file"
     );
     let doctor = world.cli("doctor").await;
+    let words: Vec<&str> = doctor.out.split_whitespace().collect();
     assert!(
-        doctor.out.contains("the newest that the source has"),
+        words.join(" ").contains("the newest that the source has"),
         "{doctor:?}"
     );
     let told = world.json("rates list").await;
