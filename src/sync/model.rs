@@ -345,6 +345,7 @@ impl World {
             attempt: Duration::from_secs(1),
             read_back: Duration::from_secs(2),
             settling: None,
+            lags: None,
         };
         let overtaken = self.row.last_sync_log_id != Some(request.begun.log);
         let settled = settle(&self.row, &request.begun, &answer, self.possible, waits, self.now);

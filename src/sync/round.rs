@@ -229,6 +229,7 @@ async fn write(
         let Some(listing) = rows.get(&work.id()) else {
             continue;
         };
+        shared.note_lag(listing, answer);
         let waits = Waits {
             settling: unsettled.get(&work.id()).copied(),
             ..shared.waits(work.id(), work.begun.retries)

@@ -70,6 +70,8 @@ pub struct Waits {
     pub read_back: Duration,
     /// For so long the destination may still show what was there before the last push.
     pub settling: Option<Duration>,
+    /// For so long something that the listing took before may come over what it took last: it is looked at again then.
+    pub lags: Option<Duration>,
 }
 
 /// A trouble that a person should find among the errors.
@@ -483,10 +485,19 @@ fn read(
         };
     };
     if matches(wanted, shown) {
-        return Verdict {
-            synced: Some(listing.wanted_version),
-            job: JobEnd::Done,
-            ..base
+        let synced = Some(listing.wanted_version);
+        return match waits.lags {
+            Some(left) => Verdict {
+                synced,
+                needs_read_back: true,
+                job: again(left, PRIORITY_CHECK),
+                ..base
+            },
+            None => Verdict {
+                synced,
+                job: JobEnd::Done,
+                ..base
+            },
         };
     }
     if let Some(hold) = surprise(

@@ -12,7 +12,7 @@ use super::syncer::SyncParts;
 use super::take::Work;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::domain::{DestinationPlatform, Epoch, ListingId, Platform};
+use crate::domain::{DestinationPlatform, Epoch, ListingId, ListingStatus, Platform};
 use crate::nodes::{Ownership, sync_role};
 use crate::platform::gateway::BulkGateway;
 use crate::pricing::PriceBook;
@@ -34,6 +34,8 @@ use uuid::Uuid;
 
 /// How long a look at the destination counts as fresh: a sale in between is not seen.
 const FRESH: Duration = Duration::from_secs(10);
+/// So many times the usual wait before a look is waited, where a listing shows late what it took: half a minute.
+const LAG: u32 = 15;
 /// The window that the blast radius counts.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -73,6 +75,8 @@ struct Memory {
     fresh: HashMap<ListingId, Instant>,
     doubted: HashMap<ListingId, Instant>,
     verify: HashMap<ListingId, Instant>,
+    /// Showed more than they had taken: what they took may come over what they take next.
+    lags: HashMap<ListingId, Instant>,
     /// Outages in a row that hit this listing.
     outages: HashMap<ListingId, u32>,
 }
@@ -190,7 +194,7 @@ impl Shared {
         Known {
             fresh: memory.fresh.get(&id).is_some_and(|at| at.elapsed() < FRESH),
             doubted: memory.doubted.contains_key(&id),
-            verify: memory.verify.contains_key(&id),
+            verify: memory.verify.contains_key(&id) || memory.lags.contains_key(&id),
         }
     }
 
@@ -239,6 +243,23 @@ impl Shared {
         }
     }
 
+    /// For how long what a listing took may come late, once one did.
+    fn lag(&self) -> Duration {
+        self.settings.read_back_after().saturating_mul(LAG)
+    }
+
+    /// Remembers that a look showed more than the listing had taken: what it took may come later, over what is pushed
+    /// until then.
+    pub(super) fn note_lag(&self, listing: &Listing, answer: &Answer) {
+        let believed = listing.basis.confirmed;
+        if let Answer::Read(Ok(shown)) = answer
+            && believed.status == ListingStatus::Active
+            && shown.quantity > believed.quantity
+        {
+            self.memory.lock().lags.insert(listing.id(), Instant::now());
+        }
+    }
+
     /// Counts what came back.
     pub(super) fn count(&self, answered: &[(Work, Answer)]) {
         let mut s = self.status.lock();
@@ -259,7 +280,15 @@ impl Shared {
 
     /// Waits for an answer to this listing.
     pub(super) fn waits(&self, id: ListingId, retries: i32) -> Waits {
-        let outages = self.memory.lock().outages.get(&id).copied().unwrap_or(0);
+        let (outages, lags) = {
+            let memory = self.memory.lock();
+            let outages = memory.outages.get(&id).copied().unwrap_or(0);
+            let lags = memory
+                .lags
+                .get(&id)
+                .map(|at| self.lag().saturating_sub(at.elapsed()));
+            (outages, lags.filter(|left| !left.is_zero()))
+        };
         let draw = |backoff: &Option<Backoff>, attempt: u32| {
             backoff
                 .as_ref()
@@ -270,6 +299,7 @@ impl Shared {
             attempt: draw(&self.attempt, u32::try_from(retries).unwrap_or(0)),
             read_back: self.settings.read_back_after().max(self.outlet.settles_within()),
             settling: None,
+            lags,
         }
     }
 
@@ -280,6 +310,8 @@ impl Shared {
         memory.fresh.retain(|_, at| at.elapsed() < FRESH);
         memory.doubted.retain(|_, at| !old(at));
         memory.verify.retain(|_, at| !old(at));
+        let lag = self.lag();
+        memory.lags.retain(|_, at| at.elapsed() < lag);
         self.radius.lock().forget(self.clock.now());
     }
 

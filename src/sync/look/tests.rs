@@ -135,6 +135,7 @@ fn a_look_of_another_kind_leaves_the_listing_its_turn() {
         attempt: Duration::from_secs(1),
         read_back: Duration::from_secs(15),
         settling: None,
+        lags: None,
     };
     let possible = PossibleWrites::default();
     let read = read(shows(3, 20));

@@ -10,6 +10,7 @@ const WAITS: Waits = Waits {
     attempt: Duration::from_secs(5),
     read_back: Duration::from_secs(2),
     settling: None,
+    lags: None,
 };
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -316,4 +317,21 @@ fn what_a_destination_shows_while_it_settles_is_no_sale_and_no_loss_of_a_push() 
     // A zero that the destination has not taken waits for nothing.
     row.basis.wanted = wants(0, None);
     assert!(!waits(&look(&row, &unsure, shows(5, 20))));
+}
+
+#[test]
+fn what_agrees_is_looked_at_again_where_something_taken_before_may_still_come() {
+    let (row, look) = begun(wants(3, Some(20)), Step::Read(ReadWhy::Unsure));
+    let waits = Waits {
+        lags: Some(Duration::from_secs(20)),
+        ..WAITS
+    };
+    let answer = Answer::Read(Ok(shows(3, 20)));
+    let settled = settle(&row, &look, &answer, PossibleWrites::default(), waits, now());
+    assert!(settled.write.needs_read_back);
+    assert_eq!(settled.write.synced, Some(row.wanted_version));
+    assert_eq!(
+        settled.write.job.1,
+        again(Duration::from_secs(20), PRIORITY_CHECK)
+    );
 }

@@ -164,3 +164,27 @@ async fn a_price_that_is_never_taken_is_held_unasked_and_keeps_back_no_smaller_q
     s.in_line(1).await;
     assert_eq!(s.fake.shown("sku-1"), shows(1, 25));
 }
+
+/// The destination takes a zero and does it late: after the raise that came next.
+#[actix::test]
+async fn what_is_done_late_over_a_raise_is_seen_soon_and_raised_by_nobody() {
+    let settings = SyncSettings {
+        read_back_after_ms: 200,
+        ..quick()
+    };
+    let mut s = Stage::with(1, settings).await;
+    s.start();
+    s.fake.will("sku-1", Does::Pretend);
+    s.want(1, 0, usd(20)).await;
+    s.writes(1, 2).await;
+    s.want(1, 3, usd(20)).await;
+    s.writes(1, 3).await;
+    assert_eq!(s.fake.shown("sku-1"), shows(3, 20));
+    s.fake.show("sku-1", shows(0, 20));
+    until("the look", || async {
+        let row = s.row(1).await;
+        (row.held_reason.as_deref() == Some("remote_sale")).then_some(())
+    })
+    .await;
+    assert_eq!(s.fake.writes_to("sku-1").len(), 3);
+}

@@ -100,6 +100,7 @@ async fn finish(
                     attempt: second,
                     read_back: second,
                     settling: None,
+                    lags: None,
                 };
                 let answer = Answer::Written(Written::Accepted { warnings: Vec::new() });
                 let now = Clock::system().now();
@@ -124,6 +125,7 @@ pub(super) async fn settle_as(s: &Stage, begun: &Begun, written: Written) {
                     attempt: second,
                     read_back: second,
                     settling: None,
+                    lags: None,
                 };
                 let answer = Answer::Written(written);
                 let now = Clock::system().now();
