@@ -49,8 +49,9 @@ pub(super) fn judge(
     if !mine {
         return None;
     }
-    let waits_for_a_push = listing.wanted_version > listing.synced_version && listing.held_reason.is_none()
-        || listing.needs_read_back;
+    // A version that wants what was wanted before is nothing to push: waited for, it would be waited for for ever.
+    let is_behind = listing.wanted_version > listing.synced_version && !is_in_line(listing);
+    let waits_for_a_push = is_behind && listing.held_reason.is_none() || listing.needs_read_back;
     let look = Look {
         listing,
         begun,
@@ -240,6 +241,7 @@ impl Look<'_> {
         };
         let end = End {
             confirmed: shown.filter(|_| self.listing.basis.confirmed.status == shown_status(shown)),
+            synced: is_in_line(self.listing).then_some(self.listing.wanted_version),
             fresh: true,
             ..End::default()
         };
@@ -469,8 +471,15 @@ impl Look<'_> {
             trouble: end.trouble,
             fresh: end.fresh,
             doubted: false,
+            presses: false,
         }
     }
+}
+
+/// Whether what is wanted is what was confirmed, and no document is on its way to change that.
+fn is_in_line(listing: &Listing) -> bool {
+    let wanted = listing.target();
+    listing.bulk_price.is_none() && wanted.is_some_and(|wanted| matches(wanted, listing.basis.confirmed))
 }
 
 fn shown_status(shown: Option<ListingState>) -> crate::domain::ListingStatus {

@@ -366,6 +366,11 @@ impl World {
                 Answer::Written(Written::Accepted { .. }) => false,
                 _ => self.known.verify,
             },
+            presses: if nothing {
+                self.known.presses
+            } else {
+                settled.presses
+            },
         };
         match &answer {
             Answer::Read(Ok(_)) if !overtaken => self.possible = PossibleWrites::default(),

@@ -159,6 +159,9 @@ pub struct Known {
     pub doubted: bool,
     /// An outcome was unknown: look again after the next push, a late request may still land over there.
     pub verify: bool,
+    /// The destination cannot be read for sure for a while, and fewer pieces are wanted than any that it may have: they
+    /// are sent without a look.
+    pub presses: bool,
 }
 
 /// What to do next about `listing` at `now` (the database's clock).
@@ -205,7 +208,7 @@ pub fn next(listing: &Listing, known: Known, now: DateTime<Utc>) -> Step {
             };
         }
     }
-    if unsure {
+    if unsure && !(known.presses && falls(listing, wanted)) {
         return Step::Read(ReadWhy::Unsure);
     }
     if matches(wanted, shown) {
@@ -230,6 +233,18 @@ pub fn next(listing: &Listing, known: Known, now: DateTime<Utc>) -> Step {
         Some(_) => return compare(listing, now).unwrap_or(Step::Leave(LeaveWhy::Held)),
     }
     beside_feed(towards(wanted, shown, known.fresh), listing, wanted)
+}
+
+/// Whether fewer pieces are wanted than were confirmed, and no hold keeps them back.
+fn falls(listing: &Listing, wanted: Wanted) -> bool {
+    let shown = listing.basis.confirmed;
+    let passes = matches!(
+        listing.held_reason.as_deref(),
+        None | Some(HELD_RADIUS_PRICE | HELD_DRIFT)
+    );
+    passes
+        && (wanted.status, shown.status) == (ListingStatus::Active, ListingStatus::Active)
+        && wanted.quantity < shown.quantity
 }
 
 /// The feed's price is not wanted any more, and what is wanted is what was confirmed before it. The feed may have put its

@@ -8,7 +8,7 @@ use super::outlet::{NotRead, NotSent, Written, is_outage};
 use super::plan::{
     HELD_ENDED, HELD_NOT_APPLIED, HELD_REFUSED, HELD_SALE, ON_HOLD_LOOK, ReadWhy, Step, is_zero, matches,
 };
-use crate::domain::{ErrorClass, ListingState, ListingStatus, SyncLogId, Version};
+use crate::domain::{ErrorClass, ListingState, ListingStatus, SyncLogId, Version, Wanted};
 use crate::platform::PlatformError;
 use crate::platform::ebay::budget::{Revisions, pacific_day};
 use crate::store::listings::Listing;
@@ -100,6 +100,8 @@ pub struct Settled {
     pub fresh: bool,
     /// A zero was refused: look before saying it again.
     pub doubted: bool,
+    /// Fewer pieces are to be sent before the destination can be read for sure.
+    pub presses: bool,
 }
 
 impl Settled {
@@ -135,6 +137,7 @@ struct Verdict {
     trouble: Option<Trouble>,
     fresh: bool,
     doubted: bool,
+    presses: bool,
 }
 
 /// What `answer` to `begun` changes, given the locked row.
@@ -155,7 +158,7 @@ pub fn settle(
         Answer::Written(Written::NotSent(why)) => not_sent(listing, begun, why),
         Answer::Written(Written::Failed(error)) => failed(listing, begun, error, waits),
         Answer::Read(Ok(shown)) => match waits.settling.filter(|_| says_nothing_yet(listing, *shown)) {
-            Some(left) => not_yet(listing, begun, left),
+            Some(left) => not_yet(listing, begun, left, possible),
             None => read(listing, begun, *shown, possible, waits),
         },
         Answer::Read(Err(NotRead::NotSent(why))) => not_sent(listing, begun, why),
@@ -192,6 +195,7 @@ pub fn settle(
         trouble: verdict.trouble,
         fresh: verdict.fresh,
         doubted: verdict.doubted,
+        presses: verdict.presses,
     }
 }
 
@@ -256,6 +260,7 @@ impl Verdict {
             trouble: None,
             fresh: false,
             doubted: false,
+            presses: false,
         }
     }
 }
@@ -433,27 +438,48 @@ fn failed(listing: &Listing, begun: &Begun, error: &PlatformError, waits: Waits)
 
 /// While a destination works off what it took: whether what it shows may be what was there before. What is wanted is
 /// there, or nothing has moved, says something: a request of unknown outcome is then made again, for whatever the first
-/// one comes to, the second sets the same after it. And what was not taken yet and loses money waits for nothing: a
-/// zero, fewer pieces, or a higher price for no more pieces. Said on a look that was too early, it is said once too often.
+/// one comes to, the second sets the same after it. And a zero, or a higher price alone, that was not taken yet waits for
+/// nothing: said on a look that was too early, it is said once too often. (Fewer pieces do not wait either, but are
+/// measured against what was taken: see [`presses`].)
 fn says_nothing_yet(listing: &Listing, shown: ListingState) -> bool {
+    let before = listing.basis.confirmed;
     let Some(wanted) = listing.target() else {
-        return shown != listing.basis.confirmed;
+        return shown != before;
     };
-    let dearer = wanted.quantity == shown.quantity
+    let dearer = (wanted.quantity, wanted.quantity) == (shown.quantity, before.quantity)
         && wanted.price.zip(shown.price).is_some_and(|(wanted, shown)| {
             wanted.currency() == shown.currency() && wanted.amount() > shown.amount()
         });
-    let is_pressing = is_zero(wanted) || wanted.quantity < shown.quantity || dearer;
-    let presses = is_pressing && listing.synced_version < listing.wanted_version;
-    !matches(wanted, shown) && !presses && shown != listing.basis.confirmed
+    let at_once = (is_zero(wanted) || dearer) && listing.synced_version < listing.wanted_version;
+    !matches(wanted, shown) && !at_once && shown != before
+}
+
+/// Whether fewer pieces are wanted than there can be, by all that was sent: then they are sent at once, whatever is shown
+/// meanwhile. What is shown is not believed, for it may be more than there is, and "fewer" than that a raise.
+fn presses(listing: &Listing, possible: PossibleWrites) -> bool {
+    let before = listing.basis.confirmed;
+    let least = possible.least.unwrap_or(before.quantity).min(before.quantity);
+    let falls = |wanted: Wanted| wanted.status == ListingStatus::Active && wanted.quantity < least;
+    before.status == ListingStatus::Active
+        && !possible.ended
+        && listing.synced_version < listing.wanted_version
+        && listing.target().is_some_and(falls)
 }
 
 /// Nothing was learned: the same look again when the destination has settled.
-fn not_yet(listing: &Listing, begun: &Begun, left: Duration) -> Verdict {
+fn not_yet(listing: &Listing, begun: &Begun, left: Duration, possible: PossibleWrites) -> Verdict {
+    let presses = presses(listing, possible);
+    let job = if presses {
+        again(Duration::ZERO, begun.priority.min(urgency(listing)))
+    } else {
+        again(left, begun.priority)
+    };
     Verdict {
         needs_read_back: true,
         error: Some(json!({ "settling_s": left.as_secs() })),
-        ..Verdict::of(listing, PushOutcome::Accepted, again(left, begun.priority))
+        presses,
+        // Not as a look: what was sent before it may still come.
+        ..Verdict::of(listing, PushOutcome::Failed, job)
     }
 }
 

@@ -75,6 +75,7 @@ struct Memory {
     fresh: HashMap<ListingId, Instant>,
     doubted: HashMap<ListingId, Instant>,
     verify: HashMap<ListingId, Instant>,
+    presses: HashMap<ListingId, Instant>,
     /// Showed more than they had taken: what they took may come over what they take next.
     lags: HashMap<ListingId, Instant>,
     /// Outages in a row that hit this listing.
@@ -195,6 +196,7 @@ impl Shared {
             fresh: memory.fresh.get(&id).is_some_and(|at| at.elapsed() < FRESH),
             doubted: memory.doubted.contains_key(&id),
             verify: memory.verify.contains_key(&id) || memory.lags.contains_key(&id),
+            presses: memory.presses.contains_key(&id),
         }
     }
 
@@ -220,6 +222,7 @@ impl Shared {
         if !nothing {
             set(&mut memory.fresh, settled.fresh);
             set(&mut memory.doubted, settled.doubted);
+            set(&mut memory.presses, settled.presses);
         }
         match answer {
             Answer::Written(Written::Unknown(_)) => set(&mut memory.verify, true),
@@ -245,7 +248,8 @@ impl Shared {
 
     /// For how long what a listing took may come late, once one did.
     fn lag(&self) -> Duration {
-        self.settings.read_back_after().saturating_mul(LAG)
+        let usual = self.settings.read_back_after().saturating_mul(LAG);
+        usual.max(self.outlet.settles_within())
     }
 
     /// Remembers that a look showed more than the listing had taken: what it took may come later, over what is pushed
@@ -310,6 +314,7 @@ impl Shared {
         memory.fresh.retain(|_, at| at.elapsed() < FRESH);
         memory.doubted.retain(|_, at| !old(at));
         memory.verify.retain(|_, at| !old(at));
+        memory.presses.retain(|_, at| !old(at));
         let lag = self.lag();
         memory.lags.retain(|_, at| at.elapsed() < lag);
         self.radius.lock().forget(self.clock.now());

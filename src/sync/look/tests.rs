@@ -91,6 +91,19 @@ fn what_agrees_is_over() {
     );
 }
 
+/// Two changes that cancel each other out leave a version behind, and nothing to be pushed.
+#[test]
+fn what_is_behind_and_wants_what_was_confirmed_is_compared_and_over() {
+    let (mut row, mut begun) = asked();
+    row.wanted_version = Version(3);
+    begun.version = row.wanted_version;
+    assert_eq!(plan::next(&row, Known::default(), now()), begun.step);
+    let (settled, note) = judge(&row, &begun, &read(shows(3, 20)), &around(), now()).unwrap();
+    assert_eq!(settled.write.job.1, JobEnd::Done);
+    assert_eq!(settled.write.synced, Some(Version(3)));
+    assert!(note.agrees && !note.back.asked);
+}
+
 #[test]
 fn a_difference_is_believed_when_it_is_seen_again_after_a_while() {
     let (mut row, begun) = asked();

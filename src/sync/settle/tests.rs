@@ -1,6 +1,7 @@
 //! What an answer changes, case by case; what they come to together is `super::super::model`'s.
 
 use super::super::model::{failure, listing, money, pieces, shows};
+use super::super::plan::{self, Known};
 use super::*;
 use crate::domain::{JobId, Wanted};
 use uuid::Uuid;
@@ -297,15 +298,20 @@ fn what_a_destination_shows_while_it_settles_is_no_sale_and_no_loss_of_a_push() 
     assert!(!waits(&look(&row, &begun, shows(3, 20))));
     // What is wanted is there already.
     assert!(!waits(&look(&row, &begun, shows(5, 20))));
-    // Fewer pieces or a higher price wait for nothing, what is cheaper or offers more does.
-    for (wanted, pressing) in [
-        (wants(2, Some(20)), true),
-        (wants(4, Some(30)), true),
-        (wants(4, Some(20)), false),
-        (wants(5, Some(30)), false),
+    // A higher price alone waits for nothing; what is cheaper or offers more than was taken does.
+    for (wanted, shown, waits_for) in [
+        (wants(3, Some(30)), shows(3, 25), false),
+        (wants(3, Some(30)), shows(4, 25), true),
+        (wants(4, Some(30)), shows(4, 25), true),
+        (wants(3, Some(22)), shows(3, 25), true),
+        (wants(4, Some(20)), shows(5, 20), true),
     ] {
         let (row, begun) = self::begun(wanted, Step::Read(ReadWhy::Unsure));
-        assert_eq!(!waits(&look(&row, &begun, shows(4, 25))), pressing, "{wanted:?}");
+        assert_eq!(
+            waits(&look(&row, &begun, shown)),
+            waits_for,
+            "{wanted:?}, {shown:?}"
+        );
     }
     // A request of unknown outcome is made again where nothing has moved, and waited for where something has.
     let unsure = Begun {
@@ -334,4 +340,59 @@ fn what_agrees_is_looked_at_again_where_something_taken_before_may_still_come() 
         settled.write.job.1,
         again(Duration::from_secs(20), PRIORITY_CHECK)
     );
+}
+
+/// What is shown while a destination settles may be more than there is: fewer than that may be a raise.
+#[test]
+fn fewer_pieces_than_were_taken_are_sent_while_a_destination_settles_and_no_more_are() {
+    let settling = Waits {
+        settling: Some(Duration::from_secs(600)),
+        ..WAITS
+    };
+    let sent = |wanted: Option<Wanted>, shown, least: Option<i64>, held: Option<&str>| {
+        let (mut row, look) = begun(wanted, Step::Read(ReadWhy::Unsure));
+        row.needs_read_back = true;
+        row.held_reason = held.map(Into::into);
+        let possible = PossibleWrites {
+            least: least.map(pieces),
+            ended: false,
+        };
+        let answer = Answer::Read(Ok(shown));
+        let settled = settle(&row, &look, &answer, possible, settling, now());
+        let known = Known {
+            presses: settled.presses,
+            ..Known::default()
+        };
+        // What is shown is not believed, and is looked at again later.
+        assert_eq!(
+            (settled.write.confirmed, settled.write.needs_read_back),
+            (None, true)
+        );
+        let at_once = matches!(settled.write.job.1, JobEnd::Again { after, .. } if after.is_zero());
+        assert_eq!(at_once, settled.presses);
+        plan::next(&row, known, now())
+    };
+    let two = |price| Step::Revise {
+        quantity: Some(pieces(2)),
+        price,
+    };
+    let reads = Step::Read(ReadWhy::Unsure);
+    // 3 were taken: fewer, whatever is shown meanwhile.
+    for shown in [shows(1, 20), shows(2, 21), shows(5, 20)] {
+        assert_eq!(
+            sent(wants(2, Some(20)), shown, None, None),
+            two(None),
+            "{shown:?}"
+        );
+    }
+    assert_eq!(sent(wants(2, Some(25)), shows(5, 20), None, None), two(money(25)));
+    // Fewer than what is shown, and not than what was taken: it would be a raise.
+    assert_eq!(sent(wants(4, Some(20)), shows(5, 20), None, None), reads);
+    // One may be there, of a request of unknown outcome.
+    assert_eq!(sent(wants(2, Some(20)), shows(5, 20), Some(1), None), reads);
+    // A hold keeps back what it does at other times.
+    let refused = Some(plan::HELD_REFUSED);
+    assert_eq!(sent(wants(2, Some(20)), shows(5, 20), None, refused), reads);
+    let price = Some(plan::HELD_RADIUS_PRICE);
+    assert_eq!(sent(wants(2, Some(25)), shows(5, 20), None, price), two(None));
 }
