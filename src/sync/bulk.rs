@@ -36,9 +36,7 @@ use std::time::Duration;
 /// # Errors
 /// When the database is away or refuses: then the step is taken again.
 pub(super) async fn turn(shared: Arc<Shared>, epoch: Epoch) -> Result<Duration, StoreError> {
-    if gather::gather(&shared, epoch).await? {
-        return Ok(Duration::ZERO);
-    }
+    gather::gather(&shared, epoch).await?;
     let (feed, next) = {
         let mut conn = shared.db.conn().await?;
         bulk::due(&mut conn, shared.destination, shared.settings.sweep()).await?

@@ -119,7 +119,8 @@ pub async fn open_messages(
 /// Those whose price was taken are read `after` a while. What was left out was not sent, and is not read. Where another
 /// price is wanted by now, the feed's may have come after it over there: the feed's is believed, so that what is wanted is
 /// sent once more, at once, whatever the destination happens to show until then; but for listings that nothing may be sent
-/// to now, or that are looked at anyway. Inside the caller's transaction.
+/// to now, or that are looked at anyway. A look that is under way may have come before the feed's price: it loses its fence,
+/// and is taken anew. Inside the caller's transaction.
 ///
 /// # Errors
 /// When the database is away or refuses.
@@ -167,6 +168,7 @@ pub async fn settle(
              listed_price = CASE WHEN i.is_late THEN i.price ELSE l.listed_price END, \
              synced_version = CASE WHEN i.is_late THEN LEAST(l.synced_version, l.wanted_version - 1) \
                               ELSE l.synced_version END, \
+             last_sync_log_id = CASE WHEN i.is_late THEN NULL ELSE l.last_sync_log_id END, \
              updated_at = now() FROM late i WHERE l.id = i.listing_id \
          RETURNING l.id, l.product_id, l.platform, i.outcome = 'accepted' AND i.is_late IS NOT TRUE AS later, \
              i.outcome <> 'left_out' AND i.is_late IS NOT TRUE AS sent, clock_timestamp() AS now",

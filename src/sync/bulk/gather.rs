@@ -18,13 +18,14 @@ const TOGETHER: usize = 250;
 /// Transactions of one turn. What is left over then is the next turn's.
 const AT_ONCE: usize = 100;
 
-/// Gathers prices into a feed, where more wait than can be sent one by one in time. Whether there is more to gather at once.
+/// Gathers prices into a feed, where more wait than can be sent one by one in time. What a turn did not come to goes into the
+/// next feed, or one by one: candidates that go into none would be passed by for ever.
 ///
 /// # Errors
 /// When the database is away or refuses; what was gathered until then is gathered.
-pub(super) async fn gather(shared: &Arc<Shared>, epoch: Epoch) -> Result<bool, StoreError> {
+pub(super) async fn gather(shared: &Arc<Shared>, epoch: Epoch) -> Result<(), StoreError> {
     let Some(gateway) = shared.bulk.clone() else {
-        return Ok(false);
+        return Ok(());
     };
     let within = shared.live.load().bulk_after();
     let wish = Wish {
@@ -39,10 +40,18 @@ pub(super) async fn gather(shared: &Arc<Shared>, epoch: Epoch) -> Result<bool, S
         });
         match round.await? {
             Some(Round { more: true, refused }) => passed_by.extend(refused),
-            _ => return Ok(false),
+            _ => return Ok(()),
         }
     }
-    Ok(true)
+    let closed = write(shared, epoch, |shared, conn| {
+        Box::pin(async move {
+            match bulk::gathering(conn, shared.destination).await? {
+                Some(feed) => bulk::close(conn, feed.id).await,
+                None => Ok(()),
+            }
+        })
+    });
+    closed.await.map(|_owned| ())
 }
 
 /// Whether feeds are used, and how many requests have their turn in the time that is waited for at most; `None` while
