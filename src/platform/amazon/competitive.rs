@@ -73,13 +73,19 @@ fn one(at: &At<'_>, want: &Want) -> Result<Option<Decimal>, Drift> {
         .map(|own| own.flag())
         .transpose()?
         == Some(true);
-    let for_companies = at.maybe("offerType")?.map(|kind| kind.text()).transpose()? == Some("B2B");
-    let for_many = at
-        .maybe("quantityTier")?
-        .map(|tier| tier.int())
-        .transpose()?
-        .unwrap_or(1)
-        > 1;
+    let for_companies = match at.maybe("offerType")? {
+        None => false,
+        Some(kind) => match kind.text()? {
+            "B2C" => false,
+            "B2B" => true,
+            _ => return Err(kind.drift("B2C or B2B")),
+        },
+    };
+    let for_many = match at.maybe("quantityTier")? {
+        None => false,
+        Some(tier) if tier.int()? < 1 => return Err(tier.drift("one piece or more")),
+        Some(tier) => tier.int()? > 1,
+    };
     if !ours || own || for_companies || for_many {
         return Ok(None);
     }
@@ -188,6 +194,13 @@ mod tests {
         }
         let mut used = json!({"condition": "Used", "Price": {"LandedPrice": yen(5)}});
         let counts = json!([{"condition": "New", "Count": 1}, {"condition": "Used", "Count": 1}]);
+        for (key, odd) in [("offerType", json!("XYZ")), ("quantityTier", json!(0))] {
+            let mut strange = json!({"condition": "New", "Price": {"LandedPrice": yen(5)}});
+            strange[key] = odd;
+            let seen = entry(json!([strange]), json!([{"condition": "New", "Count": 1}]));
+            let at = read(&seen).unwrap_err();
+            assert!(at.ends_with(&format!("CompetitivePrices[0].{key}")), "{at}");
+        }
         let offered = entry(json!([used.clone()]), counts.clone());
         assert!(read(&offered).is_err(), "the price of another condition is none");
         used["condition"] = "New".into();

@@ -59,9 +59,11 @@ impl Fault {
         ])
     }
 
-    /// Whether it speaks of the marketplace, which is our setting and no product's fault.
-    fn is_about_us(&self) -> bool {
-        self.says(&["marketplace", "customertype", "itemcondition", "item condition"])
+    /// Whether it says that there is no such item: "B0… is an invalid ASIN for marketplace A1…". Words of the marketplace
+    /// alone, or of the question, are about our setting and no product's fault.
+    fn is_about_item(&self, asin: &str) -> bool {
+        self.says(&["invalid asin", "invalid 'asin'"])
+            || self.says(&[&asin.to_lowercase()]) && self.says(&["invalid", "not found", "does not exist"])
     }
 }
 
@@ -75,6 +77,8 @@ pub(super) fn faults_in(value: &Value) -> Vec<Fault> {
 /// What a status and the errors beside it mean.
 pub(super) fn class(status: u16, faults: &[Fault], retry_after: Option<Duration>) -> ErrorClass {
     match status {
+        // Whoever stands between refuses with a bare 403; Amazon says why.
+        403 if faults.is_empty() => ErrorClass::Blocked,
         401 | 403 => ErrorClass::Unauthorized,
         429 => ErrorClass::RateLimited { retry_after },
         408 | 500..=599 => ErrorClass::Transient,
@@ -96,7 +100,7 @@ fn code(status: u16, faults: &[Fault]) -> String {
     match (status, faults.first()) {
         (401, _) => TOKEN_REFUSED.to_owned(),
         (403, Some(fault)) if fault.is_about_token() => TOKEN_REFUSED.to_owned(),
-        (403, _) => ACCESS_DENIED.to_owned(),
+        (403, Some(_)) => ACCESS_DENIED.to_owned(),
         (400..=499, Some(fault)) if !fault.code.is_empty() && status != 429 => {
             let plain = |c: char| {
                 if c.is_ascii_alphanumeric() {
@@ -149,16 +153,18 @@ pub(super) fn error(
 }
 
 /// An error for one item of a batch, from its own status and errors. What was asked is an ASIN of the right shape: that it
-/// is "invalid" says that the marketplace has no such item, unless the errors speak of what is our own setting.
-pub(super) fn of_item(doing: &str, status: u16, faults: &[Fault], body: Option<Box<str>>) -> PlatformError {
+/// is "invalid" says that the marketplace has no such item. What else is invalid says nothing of it.
+pub(super) fn of_item(
+    doing: &str,
+    asin: &str,
+    status: u16,
+    faults: &[Fault],
+    body: Option<Box<str>>,
+) -> PlatformError {
     let mut told = error(doing, status, faults, None, body);
     let invalid = |fault: &Fault| matches!(fault.code.as_str(), "InvalidInput" | "InvalidParameterValue");
-    let about_item = faults.iter().all(|fault| !fault.is_about_us());
-    if told.class == ErrorClass::Rejected
-        && status == 400
-        && faults.first().is_some_and(invalid)
-        && about_item
-    {
+    let about_item = |fault: &Fault| invalid(fault) && fault.is_about_item(asin);
+    if told.class == ErrorClass::Rejected && status == 400 && faults.first().is_some_and(about_item) {
         told.class = ErrorClass::NotFound;
     }
     if told.class == ErrorClass::NotFound {
@@ -224,6 +230,7 @@ mod tests {
             (413, vec![], Rejected, "http_413"),
             (401, one("Unauthorized"), Unauthorized, TOKEN_REFUSED),
             (403, one("Unauthorized"), Unauthorized, ACCESS_DENIED),
+            (403, vec![], ErrorClass::Blocked, "http_403"),
             (
                 403,
                 vec![fault(
@@ -245,16 +252,40 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_item_is_gone_but_an_invalid_marketplace_is_our_own_fault() {
-        let gone = of_item("x", 400, &[fault("InvalidInput", "Invalid ASIN")], None);
-        assert_eq!((gone.class, &*gone.code), (ErrorClass::NotFound, NO_SUCH_ITEM));
-        let gone = of_item("x", 404, &[fault("NOT_FOUND", "no")], None);
-        assert_eq!(gone.class, ErrorClass::NotFound);
-        let unsaid = of_item("x", 404, &[], None);
-        assert_eq!(unsaid.class, ErrorClass::Protocol);
-        let ours = of_item("x", 400, &[fault("InvalidInput", "Invalid MarketplaceId")], None);
-        assert_eq!(ours.class, ErrorClass::Rejected);
-        let other = of_item("x", 400, &[fault("Unknown", "?")], None);
-        assert_eq!(other.class, ErrorClass::Rejected);
+    fn an_invalid_item_is_gone_and_whatever_else_is_invalid_says_nothing_of_it() {
+        const ASIN: &str = "B08VY6GW8Q";
+        let judged = |status, faults: &[Fault]| of_item("x", ASIN, status, faults, None);
+        for text in [
+            "B08VY6GW8Q is an invalid ASIN for marketplace A1VC38T7YXB528",
+            "Invalid ASIN",
+            "Invalid 'asin' provided.",
+            "The ItemId B08VY6GW8Q provided in the request is invalid.",
+        ] {
+            let gone = judged(400, &[fault("InvalidInput", text)]);
+            assert_eq!(
+                (gone.class, &*gone.code),
+                (ErrorClass::NotFound, NO_SUCH_ITEM),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            judged(404, &[fault("NOT_FOUND", "no")]).class,
+            ErrorClass::NotFound
+        );
+        assert_eq!(judged(404, &[]).class, ErrorClass::Protocol);
+        for text in [
+            "Invalid MarketplaceId",
+            "Requested MarketplaceId is invalid, unsupported, or does not exist.",
+            "Invalid Input",
+            "Duplicate requests submitted.",
+            "",
+        ] {
+            let ours = judged(400, &[fault("InvalidInput", text)]);
+            assert_eq!(ours.class, ErrorClass::Rejected, "{text}");
+        }
+        assert_eq!(
+            judged(400, &[fault("Unknown", "Invalid ASIN")]).class,
+            ErrorClass::Rejected
+        );
     }
 }

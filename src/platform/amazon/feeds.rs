@@ -326,7 +326,12 @@ impl BulkPrices for AmazonFeeds {
                 .account()
                 .read(&doing, Operation::GetFeed, Ask::Get, url)
                 .await?;
-            feed(&At::root("answer", &body)).map_err(|drift| contract(&doing, &drift, &body))
+            let at = At::root("answer", &body);
+            let read = feed(&at).and_then(|feed| match feed.id.eq_ignore_ascii_case(id) {
+                true => Ok(feed),
+                false => Err(at.get("feedId")?.drift(&format!("the feed asked for, `{id}`"))),
+            });
+            read.map_err(|drift| contract(&doing, &drift, &body))
         })
     }
 

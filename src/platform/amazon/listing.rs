@@ -19,6 +19,8 @@ pub const INVALID: &str = "amazon_invalid";
 const OWN_STOCK: &str = "DEFAULT";
 /// What the codes of Amazon's own warehouses begin with: `AMAZON_JP`.
 const WAREHOUSE: &str = "AMAZON_";
+/// The most issues of one answer that are kept.
+const MOST_ISSUES: usize = 50;
 /// The audience of an offer that everybody sees.
 const EVERYBODY: &str = "ALL";
 
@@ -42,17 +44,32 @@ pub(super) struct Shown {
     pub(super) not_sold: Option<String>,
 }
 
-/// Reads the answer of `getListingsItem`.
-pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currency) -> Result<Shown, Drift> {
+/// Reads of the answer of `getListingsItem` what a change must name. Amazon need not count what lies in its own warehouses.
+pub(super) fn kind(at: &At<'_>, sku: &str, marketplace: &str) -> Result<Kind, Drift> {
+    let summary = summary(at, sku, marketplace)?;
+    let (is_fba, _) = channel(&at.get("fulfillmentAvailability")?)?;
+    Ok(Kind {
+        product_type: summary.get("productType")?.text()?.into(),
+        is_fba,
+    })
+}
+
+/// The summary of our marketplace, of the SKU asked for.
+fn summary<'a>(at: &At<'a>, sku: &str, marketplace: &str) -> Result<At<'a>, Drift> {
     let named = at.get("sku")?;
     if named.text()? != sku {
         return Err(named.drift(&format!("the SKU asked for, `{sku}`")));
     }
     let summaries = at.get("summaries")?;
-    let Some(summary) = same(of_marketplace(&summaries, marketplace)?)? else {
-        return Err(summaries.drift(&format!("a summary for `{marketplace}`")));
-    };
-    let (is_fba, quantity) = stock(&at.get("fulfillmentAvailability")?)?;
+    let one = same(of_marketplace(&summaries, marketplace)?)?;
+    one.ok_or_else(|| summaries.drift(&format!("a summary for `{marketplace}`")))
+}
+
+/// Reads the answer of `getListingsItem`.
+pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currency) -> Result<Shown, Drift> {
+    let kind = kind(at, sku, marketplace)?;
+    let summary = summary(at, sku, marketplace)?;
+    let quantity = stock(&at.get("fulfillmentAvailability")?)?;
     let words = summary.get("status")?.items()?;
     let said: Vec<&str> = words.iter().map(At::text).collect::<Result<_, _>>()?;
     // Beside the word that says "on sale" others matter nothing. In its place, one may be its new name.
@@ -70,10 +87,7 @@ pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currenc
         first.map_or_else(|| "no issue is named".to_owned(), |(_, line)| line)
     });
     Ok(Shown {
-        kind: Kind {
-            product_type: summary.get("productType")?.text()?.into(),
-            is_fba,
-        },
+        kind,
         asin: summary
             .maybe("asin")?
             .map(|a| a.text())
@@ -118,8 +132,8 @@ fn same(all: Vec<At<'_>>) -> Result<Option<At<'_>>, Drift> {
     }
 }
 
-/// Whether Amazon ships it, and how many pieces are for sale.
-fn stock(list: &At<'_>) -> Result<(bool, Quantity), Drift> {
+/// Whether Amazon ships it, and the entry that counts.
+fn channel<'a>(list: &At<'a>) -> Result<(bool, At<'a>), Drift> {
     let items = list.items()?;
     let (mut own, mut theirs) = (Vec::new(), Vec::new());
     for each in items {
@@ -131,8 +145,8 @@ fn stock(list: &At<'_>) -> Result<(bool, Quantity), Drift> {
         }
     }
     match (same(own)?, theirs.as_slice()) {
-        (Some(own), []) => Ok((false, pieces(&own)?)),
-        (None, [only]) => Ok((true, pieces(only)?)),
+        (Some(own), []) => Ok((false, own)),
+        (None, [only]) => Ok((true, only.clone())),
         (Some(own), both) => {
             // What lies in a warehouse of Amazon can be bought whatever we say of our own.
             for warehouse in both {
@@ -140,10 +154,16 @@ fn stock(list: &At<'_>) -> Result<(bool, Quantity), Drift> {
                     return Err(list.drift("pieces in our stock or in a warehouse of Amazon, not in both"));
                 }
             }
-            Ok((false, pieces(&own)?))
+            Ok((false, own))
         }
         (None, _) => Err(list.drift("the availability of `DEFAULT`, or of one warehouse of Amazon")),
     }
+}
+
+/// How many pieces are for sale.
+fn stock(list: &At<'_>) -> Result<Quantity, Drift> {
+    let (_, counts) = channel(list)?;
+    pieces(&counts)
 }
 
 fn pieces(at: &At<'_>) -> Result<Quantity, Drift> {
@@ -288,6 +308,7 @@ fn issues(at: &At<'_>) -> Vec<(Box<str>, String)> {
     let whole = |issue: &Value| issue.to_string().chars().take(4_000).collect::<String>();
     issues
         .iter()
+        .take(MOST_ISSUES)
         .map(|issue| (whole(issue).into(), line(issue)))
         .collect()
 }

@@ -60,17 +60,40 @@ pub(super) fn cheapest(at: &At<'_>, asin: &str, want: &Want) -> Result<Option<Mo
         "Success" if items.is_empty() => {
             let counted = counted(&summary, want.filters.condition)?;
             match counted.unwrap_or(total.int()?) {
-                0 => Ok(None),
+                0 => all_are_counted(&summary, &total).map(|()| None),
                 _ => Err(offers.drift("the offers that are counted to be listed")),
             }
         }
         "Success" => {
             let counted = counted(&summary, want.filters.condition)?;
             let most = usize::try_from(counted.unwrap_or(total.int()?)).unwrap_or(usize::MAX);
-            cheapest_of(&offers, &items, most.min(MOST_LISTED), want)
+            let best = cheapest_of(&offers, &items, most.min(MOST_LISTED), want)?;
+            if best.is_none() {
+                all_are_counted(&summary, &total)?;
+            }
+            Ok(best)
         }
         _ => Err(status.drift("`Success` or `NoBuyableOffers`")),
     }
+}
+
+/// Before "there is none" is believed: the counts of all conditions make up the total, which is what the total is. Where
+/// one is left out, nothing can be said.
+fn all_are_counted(summary: &At<'_>, total: &At<'_>) -> Result<(), Drift> {
+    let Some(counts) = summary.maybe("NumberOfOffers")? else {
+        return Ok(());
+    };
+    let mut sum = 0_i64;
+    for count in counts.items()? {
+        let Some(number) = count.maybe("OfferCount")? else {
+            return Ok(());
+        };
+        sum = sum.saturating_add(number.int()?);
+    }
+    if sum == total.int()? {
+        return Ok(());
+    }
+    Err(total.drift(&format!("the sum of the counts in `NumberOfOffers`, {sum}")))
 }
 
 fn is_same(at: &At<'_>, asin: &str, want: &Want) -> Result<(), Drift> {

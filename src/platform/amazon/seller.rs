@@ -81,9 +81,10 @@ impl AmazonSeller {
         self.account.address(&parts, &query)
     }
 
-    async fn show(&self, sku: &str) -> Result<Shown, PlatformError> {
+    /// What Amazon says of a listing, and what a change must name.
+    async fn look_up(&self, sku: &str) -> Result<(Value, Kind), PlatformError> {
         check_sku(sku)?;
-        let doing = format!("show the listing of SKU `{sku}`");
+        let doing = showing(sku);
         let url = self.address(
             sku,
             &[("includedData", "summaries,offers,fulfillmentAvailability,issues")],
@@ -92,21 +93,33 @@ impl AmazonSeller {
             .account
             .read(&doing, Operation::GetListingsItem, Ask::Get, url)
             .await?;
+        let at = At::root("item", &body);
+        let kind = listing::kind(&at, sku, &self.account.settings.marketplace)
+            .map_err(|drift| fault::contract(&doing, &drift, fault::kept(body.to_string().as_bytes())))?;
+        self.kinds.lock().insert(sku.into(), kind.clone());
+        Ok((body, kind))
+    }
+
+    async fn show(&self, sku: &str) -> Result<Shown, PlatformError> {
+        let (body, kind) = self.look_up(sku).await?;
         let settings = &self.account.settings;
-        let shown = listing::shown(
-            &At::root("item", &body),
-            sku,
-            &settings.marketplace,
-            settings.currency,
-        );
+        let at = At::root("item", &body);
+        let shown = listing::shown(&at, sku, &settings.marketplace, settings.currency);
         let shown = shown.map_err(|drift| {
+            if kind.is_fba && drift.path.ends_with(".quantity") {
+                let message = format!(
+                    "did not {}: Amazon ships this listing from its own warehouse (FBA) and does not say how many pieces \
+                     there are. Take it out of zaikoban, or ship it yourself (FBM)",
+                    showing(sku)
+                );
+                return fault::refused(FBA, message);
+            }
             let body = fault::kept(body.to_string().as_bytes());
-            fault::contract(&doing, &drift, body)
+            fault::contract(&showing(sku), &drift, body)
         })?;
         if let Some(why) = &shown.not_sold {
             tracing::warn!(platform = %Platform::AmazonSeller, "Amazon does not let SKU `{sku}` be bought: {why}");
         }
-        self.kinds.lock().insert(sku.into(), shown.kind.clone());
         Ok(shown)
     }
 
@@ -115,7 +128,7 @@ impl AmazonSeller {
         let known = self.kinds.lock().get(sku).cloned();
         match known {
             Some(kind) => Ok(kind),
-            None => self.show(sku).await.map(|shown| shown.kind),
+            None => self.look_up(sku).await.map(|(_, kind)| kind),
         }
     }
 
@@ -269,6 +282,10 @@ impl Destination for AmazonSeller {
             }])
         })
     }
+}
+
+fn showing(sku: &str) -> String {
+    format!("show the listing of SKU `{sku}`")
 }
 
 /// What a revision asks for, in words.

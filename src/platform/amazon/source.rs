@@ -205,6 +205,7 @@ impl Amazon {
             let status = u16::try_from(status).unwrap_or_default();
             return Err(fault::of_item(
                 &doing,
+                asin.as_str(),
                 status,
                 &fault::faults_in(body.value()),
                 kept(entry.value()),

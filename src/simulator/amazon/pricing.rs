@@ -78,7 +78,13 @@ fn one_of_batch(goods: &mut Goods, request: &Value, plan: &Plan<'_>, place: u64,
                 let payload = payload(asin, &state, text("ItemCondition"), index);
                 (200, json!({ "payload": plan.odd(payload) }))
             }
-            None => (400, errors("InvalidInput", "Invalid ASIN", asin)),
+            None => {
+                let said = format!(
+                    "{asin} is an invalid ASIN for marketplace {}",
+                    text("MarketplaceId")
+                );
+                (400, errors("InvalidInput", &said, ""))
+            }
         }
     };
     let reason = if status == 200 { "OK" } else { "Error" };

@@ -118,7 +118,8 @@ async fn a_batch_fails_in_parts() {
 
 #[tokio::test]
 async fn what_is_said_of_every_item_is_not_believed() {
-    let gone = |asin| refused(asin, 400, "InvalidInput", "Invalid input");
+    let said = |asin: &str| format!("{asin} is an invalid ASIN for marketplace A1VC38T7YXB528");
+    let gone = |asin| refused(asin, 400, "InvalidInput", &said(asin));
     let both = batch(vec![gone(ONE), gone(TWO)]).await;
     let seen = observe(&amazon(&both), &[ONE, TWO]).await;
     assert_eq!(told(&seen), ["rejected amazon_all_refused"; 2]);
@@ -126,6 +127,12 @@ async fn what_is_said_of_every_item_is_not_believed() {
     assert_eq!(
         told(&observe(&amazon(&one), &[ONE]).await),
         ["not_found amazon_no_such_item"]
+    );
+    // Of what is invalid nothing is said.
+    let unsaid = batch(vec![refused(ONE, 400, "InvalidInput", "Invalid Input")]).await;
+    assert_eq!(
+        told(&observe(&amazon(&unsaid), &[ONE]).await),
+        ["rejected amazon_invalidinput"]
     );
 }
 

@@ -43,10 +43,15 @@ fn is_amazons_own(url: &Url) -> bool {
     let Some(below) = host.strip_suffix(FILES).and_then(|host| host.strip_suffix('.')) else {
         return true;
     };
-    let mut labels = below.split('.');
-    let place = labels.next().is_some_and(|label| PLACES.contains(&label));
-    place
-        && labels
-            .next()
-            .is_some_and(|label| label == "s3" || label.starts_with("s3-"))
+    // `place.s3`, `place.s3-region`, `place.s3.region` or `place.s3.dualstack.region`; more dots may be in the name of
+    // somebody else's place.
+    let is_s3 = |label: &str| label == "s3" || label.starts_with("s3-");
+    let labels: Vec<&str> = below.split('.').collect();
+    match labels.as_slice() {
+        [place, s3] => PLACES.contains(place) && is_s3(s3),
+        [place, s3, region] | [place, s3, "dualstack", region] => {
+            PLACES.contains(place) && is_s3(s3) && !is_s3(region)
+        }
+        _ => false,
+    }
 }

@@ -218,3 +218,16 @@ fn invalid_is_a_refusal_and_an_unknown_word_tells_nothing() {
         );
     }
 }
+
+/// Amazon does not count what lies in its warehouses where it does not want to; the price can be set all the same.
+#[test]
+fn what_a_change_names_is_read_also_where_amazon_counts_nothing() {
+    let uncounted = with(
+        "/fulfillmentAvailability",
+        json!([{"fulfillmentChannelCode": "AMAZON_JP"}]),
+    );
+    let kind = kind(&At::root("item", &uncounted), "A-1", JAPAN).unwrap();
+    assert_eq!((&*kind.product_type, kind.is_fba), ("LUGGAGE", true));
+    let at = "item.fulfillmentAvailability[0].quantity";
+    assert_eq!(read(&uncounted), Err(at.into()), "and its pieces are not zero");
+}

@@ -234,3 +234,33 @@ fn what_is_missing_or_contradicts_is_an_error() {
     }
     assert_eq!(read(&whole, &want()), Ok(Some(1000)));
 }
+
+/// The total is what the counts make up: where they do not, some of the offers are not told of.
+#[test]
+fn none_is_believed_only_where_the_counts_make_up_the_total() {
+    let counts = |counts: Value, total: i64, offers: Vec<Value>| {
+        let mut seen = payload(total, offers);
+        seen["Summary"]["NumberOfOffers"] = counts;
+        seen
+    };
+    let used = |n: i64| json!([{"condition": "used", "fulfillmentChannel": "Merchant", "OfferCount": n}]);
+    assert_eq!(read(&counts(used(14), 14, vec![]), &want()), Ok(None));
+    assert_eq!(read(&counts(json!([]), 0, vec![]), &want()), Ok(None));
+    let mut mine = offer(1, 0);
+    mine["MyOffer"] = true.into();
+    for seen in [
+        counts(json!([]), 14, vec![]),
+        counts(used(2), 14, vec![]),
+        counts(json!([]), 5, vec![mine]),
+    ] {
+        assert_eq!(
+            read(&seen, &want()),
+            Err("payload.Summary.TotalOfferCount".into())
+        );
+    }
+    // What is there is there.
+    assert_eq!(
+        read(&counts(json!([]), 5, vec![offer(900, 0)]), &want()),
+        Ok(Some(900))
+    );
+}
