@@ -12,6 +12,8 @@ pub(super) use crate::platform::body::{cut, kept};
 use serde_json::Value;
 use std::time::Duration;
 
+/// The most warnings of one answer that are kept.
+const MOST_WARNINGS: usize = 50;
 /// The code of an answer that says the listing was revised too often today.
 pub const REVISION_LIMIT: &str = "ebay_revision_limit";
 /// The code of an answer that is not what the contract says.
@@ -76,10 +78,11 @@ pub(super) fn errors_in(at: &At<'_>) -> Result<Vec<Fault>, Drift> {
         .collect())
 }
 
-/// The warnings of an answer or entry, each whole.
+/// The first warnings of an answer or entry, each whole.
 pub(super) fn warnings_in(at: &At<'_>) -> Vec<Box<str>> {
     let list = at.value().get("warnings").and_then(Value::as_array);
-    list.map(|list| list.iter().map(|w| cut(&w.to_string()).into()).collect())
+    let few = list.map(|list| list.iter().take(MOST_WARNINGS));
+    few.map(|few| few.map(|w| cut(&w.to_string()).into()).collect())
         .unwrap_or_default()
 }
 
@@ -122,6 +125,8 @@ pub(super) fn judge(status: u16, faults: &[Fault], retry_after: Option<Duration>
     let lasting = |f: &&Fault| !judge_fault(f).is_retryable();
     let chief = faults.iter().find(lasting).or_else(|| faults.first());
     let by_status = match status {
+        // Whoever stands between refuses with a bare 403; eBay says why.
+        403 if faults.is_empty() => Some(ErrorClass::Blocked),
         401 | 403 => Some(ErrorClass::Unauthorized),
         429 => Some(ErrorClass::RateLimited { retry_after }),
         408 | 500..=599 => Some(ErrorClass::Transient),
@@ -231,6 +236,7 @@ mod tests {
             (400, request(2001), limited, "ebay_2001"),
             (401, request(1001), Unauthorized, TOKEN_REFUSED),
             (403, request(1100), Unauthorized, "ebay_1100"),
+            (403, vec![], ErrorClass::Blocked, "http_403"),
             (302, vec![], Protocol, "http_302"),
             (200, vec![], Protocol, "http_200"),
             (200, request(25002), Rejected, "ebay_25002"),

@@ -1,8 +1,9 @@
 //! The inventory item and the offer: what they say together about one listing, and the body that replaces an offer.
 //!
-//! A buyer sees what the offer holds, bounded by what the SKU holds; so the smaller of both is what is on sale. An
-//! answer about another offer or SKU than the one asked for is no answer, and a value that is missing is an error:
-//! never a zero.
+//! What the offer holds overrides what the SKU holds, says the contract; eBay's guide to bulk updates says that the smaller
+//! of both is on sale. So the offer's own quantity counts, which is never less than what a buyer can have: where the two
+//! differ, something that should be off sale is not believed to be. An answer about another offer or SKU than the one asked
+//! for is no answer, and a value that is missing is an error: never a zero.
 
 use super::json::{self, At, Drift};
 use super::revise::Amount;
@@ -75,11 +76,10 @@ impl Offer {
         })
     }
 
-    /// What a buyer sees, given what the SKU holds in all.
+    /// What a buyer sees at most, given what the SKU holds in all: see the module's text.
     pub(super) fn state(&self, at: &At<'_>, total: Option<Quantity>) -> Result<ListingState, Drift> {
         let quantity = match (self.quantity, total) {
-            (Some(own), Some(total)) => own.min(total),
-            (Some(one), None) | (None, Some(one)) => one,
+            (Some(one), _) | (None, Some(one)) => one,
             (None, None) => quantity(&at.get("availableQuantity")?)?,
         };
         Ok(ListingState {
@@ -199,4 +199,35 @@ pub(super) fn replacement(offer: &At<'_>, revision: &Revision) -> Result<Value, 
         };
     }
     Ok(Value::Object(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Whichever of eBay's two documents is right, a buyer cannot have more than the offer holds, and what it holds is not
+    /// gone because the SKU's own count is.
+    #[test]
+    fn what_the_offer_holds_counts_and_the_sku_only_where_it_holds_nothing_of_its_own() {
+        let shown = |own: Option<i64>, total: Option<i64>| {
+            let mut body = json!({
+                "offerId": "9", "sku": "A", "status": "PUBLISHED", "format": "FIXED_PRICE",
+                "listing": {"listingId": "1", "listingStatus": "ACTIVE"},
+                "pricingSummary": {"price": {"value": "20.00", "currency": "USD"}},
+            });
+            if let Some(own) = own {
+                body["availableQuantity"] = own.into();
+            }
+            let at = At::root("offer", &body);
+            let total = total.map(|n| Quantity::new(n).unwrap());
+            let state = Offer::read(&at).unwrap().state(&at, total);
+            state.map(|s| s.quantity.get()).map_err(|drift| drift.path)
+        };
+        assert_eq!(shown(Some(5), Some(0)), Ok(5));
+        assert_eq!(shown(Some(0), Some(5)), Ok(0));
+        assert_eq!(shown(Some(2), None), Ok(2));
+        assert_eq!(shown(None, Some(3)), Ok(3));
+        assert_eq!(shown(None, None), Err("offer.availableQuantity".into()));
+    }
 }
