@@ -30,6 +30,8 @@ pub(super) struct Fault {
     text: String,
     /// It is about the query's text: it names a place in it, or says so.
     is_of_query: bool,
+    /// It names the field of the answer that failed: the query was understood, and let in.
+    was_executed: bool,
 }
 
 impl Fault {
@@ -47,6 +49,7 @@ impl Fault {
             .is_some_and(|l| l.as_array().is_some_and(|l| !l.is_empty()));
         Self {
             is_of_query: code.starts_with("GRAPHQL_") || (placed && !executed && class_of(&code).is_none()),
+            was_executed: executed,
             text: text_of(value.get("message")).chars().take(500).collect(),
             code,
         }
@@ -151,6 +154,20 @@ impl Refused<'_> {
         !(400..500).contains(&self.status) || self.status == 408 || self.faults.iter().any(unsure)
     }
 
+    /// Whether a 400 may be about the token: it says so, or nothing at all. A page for people is somebody else's.
+    fn speaks_of_the_token(&self) -> bool {
+        let html = self
+            .content_type
+            .is_some_and(|t| t.to_ascii_lowercase().contains("html"));
+        let says = |fault: &Fault| {
+            let text = fault.text.to_lowercase();
+            ["token", "environment", "authenti", "authoriz"]
+                .iter()
+                .any(|word| text.contains(word))
+        };
+        self.faults.is_empty() && !html || self.faults.iter().any(says)
+    }
+
     /// The error for `doing`.
     pub(super) fn error(self, doing: &str) -> PlatformError {
         let status = self.status;
@@ -171,7 +188,11 @@ impl Refused<'_> {
                 .faults
                 .iter()
                 .any(|fault| class_of(&fault.code).is_some_and(|class| class != ErrorClass::Unauthorized));
-        if of_values {
+        // What it did and did not like, in a code that is not known here, is no word about the token either.
+        let of_something = |fault: &Fault| !fault.code.is_empty() || fault.was_executed;
+        let unknown = status == 400 && !of_query && self.faults.iter().any(of_something);
+        let of_token = |fault: &Fault| class_of(&fault.code) == Some(ErrorClass::Unauthorized);
+        if of_values || unknown && !self.faults.iter().any(of_token) {
             return from_faults(doing, self.faults, self.body);
         }
         let (class, code, message) = match status {
@@ -179,7 +200,7 @@ impl Refused<'_> {
                 let why = "; it does not understand the question: a newer zaikoban may be needed";
                 (ErrorClass::Protocol, BAD_QUERY.to_owned(), plainly(why))
             }
-            400 => {
+            400 if self.faults.iter().any(of_token) || self.speaks_of_the_token() => {
                 let why = "; most likely the token is of the other environment: that of the sandbox does not work for the \
                            shop, nor the other way round. Compare `platforms.mercari.endpoint`, and give the token again: \
                            `zaikoban credentials set mercari`";
@@ -312,6 +333,9 @@ mod tests {
         let of_query = [Fault::read(
             &json!({ "message": "Cannot query", "locations": [{ "line": 1 }] }),
         )];
+        let says = |text: &str| [Fault::read(&json!({ "message": text }))];
+        let undecoded = says("json body could not be decoded");
+        let elsewhere = says("the access token is not valid in this environment");
         let limited = ErrorClass::RateLimited {
             retry_after: Some(Duration::from_secs(7)),
         };
@@ -336,6 +360,32 @@ mod tests {
             (404, None, &[][..], ErrorClass::Protocol, "http_404", false),
             (400, None, &[][..], ErrorClass::Unauthorized, TOKEN_REFUSED, false),
             (400, None, &of_query[..], ErrorClass::Protocol, BAD_QUERY, false),
+            (
+                400,
+                Some("text/html"),
+                &[][..],
+                ErrorClass::Protocol,
+                "http_400",
+                false,
+            ),
+            (400, None, &undecoded[..], ErrorClass::Protocol, "http_400", false),
+            (
+                400,
+                None,
+                &elsewhere[..],
+                ErrorClass::Unauthorized,
+                TOKEN_REFUSED,
+                false,
+            ),
+            // One listing's value must not shut the shop.
+            (
+                400,
+                None,
+                &[fault("BAD_USER_INPUT")][..],
+                ErrorClass::Protocol,
+                "mercari_bad_user_input",
+                false,
+            ),
             // Servers of GraphQL answer so where they do not understand.
             (422, None, &of_query[..], ErrorClass::Protocol, BAD_QUERY, false),
             (422, None, &[][..], ErrorClass::Protocol, "http_422", false),

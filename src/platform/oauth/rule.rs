@@ -137,8 +137,14 @@ pub(super) fn read(status: u16, body: &[u8], retry_after: Option<Duration>) -> R
                 code,
             },
             None if status == 408 => refused(ErrorClass::Transient, "http_408", "time-out over there"),
+            // Without its word, this may be whoever stands between, and nobody has to sign in again for that. 401 is the
+            // one status that means the client by itself.
             None => refused(
-                ErrorClass::Unauthorized,
+                if status == 401 {
+                    ErrorClass::Unauthorized
+                } else {
+                    ErrorClass::Protocol
+                },
                 &format!("http_{status}"),
                 "refused without an RFC 6749 error code",
             ),
@@ -199,8 +205,17 @@ fn rfc_error(body: &[u8]) -> Option<Box<str>> {
 
 fn class_of(code: &str) -> ErrorClass {
     match code {
-        "temporarily_unavailable" | "server_error" => ErrorClass::Transient,
-        _ => ErrorClass::Unauthorized,
+        "temporarily_unavailable" | "server_error" | "slow_down" => ErrorClass::Transient,
+        "invalid_grant"
+        | "invalid_client"
+        | "unauthorized_client"
+        | "invalid_scope"
+        | "access_denied"
+        | "invalid_token"
+        | "expired_token"
+        | "insufficient_scope" => ErrorClass::Unauthorized,
+        // `invalid_request`, and what nobody wrote down: about the question, or nothing that is known.
+        _ => ErrorClass::Protocol,
     }
 }
 
@@ -279,8 +294,12 @@ mod tests {
                 Transient,
                 "temporarily_unavailable",
             ),
-            (400, r#"{"error":"<script>"}"#, Unauthorized, "http_400"),
-            (403, "", Unauthorized, "http_403"),
+            (400, r#"{"error":"invalid_request"}"#, Protocol, "invalid_request"),
+            (400, r#"{"error":"<script>"}"#, Protocol, "http_400"),
+            (400, r#"{"error":"invalid_gr"#, Protocol, "http_400"),
+            (401, "", Unauthorized, "http_401"),
+            (403, "<html>", Protocol, "http_403"),
+            (404, "", Protocol, "http_404"),
             (408, "", Transient, "http_408"),
             (500, "oops", Transient, "http_500"),
             (302, "", Protocol, "http_302"),
