@@ -4,23 +4,36 @@
 //! would count?), and every complaint names the path of the value it is about.
 
 use rust_decimal::Decimal;
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserializer;
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use std::cell::Cell;
 use std::fmt;
 
-/// A JSON value in which no object holds a key twice. `serde_json` bounds its depth (128).
-struct Strict(Value);
+/// The most values of one answer. A byte or two of text can be a value of thirty times their size, so that a limit on
+/// bytes alone bounds no memory.
+const MOST_VALUES: usize = 500_000;
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Strict)
+/// Reads a JSON value in which no object holds a key twice. `serde_json` bounds its depth (128).
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    /// How many values may still come.
+    left: &'a Cell<usize>,
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let Some(left) = self.left.get().checked_sub(1) else {
+            return Err(de::Error::custom(format!("more than {MOST_VALUES} values")));
+        };
+        self.left.set(left);
+        deserializer.deserialize_any(self)
     }
 }
 
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,7 +66,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(Strict(value)) = seq.next_element()? {
+        while let Some(value) = seq.next_element_seed(self)? {
             values.push(value);
         }
         Ok(Value::Array(values))
@@ -61,7 +74,8 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut values = Map::new();
-        while let Some((key, Strict(value))) = map.next_entry::<String, Strict>()? {
+        while let Some(key) = map.next_key::<String>()? {
+            let value = map.next_value_seed(self)?;
             if values.contains_key(&key) {
                 let key: String = key.chars().take(40).collect();
                 return Err(de::Error::custom(format!("the key `{key}` stands twice")));
@@ -75,9 +89,14 @@ impl<'de> Visitor<'de> for StrictVisitor {
 /// Reads a whole body.
 ///
 /// # Errors
-/// When it is no JSON, holds more than one value, is nested deeper than 128, or an object holds a key twice.
+/// When it is no JSON, holds more than one value or more than half a million in all, is nested deeper than 128, or an object
+/// holds a key twice.
 pub(super) fn parse(body: &[u8]) -> Result<Value, serde_json::Error> {
-    serde_json::from_slice::<Strict>(body).map(|strict| strict.0)
+    let left = Cell::new(MOST_VALUES);
+    let mut read = serde_json::Deserializer::from_slice(body);
+    let value = Strict { left: &left }.deserialize(&mut read)?;
+    read.end()?;
+    Ok(value)
 }
 
 /// The number that a text says in plain digits, with a minus and a point at most. `Decimal` alone would take `1_000`, `+5`
@@ -222,6 +241,14 @@ mod tests {
             let error = parse(twice.as_bytes()).unwrap_err();
             assert!(error.to_string().contains("stands twice"), "{error}");
         }
+    }
+
+    #[test]
+    fn more_values_than_any_answer_holds_are_refused_before_they_are_kept() {
+        let many = |n: usize| format!("[{}0]", "0,".repeat(n - 2));
+        assert!(parse(many(MOST_VALUES).as_bytes()).is_ok());
+        let error = parse(many(MOST_VALUES + 1).as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("more than 500000 values"), "{error}");
     }
 
     #[test]
