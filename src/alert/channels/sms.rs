@@ -162,7 +162,8 @@ impl Sms {
             .form(&[("To", number), sender, ("Body", body)]);
         let answer = request.send().await;
         let is_free = match &answer {
-            Ok(answer) => answer.status != 201,
+            // What stands between may say 502 of a text that was taken.
+            Ok(answer) => (400..500).contains(&answer.status) || answer.status == 503,
             Err(error) => !error.outcome_unknown(),
         };
         if is_free {
@@ -180,6 +181,7 @@ impl Sms {
         let left = self.memory.lock().left(&key, &self.settings.to);
         let body = wording::text(message);
         let mut last = Ok(());
+        let mut unclear = Vec::new();
         for number in &left {
             match self.tell(number, &body).await {
                 Ok(Fate::Taken) => {
@@ -195,7 +197,7 @@ impl Sms {
                     memory.refused.insert(number.clone(), why);
                 }
                 // It may be about this number, with a code that is not known here: the others are tried all the same.
-                Ok(Fate::Unclear(error)) => last = Err(error),
+                Ok(Fate::Unclear(error)) => unclear.push((number, error)),
                 // About the account, or nobody is there: the next number would hear the same.
                 Err(error) => {
                     last = Err(error);
@@ -204,6 +206,17 @@ impl Sms {
             }
         }
         let mut memory = self.memory.lock();
+        let was_told = memory.was_told(&key);
+        for (number, error) in unclear {
+            if was_told {
+                // Somebody has it, and others wait behind it: this number's is given up, and its owner told of.
+                tracing::warn!("A text message to {} was not taken: {error}", shown(number));
+                memory.is_done(&key, number, false);
+                memory.refused.insert(number.clone(), error.message);
+            } else if last.is_ok() {
+                last = Err(error);
+            }
+        }
         if last.is_ok() && !memory.was_told(&key) {
             // Nobody at all was told: the message waits until somebody can be.
             memory.done.retain(|(known, _)| *known != key);

@@ -74,9 +74,28 @@ async fn a_refusal_that_is_not_understood_keeps_nobody_else_from_being_told() {
     let s = Stage::with(&[("SMS__TO", &format!("+15005550002,{HANA},{KEN}"))]).await;
     critical(&s, "oversold").await;
     s.texted(2).await;
+    s.until_none_waits().await;
+    // Nor from what happens next, and nobody is told twice.
+    critical(&s, "revoked").await;
+    s.texted(4).await;
+    s.until_none_waits().await;
+    assert_eq!((told(&s, HANA), told(&s, KEN)), (2, 2));
+    let channels = s.desk.channels();
+    let channel = channels.iter().find(|c| c.name() == AlertChannel::Sms).unwrap();
+    let probed = channel.probe().await.unwrap_err();
+    assert!(
+        probed.needs_a_person && probed.message.contains("21699"),
+        "{probed}"
+    );
+}
+
+/// It may be the account's then.
+#[actix::test]
+async fn a_refusal_that_is_not_understood_and_leaves_nobody_told_waits_for_a_person() {
+    let s = Stage::with(&[("SMS__TO", "+15005550002")]).await;
+    critical(&s, "oversold").await;
     s.until("a refusal", |s| health(s).needs_a_person).await;
     assert!(health(&s).error.unwrap().contains("21699"));
-    assert_eq!((told(&s, HANA), told(&s, KEN)), (1, 1));
 }
 
 #[actix::test]

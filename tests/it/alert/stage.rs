@@ -221,6 +221,14 @@ impl Stage {
         .await;
     }
 
+    pub async fn until_delivered(&self, channel: AlertChannel) {
+        until("a message that was taken", || async {
+            let which = format!("status = 'delivered' AND channel = '{channel}'");
+            (self.count(&which).await == 1).then_some(())
+        })
+        .await;
+    }
+
     async fn count(&self, which: &str) -> i64 {
         let sql = format!("SELECT count(*) FROM alert_deliveries WHERE {which}");
         self.t.text(&sql).await.parse().unwrap()

@@ -5,7 +5,7 @@ use crate::alert::inert;
 use crate::domain::ErrorClass;
 use crate::http::Answer;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde_json::Value;
 
 /// What became of one text.
 #[derive(Debug)]
@@ -26,15 +26,34 @@ const OF_THE_NUMBER: &[i64] = &[
 /// States in which a text does not arrive.
 const LOST: &[&str] = &["failed", "undelivered", "canceled"];
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// What of an answer counts, each part read by itself: one that is odd does not make the others unread.
+#[derive(Default)]
 struct Body {
     sid: Option<String>,
-    status: Option<serde_json::Value>,
+    status: Option<String>,
     code: Option<i64>,
     message: Option<String>,
     error_code: Option<i64>,
     error_message: Option<String>,
+}
+
+impl Body {
+    fn read(body: &[u8]) -> Self {
+        let value: Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let number = |key: &str| {
+            let number = value.get(key)?;
+            number.as_i64().or_else(|| number.as_str()?.parse().ok())
+        };
+        Self {
+            sid: text("sid"),
+            status: text("status"),
+            code: number("code"),
+            message: text("message"),
+            error_code: number("error_code"),
+            error_message: text("error_message"),
+        }
+    }
 }
 
 /// What the answer to a text says. `hide` takes out what must not stand in a log.
@@ -43,17 +62,16 @@ pub(super) fn taken(
     now: DateTime<Utc>,
     hide: impl Fn(&str) -> String,
 ) -> Result<Fate, ChannelError> {
-    let read = serde_json::from_slice::<Body>(&answer.body);
+    let body = Body::read(&answer.body);
     if answer.status == 201 {
-        let body = read.unwrap_or_default();
-        let state = body.status.as_ref().and_then(|s| s.as_str()).unwrap_or_default();
+        let state = body.status.as_deref().unwrap_or_default();
         if body.sid.is_none_or(|sid| sid.is_empty()) {
             return Err(ChannelError::passing(
                 "Twilio answered 201 without the `sid` of a message".to_owned(),
             ));
         }
         if LOST.contains(&state) {
-            let why = body.error_message.unwrap_or_default();
+            let why = body.error_message.as_deref().unwrap_or_default();
             let code = body.error_code.map(|c| format!(" ({c})")).unwrap_or_default();
             return Ok(Fate::Refused(hide(&inert::line(&format!(
                 "{state}: {why}{code}"
@@ -61,7 +79,6 @@ pub(super) fn taken(
         }
         return Ok(Fate::Taken);
     }
-    let body = read.unwrap_or_default();
     if answer.status == 400 && body.code.is_some_and(|code| OF_THE_NUMBER.contains(&code)) {
         return Ok(Fate::Refused(hide(&said(answer, &body))));
     }
@@ -78,11 +95,11 @@ pub(super) fn active(
     now: DateTime<Utc>,
     hide: impl Fn(&str) -> String,
 ) -> Result<(), ChannelError> {
-    let body = serde_json::from_slice::<Body>(&answer.body).unwrap_or_default();
+    let body = Body::read(&answer.body);
     if answer.status != 200 {
         return Err(refusal(answer, &body, now, hide));
     }
-    match body.status.as_ref().and_then(|s| s.as_str()) {
+    match body.status.as_deref() {
         Some("active") => Ok(()),
         Some(other) => Err(ChannelError::for_a_person(format!(
             "the account at Twilio is {}, not active: look at its console",
@@ -123,4 +140,21 @@ fn said(answer: &Answer, body: &Body) -> String {
         None => inert::line(&String::from_utf8_lossy(&answer.body)),
     };
     format!("Twilio answered {} `{words}`{code}", answer.status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_odd_part_of_an_answer_makes_no_other_unread() {
+        let body =
+            Body::read(br#"{"sid":"SM1","status":"queued","error_code":"30007","message":7,"code":"21211"}"#);
+        assert_eq!(body.sid.as_deref(), Some("SM1"));
+        assert_eq!(body.status.as_deref(), Some("queued"));
+        assert_eq!((body.error_code, body.code), (Some(30_007), Some(21_211)));
+        assert_eq!(body.message, None);
+        assert!(Body::read(b"<html>").sid.is_none());
+        assert!(Body::read(br#"{"sid":7}"#).sid.is_none());
+    }
 }
