@@ -6,7 +6,7 @@ pub use draft::{ListingDraft, RegisterOrder};
 
 use super::queue::repeated;
 use super::{InputProblem, Ops, OpsError, Page, Selling, word_problem};
-use crate::domain::{DestinationPlatform, Money, ProductId, Quantity};
+use crate::domain::{DestinationPlatform, Money, ProductId, Quantity, RegistrationId};
 use crate::platform::gateway::RegistrarGateway;
 use crate::platform::registrar::ListingContent;
 use crate::store::jobs::{self, Lane, NewJob};
@@ -158,29 +158,50 @@ impl Ops {
     /// for a reason are not among them: their order is mended and given again.
     ///
     /// # Errors
-    /// [`OpsError::Invalid`] for a destination that there is not; else see [`OpsError`].
+    /// [`OpsError::Invalid`] for a destination that there is not or that is not enabled; else see [`OpsError`].
     pub async fn retry_registrations(&self, order: RetryOrder, by: &str) -> Result<Value, OpsError> {
         let filter = RegistrationFilter {
             destination: order.destination,
             state: None,
         };
         OpsError::unless_none(filter.problems())?;
-        let at = filter.destination.as_deref();
+        // Nobody takes the jobs of a destination that is not enabled.
+        let places = match filter.destination.as_deref().map(place) {
+            Some(at) => {
+                let at = at.map_err(|problem| OpsError::all(vec![problem]))?;
+                self.selling(at)?;
+                vec![at]
+            }
+            None => self.parts()?.destinations.keys().copied().collect(),
+        };
+        let mut ids = Vec::new();
+        for at in places {
+            // What goes on is stopped no more: the next thousand are others.
+            loop {
+                let some = self.retry_some(at).await?;
+                ids.extend_from_slice(&some);
+                if some.len() < MOST {
+                    break;
+                }
+            }
+        }
+        self.look_now()?;
+        tracing::info!(by, "A person lets {} first listings go on", ids.len());
+        Ok(json!({ "retried": ids }))
+    }
+
+    async fn retry_some(&self, at: DestinationPlatform) -> Result<Vec<RegistrationId>, OpsError> {
         let most = i64::try_from(MOST).unwrap_or(i64::MAX);
-        let stopped = registrations::stopped(&mut *self.conn().await?, at, most).await?;
+        let stopped = registrations::stopped(&mut *self.conn().await?, Some(at.as_str()), most).await?;
         let letters: Vec<_> = stopped.iter().filter_map(|s| s.letter).collect();
-        let db = &self.parts()?.db;
-        repeated(db, &letters).await?;
+        repeated(&self.parts()?.db, &letters).await?;
         // One whose letter was repeated has its job by now, and this adds no second one.
         let jobs: Vec<NewJob> = stopped
             .iter()
-            .map(|s| NewJob::register(Lane::registration(s.destination), s.product, s.id))
+            .map(|s| NewJob::register(Lane::registration(at), s.product, s.id))
             .collect();
         jobs::enqueue(&mut *self.conn().await?, &jobs).await?;
-        self.look_now()?;
-        tracing::info!(by, "A person lets {} first listings go on", stopped.len());
-        let ids: Vec<_> = stopped.iter().map(|s| s.id).collect();
-        Ok(json!({ "retried": ids }))
+        Ok(stopped.iter().map(|s| s.id).collect())
     }
 
     /// A page of registrations, and how many stand where.
