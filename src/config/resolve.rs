@@ -222,6 +222,7 @@ fn ebay(r: &mut Reader) -> Option<EbaySettings> {
         refresh_token: r.secret("platforms.ebay.refresh_token").filter(is_typed),
         ru_name,
         content_language: r.text_or("platforms.ebay.content_language", "en-US"),
+        skus_per_call: r.whole("platforms.ebay.skus_per_call", 1..=25, 1),
         // Last, as above.
         endpoint: endpoint(r, "platforms.ebay.endpoint", "https://api.ebay.com")?,
     })

@@ -258,6 +258,8 @@ pub struct EbaySettings {
     pub ru_name: Option<String>,
     /// The language of the offers, such as `en-US`.
     pub content_language: String,
+    /// How many SKUs one call that changes listings may name.
+    pub skus_per_call: usize,
 }
 
 /// Watching.

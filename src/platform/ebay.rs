@@ -60,6 +60,8 @@ pub struct EbaySettings {
     pub endpoint: Url,
     /// The language of the records that are replaced: `en-US`.
     pub content_language: String,
+    /// How many SKUs one call that changes listings may name: 1 to 25.
+    pub skus_per_call: usize,
 }
 
 /// The scope that reading and writing offers needs.
@@ -91,6 +93,7 @@ pub struct Ebay {
     client: Client,
     oauth: OAuth,
     app: AppToken,
+    skus_per_call: usize,
     /// eBay said that a call may name one SKU only.
     one_sku_only: AtomicBool,
 }
@@ -130,6 +133,7 @@ impl Ebay {
             client,
             oauth,
             app,
+            skus_per_call: settings.skus_per_call.clamp(1, revise::MAX_ENTRIES),
             one_sku_only: AtomicBool::new(false),
         })
     }
@@ -140,7 +144,7 @@ impl Ebay {
         &self.oauth
     }
 
-    /// Revises published offers, at most 25, each named once.
+    /// Revises published offers, as many as one call may name, each once.
     async fn revise_published(&self, sent: &[&Revision]) -> Vec<EntryOutcome> {
         let url = self.client.address(&["bulk_update_price_quantity"], &[]);
         let doing = match sent {
@@ -303,7 +307,7 @@ impl Destination for Ebay {
         if self.one_sku_only.load(Ordering::Relaxed) {
             1
         } else {
-            revise::MAX_ENTRIES
+            self.skus_per_call
         }
     }
 
@@ -339,7 +343,7 @@ impl Destination for Ebay {
                 };
             }
             let mut answers = Vec::with_capacity(published.len());
-            for sent in published.chunks(revise::MAX_ENTRIES) {
+            for sent in published.chunks(self.batch_size()) {
                 answers.extend(self.revise_published(sent).await);
             }
             let mut answers = answers.into_iter();

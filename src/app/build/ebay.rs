@@ -30,6 +30,7 @@ pub(super) fn make(shared: &Shared<'_>) -> anyhow::Result<Made> {
         EbaySettings {
             endpoint: own.endpoint.clone(),
             content_language: own.content_language.clone(),
+            skus_per_call: own.skus_per_call,
         },
         grants.clone(),
         client.clone(),

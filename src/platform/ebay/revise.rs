@@ -2,9 +2,10 @@
 //!
 //! Both halves are functions of values. The published contract leaves three things open, and this is how they are read:
 //!
-//! - *How many SKUs a call may name.* The operation says one, its field says up to 25. Up to 25 are sent; when eBay
-//!   refuses such a call as a whole, every entry is answered with [`BATCH_REFUSED`], which the gateway takes as the
-//!   order to send each alone, and a refusal that speaks of one SKU is remembered.
+//! - *How many SKUs a call may name.* The operation says one; its field, and eBay's guide to bulk updates, say up to 25.
+//!   One is sent, unless the settings say more. When eBay refuses a call with more as a whole, every entry is answered with
+//!   [`BATCH_REFUSED`], which the gateway takes as the order to send each alone, and a refusal that speaks of one SKU is
+//!   remembered.
 //! - *What a success is.* 200 and 207 both hold a list, and each listing's own entry decides: its `statusCode` is a
 //!   success, and it holds no error. An entry for the SKU alone (without `offerId`) counts for all its offers.
 //! - *What silence means.* A listing without an entry, with two, or with one that cannot be read may or may not have
@@ -16,7 +17,7 @@
 use super::client::Reply;
 use super::fault::{self, Fault, faults_in, judge, warnings_in};
 use super::json::{self, At, Drift};
-use crate::domain::Money;
+use crate::domain::{ErrorClass, Money};
 use crate::platform::gateway::BATCH_REFUSED;
 use crate::platform::lost::Lost;
 use crate::platform::{EntryOutcome, Revision};
@@ -241,8 +242,9 @@ fn by_entry(sent: &[&Revision], list: &At<'_>) -> Read {
         (None, None) => false,
     };
     let known = entries.iter().filter(asked).count();
+    let outcome = |r: &&Revision| advised(r, outcome_of(r, &entries, list));
     Read {
-        outcomes: sent.iter().map(|r| outcome_of(r, &entries, list)).collect(),
+        outcomes: sent.iter().map(outcome).collect(),
         one_sku_only: entries.iter().flat_map(|e| &e.errors).any(Fault::is_one_sku_only),
         strangers: items.len().saturating_sub(known),
     }
@@ -297,15 +299,38 @@ fn as_a_whole(sent: &[&Revision], reply: &Reply, body: &Value) -> Read {
         if refused && sent.len() > 1 {
             error.code = BATCH_REFUSED.into();
         }
-        EntryOutcome::Failed {
+        let outcome = EntryOutcome::Failed {
             error,
             unknown: !(400..500).contains(&status) || status == 408,
-        }
+        };
+        advised(revision, outcome)
     };
     Read {
         outcomes: sent.iter().map(outcome).collect(),
         one_sku_only,
         strangers: 0,
+    }
+}
+
+/// A zero that is refused for its quantity: most likely the seller has not switched on that listings may stay without
+/// stock, and the offer goes on selling.
+fn advised(revision: &Revision, outcome: EntryOutcome) -> EntryOutcome {
+    let zero = revision.quantity.is_some_and(|quantity| quantity.is_zero());
+    match outcome {
+        EntryOutcome::Failed { mut error, unknown }
+            if zero
+                && error.class == ErrorClass::Rejected
+                && error.message.to_lowercase().contains("quantity") =>
+        {
+            error.message = format!(
+                "{}. Does the account lack eBay's out-of-stock control? Switch it on at eBay (Site Preferences), or set \
+                 `out_of_stock = \"end\"` in `[pricing.destinations.ebay]`; until then end the listing by hand",
+                error.message
+            )
+            .into();
+            EntryOutcome::Failed { error, unknown }
+        }
+        outcome => outcome,
     }
 }
 

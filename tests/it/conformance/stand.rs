@@ -114,6 +114,7 @@ pub async fn ebay() -> Shop {
     let settings = EbaySettings {
         endpoint: relay.url.clone(),
         content_language: "en-US".into(),
+        skus_per_call: 25,
     };
     let tokens = Arc::new(Memory::default());
     let adapter = Ebay::new(settings, Arc::new(grant), client(&relay), tokens, Clock::system()).unwrap();

@@ -56,6 +56,43 @@ async fn twenty_five_listings_go_in_one_call_and_more_in_more() {
     assert_eq!(call.header("authorization").unwrap(), "Bearer canary-access-t1");
 }
 
+/// The stricter of the two readings of eBay's document, unless the settings say the other.
+#[tokio::test]
+async fn each_sku_goes_in_a_call_of_its_own_where_nothing_else_is_set() {
+    let server = server(all_taken).await;
+    let some: Vec<Revision> = (0..3)
+        .map(|i| quantity(&format!("s{i}"), &format!("{i}"), 0))
+        .collect();
+    let ebay = server.ebay_with(1);
+    assert_eq!(ebay.batch_size(), 1);
+    let outcomes = ebay.revise(&some).await;
+    assert_eq!(outcomes.iter().filter(|o| is_accepted(o)).count(), 3);
+    assert_eq!(server.calls().len(), 3);
+}
+
+/// Without eBay's out-of-stock control no zero is taken, and the offer goes on selling: it is told what to do.
+#[tokio::test]
+async fn a_zero_that_is_refused_for_its_quantity_says_what_to_switch_on() {
+    let error =
+        json!({"errorId": 25_004, "category": "REQUEST", "message": "The listing has an invalid quantity."});
+    let refused = json!({"responses": [{"sku": "a", "offerId": "1", "statusCode": 400, "errors": [error]}]});
+    let server = server(move |_| say(200, &refused)).await;
+    let said = |outcome: &EntryOutcome| failure(outcome).0.message.to_string();
+    let zero = revise(&server, &[quantity("a", "1", 0)]).await;
+    assert!(
+        said(&zero[0]).contains("out-of-stock control"),
+        "{}",
+        said(&zero[0])
+    );
+    assert!(
+        said(&zero[0]).contains("out_of_stock = \"end\""),
+        "{}",
+        said(&zero[0])
+    );
+    let some = revise(&server, &[quantity("a", "1", 2)]).await;
+    assert!(!said(&some[0]).contains("out-of-stock"), "{}", said(&some[0]));
+}
+
 #[tokio::test]
 async fn d22_a_part_that_failed_is_told_apart_from_the_rest() {
     let server = server(|_| {

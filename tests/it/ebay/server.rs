@@ -155,9 +155,14 @@ impl Server {
 
     /// The adapter in front of it; all of one server's share their tokens.
     pub fn ebay(&self) -> Ebay {
+        self.ebay_with(25)
+    }
+
+    pub fn ebay_with(&self, skus_per_call: usize) -> Ebay {
         let settings = EbaySettings {
             endpoint: self.url.clone(),
             content_language: "en-US".into(),
+            skus_per_call,
         };
         let grant = Grant {
             client_id: "client".into(),
