@@ -160,6 +160,17 @@ pub enum Call<'a> {
     Preview,
 }
 
+/// What a destination objects to at a listing that it shows, whatever was asked of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Objection {
+    /// It does not say such things.
+    Untold,
+    /// Nothing.
+    None,
+    /// This, in its own words: a person has to look.
+    Told(Box<str>),
+}
+
 /// A place where goods are sold.
 pub trait Destination: Send + Sync + 'static {
     /// How many requests a call makes when all goes well; limits count requests.
@@ -187,6 +198,11 @@ pub trait Destination: Send + Sync + 'static {
     /// Until then a reading that shows the old ones does not say that the change was lost. Zero: at once.
     fn settles_within(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// What it objected to when it showed this listing last.
+    fn objection(&self, _sku: &str) -> Objection {
+        Objection::Untold
     }
 
     /// Sets quantity and price absolutely; one outcome for each, in order. Repeating it is harmless.

@@ -9,7 +9,7 @@ mod gateway;
 pub use gateway::GatewayOutlet;
 
 use crate::domain::{Currency, ErrorClass, ListingRef, ListingState};
-use crate::platform::{Call, FoundListing, PlatformError, Revision};
+use crate::platform::{Call, FoundListing, Objection, PlatformError, Revision};
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -96,6 +96,11 @@ pub trait Outlet: Send + Sync + 'static {
     /// How long after it took a change the destination may still show what was there before; zero: it shows it at once.
     fn settles_within(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// What the destination objected to when it showed this listing last.
+    fn objection(&self, _sku: &str) -> Objection {
+        Objection::Untold
     }
 
     /// Sets quantity and price absolutely; one answer for each, in order. Not sent after `send_before`.

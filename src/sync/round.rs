@@ -10,11 +10,11 @@ use super::plan::{ReadWhy, Step};
 use super::reconcile::{Policy, ReconcileSettings};
 use super::room::Load;
 use super::settings::SETTLE_WITHIN;
-use super::settle::{Answer, Waits, settle};
-use super::shared::Shared;
+use super::settle::{Answer, Trouble, Waits, settle};
+use super::shared::{OBJECTED, Shared};
 use super::take::{At, Work};
 use crate::domain::{ListingId, ListingStatus};
-use crate::platform::Revision;
+use crate::platform::{Objection, Revision};
 use crate::pricing;
 use crate::store::Connection as AsyncPgConnection;
 use crate::store::listings::Listing;
@@ -250,6 +250,13 @@ async fn write(
         if !still_ours {
             settled.was_anothers(answer);
         }
+        if let Answer::Read(Ok(_)) = answer {
+            match shared.outlet.objection(&listing.basis.listing.sku) {
+                Objection::Untold => {}
+                Objection::None => shared.end_objection(conn, listing).await?,
+                Objection::Told(why) => troubles.push((listing.clone(), objected(listing, &why))),
+            }
+        }
         shared.learn(&settled, answer);
         troubles.extend(settled.trouble.map(|trouble| (listing.clone(), trouble)));
         settlements.push(settled.write);
@@ -257,6 +264,22 @@ async fn write(
     pushes::settle(conn, &settlements, pricing::day_of(now)).await?;
     reads::note(conn, shared.destination, &notes).await?;
     shared.record(conn, &troubles).await
+}
+
+/// A destination took what was sent, or had nothing to take, and objects to the listing.
+fn objected(listing: &Listing, why: &str) -> Trouble {
+    let at = &listing.basis.listing;
+    Trouble {
+        code: OBJECTED.to_owned(),
+        message: format!(
+            "{} objects to listing `{}` (SKU `{}`): {why}. Mend it on the shop's own pages; it is looked at again with the \
+             next comparison, `zaikoban listings read {}` does it now",
+            at.destination, at.listing_id, at.sku, at.listing_id
+        ),
+        critical: false,
+        shared: false,
+        passing: false,
+    }
 }
 
 /// For how long what is shown of the listings that were read may still be what was there before their last push.

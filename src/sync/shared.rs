@@ -36,6 +36,8 @@ use uuid::Uuid;
 const FRESH: Duration = Duration::from_secs(10);
 /// So many times the usual wait before a look is waited, where a listing shows late what it took: half a minute.
 const LAG: u32 = 15;
+/// The code of a trouble: the destination objects to a listing.
+pub(super) const OBJECTED: &str = "listing_objected";
 /// The window that the blast radius counts.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -363,6 +365,16 @@ impl Shared {
         Ok(())
     }
 
+    /// The destination objects to nothing any more.
+    pub(super) async fn end_objection(
+        &self,
+        conn: &mut AsyncPgConnection,
+        listing: &Listing,
+    ) -> Result<(), StoreError> {
+        let platform = Platform::from(self.destination);
+        errors::end_recovered(conn, &fingerprint(platform, OBJECTED, Some(listing.id()))).await
+    }
+
     /// Writes troubles among the errors: one row for a cause, with a count. What hits the whole destination is one cause;
     /// what a listing's own values brought about is one for each listing.
     pub(super) async fn record(
@@ -385,12 +397,14 @@ impl Shared {
     }
 }
 
+/// What tells one trouble from another; `whose`: the listing's, unless it is the destination's as a whole.
+fn fingerprint(platform: Platform, code: &str, whose: Option<ListingId>) -> String {
+    let whose = whose.map(|id| format!(" listing {id}")).unwrap_or_default();
+    format!("sync {platform} {code}{whose}")
+}
+
 fn error_record(platform: Platform, listing: &Listing, trouble: &Trouble) -> ErrorRecord {
-    let whose = if trouble.shared {
-        String::new()
-    } else {
-        format!(" listing {}", listing.id())
-    };
+    let whose = (!trouble.shared).then(|| listing.id());
     ErrorRecord {
         error_type: ErrorType::ApiError,
         code: Some(trouble.code.clone()),
@@ -404,7 +418,7 @@ fn error_record(platform: Platform, listing: &Listing, trouble: &Trouble) -> Err
         } else {
             Severity::Medium
         },
-        fingerprint: format!("sync {platform} {}{whose}", trouble.code),
+        fingerprint: fingerprint(platform, &trouble.code, whose),
         details: Some(json!({ "listing_id": listing.id(), "wanted": listing.basis.wanted })),
     }
 }

@@ -21,6 +21,8 @@ const OWN_STOCK: &str = "DEFAULT";
 const WAREHOUSE: &str = "AMAZON_";
 /// The most issues of one answer that are kept.
 const MOST_ISSUES: usize = 50;
+/// The most issues that are told in a line.
+const MOST_TOLD: usize = 3;
 /// The audience of an offer that everybody sees.
 const EVERYBODY: &str = "ALL";
 
@@ -40,8 +42,8 @@ pub(super) struct Shown {
     /// What it is on the shop's pages, once it is there.
     pub(super) asin: Option<Box<str>>,
     pub(super) state: ListingState,
-    /// It has pieces and cannot be bought: Amazon's first word on why.
-    pub(super) not_sold: Option<String>,
+    /// What Amazon objects to: its errors, or that it has pieces and cannot be bought.
+    pub(super) objection: Option<String>,
 }
 
 /// Reads of the answer of `getListingsItem` what a change must name. Amazon need not count what lies in its own warehouses.
@@ -82,10 +84,7 @@ pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currenc
     if is_buyable && price.is_none() {
         return Err(at.drift("a price, as it can be bought"));
     }
-    let not_sold = (!is_buyable && !quantity.is_zero()).then(|| {
-        let first = issues(at).into_iter().next();
-        first.map_or_else(|| "no issue is named".to_owned(), |(_, line)| line)
-    });
+    let objection = objection(at, !is_buyable && !quantity.is_zero());
     Ok(Shown {
         kind,
         asin: summary
@@ -93,7 +92,7 @@ pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currenc
             .map(|a| a.text())
             .transpose()?
             .map(Into::into),
-        not_sold,
+        objection,
         state: ListingState {
             // Also when it cannot be bought: Amazon takes a change then as well, and may let it be bought at any moment.
             status: ListingStatus::Active,
@@ -101,6 +100,25 @@ pub(super) fn shown(at: &At<'_>, sku: &str, marketplace: &str, currency: Currenc
             price,
         },
     })
+}
+
+/// What Amazon objects to, in a line: its errors; where it `hides` a listing that has pieces, whatever it says beside.
+fn objection(at: &At<'_>, hides: bool) -> Option<String> {
+    let list = at.value().get("issues").and_then(Value::as_array);
+    let is_error = |issue: &&Value| issue.get("severity").and_then(Value::as_str) == Some("ERROR");
+    let errors = list.map_or(0, |list| list.iter().filter(is_error).count());
+    let counted = if hides { MOST_TOLD } else { errors.min(MOST_TOLD) };
+    let said: Vec<String> = issues(at)
+        .into_iter()
+        .take(counted)
+        .map(|(_, line)| line)
+        .collect();
+    match (said.is_empty(), hides) {
+        (true, false) => None,
+        (true, true) => Some("it cannot be bought, and no issue is named".to_owned()),
+        (false, false) => Some(said.join("; ")),
+        (false, true) => Some(format!("it cannot be bought: {}", said.join("; "))),
+    }
 }
 
 /// The entries of our marketplace. One alone was asked about: a list of others' only is no answer.

@@ -12,7 +12,9 @@ use crate::http;
 use crate::platform::json::{self, At};
 use crate::platform::lost::{Lost, unconfirmed};
 use crate::platform::oauth::{Grants, OAuth, TokenStore};
-use crate::platform::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Reached, Revision};
+use crate::platform::{
+    Call, Destination, EntryOutcome, FoundListing, Objection, PlatformError, Reached, Revision,
+};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -45,6 +47,8 @@ pub struct AmazonSeller {
     settles_within: Duration,
     /// By SKU: what a change must name. Losing it costs one reading.
     pub(super) kinds: Mutex<HashMap<Box<str>, Kind>>,
+    /// By SKU: what Amazon objected to when the listing was shown last.
+    objections: Mutex<HashMap<Box<str>, Box<str>>>,
 }
 
 impl AmazonSeller {
@@ -65,6 +69,7 @@ impl AmazonSeller {
             seller_id: settings.seller_id.into(),
             settles_within: settings.settles_within,
             kinds: Mutex::default(),
+            objections: Mutex::default(),
         })
     }
 
@@ -117,9 +122,12 @@ impl AmazonSeller {
             let body = fault::kept(body.to_string().as_bytes());
             fault::contract(&showing(sku), &drift, body)
         })?;
-        if let Some(why) = &shown.not_sold {
-            tracing::warn!(platform = %Platform::AmazonSeller, "Amazon does not let SKU `{sku}` be bought: {why}");
+        let mut objections = self.objections.lock();
+        match &shown.objection {
+            Some(why) => drop(objections.insert(sku.into(), why.as_str().into())),
+            None => drop(objections.remove(sku)),
         }
+        drop(objections);
         Ok(shown)
     }
 
@@ -199,6 +207,11 @@ impl Destination for AmazonSeller {
 
     fn settles_within(&self) -> Duration {
         self.settles_within
+    }
+
+    fn objection(&self, sku: &str) -> Objection {
+        let told = self.objections.lock().get(sku).cloned();
+        told.map_or(Objection::None, Objection::Told)
     }
 
     fn revise<'a>(&'a self, revisions: &'a [Revision]) -> BoxFuture<'a, Vec<EntryOutcome>> {

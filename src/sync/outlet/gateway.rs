@@ -9,7 +9,7 @@ use crate::domain::{ErrorClass, ListingRef, ListingState};
 use crate::platform::gateway::{
     DestinationGateway, End, Find, Preview, Read, Relist, Revise, was_never_sent,
 };
-use crate::platform::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Revision};
+use crate::platform::{Call, Destination, EntryOutcome, FoundListing, Objection, PlatformError, Revision};
 use crate::resilience::{Guard, Priority};
 use crate::supervision::{Handle, SendError};
 use futures_util::FutureExt as _;
@@ -132,6 +132,10 @@ impl Outlet for GatewayOutlet {
 
     fn settles_within(&self) -> Duration {
         self.adapter.settles_within()
+    }
+
+    fn objection(&self, sku: &str) -> Objection {
+        self.adapter.objection(sku)
     }
 
     fn admits(&self, revision: &Revision) -> Result<(), PlatformError> {

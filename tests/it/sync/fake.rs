@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use zaikoban::domain::{ErrorClass, ListingRef, ListingState, ListingStatus, Money, Quantity};
-use zaikoban::platform::{Call, FoundListing, PlatformError, Revision};
+use zaikoban::platform::{Call, FoundListing, Objection, PlatformError, Revision};
 use zaikoban::sync::outlet::{NotRead, NotSent, Outlet, Urgency, Written};
 
 /// What it does with one listing of a request.
@@ -56,6 +56,7 @@ struct State {
     crowd: Option<usize>,
     writing: HashSet<Box<str>>,
     overlaps: usize,
+    objections: HashMap<Box<str>, Objection>,
 }
 
 /// The destination. Cheap to clone.
@@ -109,6 +110,11 @@ impl Fake {
             .entry(sku.into())
             .or_default()
             .push_back(does);
+    }
+
+    /// Says this of the listing with every look.
+    pub fn objects(&self, sku: &str, objection: Objection) {
+        self.state.lock().objections.insert(sku.into(), objection);
     }
 
     pub fn shut(&self, shut: bool) {
@@ -244,6 +250,11 @@ fn ask(listing: &ListingRef, what: &'static str, urgency: Urgency) -> Asked {
 }
 
 impl Outlet for Fake {
+    fn objection(&self, sku: &str) -> Objection {
+        let told = self.state.lock().objections.get(sku).cloned();
+        told.unwrap_or(Objection::Untold)
+    }
+
     fn batch_size(&self) -> usize {
         25
     }

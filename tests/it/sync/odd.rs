@@ -6,6 +6,7 @@ use crate::support::wait::until;
 use diesel_async::SimpleAsyncConnection as _;
 use std::time::Duration;
 use zaikoban::clock::Clock;
+use zaikoban::platform::Objection;
 use zaikoban::sync::SyncSettings;
 use zaikoban::sync::reprice::{Repriced, Scope, reprice};
 
@@ -187,4 +188,36 @@ async fn what_is_done_late_over_a_raise_is_seen_soon_and_raised_by_nobody() {
     })
     .await;
     assert_eq!(s.fake.writes_to("sku-1").len(), 3);
+}
+
+/// What a destination takes and does not sell stands among the errors until a look shows that it is over.
+#[actix::test]
+async fn what_a_destination_objects_to_is_kept_for_a_person_until_it_is_over() {
+    let settings = SyncSettings {
+        read_back_after_ms: 200,
+        ..quick()
+    };
+    let mut s = Stage::with(1, settings).await;
+    s.start();
+    let told = Objection::Told("it cannot be bought: Too dear (18027)".into());
+    s.fake.objects("sku-1", told);
+    let open = "SELECT count(*) FROM inventory_errors WHERE error_code = 'listing_objected' AND NOT resolved \
+                AND error_message LIKE '%Too dear (18027)%' AND severity = 'medium'";
+    let is = |n: &'static str| {
+        let s = &s;
+        async move {
+            until("the error", || async {
+                (s.t.text(open).await == n).then_some(())
+            })
+            .await
+        }
+    };
+    // Each zero is looked at afterwards.
+    s.want(1, 0, usd(20)).await;
+    is("1").await;
+    s.fake.objects("sku-1", Objection::None);
+    s.want(1, 3, usd(20)).await;
+    s.in_line(1).await;
+    s.want(1, 0, usd(20)).await;
+    is("0").await;
 }

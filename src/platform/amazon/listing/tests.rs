@@ -44,17 +44,31 @@ fn a_listing_is_read_from_its_own_marketplace() {
         hidden.state, shown.state,
         "what was taken away must still go there"
     );
-    assert_eq!(hidden.not_sold.as_deref(), Some("no issue is named"));
-    let mut named = suppressed.clone();
-    named["issues"] = json!([{"severity": "ERROR", "code": "18027", "message": "Too dear"}]);
     assert_eq!(
-        read(&named).unwrap().not_sold.as_deref(),
+        hidden.objection.as_deref(),
+        Some("it cannot be bought, and no issue is named")
+    );
+    let mut named = suppressed.clone();
+    named["issues"] = json!([
+        {"severity": "WARNING", "code": "1", "message": "Small picture"},
+        {"severity": "ERROR", "code": "18027", "message": "Too dear"},
+    ]);
+    assert_eq!(
+        read(&named).unwrap().objection.as_deref(),
+        Some("it cannot be bought: Too dear (18027); Small picture (1)")
+    );
+    // On sale, only errors are worth a person's look.
+    named["summaries"][1]["status"] = json!(["BUYABLE"]);
+    assert_eq!(
+        read(&named).unwrap().objection.as_deref(),
         Some("Too dear (18027)")
     );
+    named["issues"].as_array_mut().unwrap().truncate(1);
+    assert_eq!(read(&named).unwrap().objection, None);
     let mut sold = suppressed;
     sold["fulfillmentAvailability"][0]["quantity"] = 0.into();
     let sold = read(&sold).unwrap();
-    assert_eq!((sold.state.status, sold.not_sold), (ListingStatus::Active, None));
+    assert_eq!((sold.state.status, sold.objection), (ListingStatus::Active, None));
     let fba = with(
         "/fulfillmentAvailability/0/fulfillmentChannelCode",
         json!("AMAZON_JP"),
