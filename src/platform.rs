@@ -200,6 +200,11 @@ pub trait Destination: Send + Sync + 'static {
         Duration::ZERO
     }
 
+    /// What we count of its limits ourselves, where it does not tell them; asks nobody.
+    fn own_quotas(&self, _now: DateTime<Utc>) -> Vec<registrar::Quota> {
+        Vec::new()
+    }
+
     /// What it objected to when it showed this listing last.
     fn objection(&self, _sku: &str) -> Objection {
         Objection::Untold

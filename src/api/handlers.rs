@@ -51,7 +51,7 @@ impl Shape for ops::NewProductOrder {
     const EXAMPLE: &'static str = r#"{"source_url": "https://auctions.yahoo.co.jp/jp/auction/s1238539612", "title": "a title", "cost_rule": "buy_now", "value_at_risk": 1}, the last three being optional"#;
 }
 impl Shape for ops::LinkOrder {
-    const EXAMPLE: &'static str = r#"{"product_id": 1, "destination": "ebay", "sku": "A-1", "auto_sync": false}, the last being optional"#;
+    const EXAMPLE: &'static str = r#"{"product_id": 1, "destination": "ebay", "sku": "A-1", "offer": "9001", "auto_sync": false}, the last two being optional"#;
 }
 impl Shape for ops::ListingsSwitch {
     const EXAMPLE: &'static str = r#"{"ids": [1, 2]} or {"destination": "ebay"}"#;

@@ -320,6 +320,9 @@ pub(crate) enum Listings {
         /// The seller's own key of the offer at the destination
         #[arg(long)]
         sku: String,
+        /// Which offer, where the destination has several of that key
+        #[arg(long)]
+        offer: Option<String>,
         /// Begin to sync at once
         #[arg(long)]
         auto_sync: bool,
@@ -615,8 +618,8 @@ pub(crate) enum Platforms {
     /// List the outside services: gate, rate, what became of the calls, last error
     #[command(after_help = "Example:\n  zaikoban platforms list")]
     List,
-    /// What is left of the requests that a service grants, as it counts them itself
-    #[command(after_help = "Example:\n  zaikoban platforms quotas ebay")]
+    /// What is left of the requests that a service grants: eBay counts them itself, Mercari's points are counted here
+    #[command(after_help = "Example:\n  zaikoban platforms quotas ebay\n  zaikoban platforms quotas mercari")]
     Quotas { platform: String },
     /// Make no calls to a service
     #[command(after_help = "Kept over a restart.\n\nExample:\n  zaikoban platforms pause ebay")]

@@ -41,6 +41,9 @@ pub struct LinkOrder {
     pub destination: String,
     /// The seller's own key there.
     pub sku: String,
+    /// Which offer, where that key has several.
+    #[serde(default)]
+    pub offer: Option<String>,
     /// Whether it is kept in line at once.
     #[serde(default)]
     pub auto_sync: bool,
@@ -184,7 +187,12 @@ impl Ops {
         };
         self.all_there(Thing::Product, &[order.product_id]).await?;
         let listing = self
-            .link_one(at, ProductId(order.product_id), order.sku, order.auto_sync)
+            .link_one(
+                at,
+                ProductId(order.product_id),
+                (order.sku, order.offer),
+                order.auto_sync,
+            )
             .await?;
         tracing::info!(listing.id = %listing.id(), by, "Listing `{}` was linked", listing.id());
         self.listing(listing.id().0).await
@@ -209,7 +217,7 @@ impl Ops {
         &self,
         destination: DestinationPlatform,
         product: ProductId,
-        sku: String,
+        (sku, platform_product_id): (String, Option<String>),
         auto_sync: bool,
     ) -> Result<Listing, OpsError> {
         let parts = self.parts()?;
@@ -221,7 +229,7 @@ impl Ops {
             product,
             destination,
             sku,
-            platform_product_id: None,
+            platform_product_id,
             rules: None,
             auto_sync,
         };
@@ -249,7 +257,7 @@ impl Ops {
                     .link_one(
                         listing.destination,
                         product,
-                        listing.sku.clone(),
+                        (listing.sku.clone(), None),
                         listing.auto_sync,
                     )
                     .await;

@@ -37,10 +37,12 @@ pub use keys::Keys;
 pub use variant::{BAD_PRICE, PRICES};
 
 use super::lost::{Lost, unconfirmed};
+use super::registrar::Quota;
 use super::{Call, Destination, EntryOutcome, FoundListing, PlatformError, Reached, Revision};
 use crate::clock::Clock;
 use crate::domain::{ErrorClass, ListingRef, ListingState, ListingStatus};
 use crate::http;
+use chrono::{DateTime, TimeDelta, Utc};
 use client::Client;
 use futures_util::future::BoxFuture;
 use operation::{SET_PRODUCT, SHOP, VARIANT, points};
@@ -208,6 +210,18 @@ impl Destination for Mercari {
 
     fn rests_for(&self) -> Option<Duration> {
         self.client.rests_for()
+    }
+
+    /// The hour's cost points, as far as this daemon spent them.
+    fn own_quotas(&self, now: DateTime<Utc>) -> Vec<Quota> {
+        let (limit, remaining, all_in) = self.client.points_left();
+        vec![Quota {
+            resource: "cost points".into(),
+            limit: limit.into(),
+            remaining: remaining.into(),
+            reset: now + TimeDelta::from_std(all_in).unwrap_or_default(),
+            window_s: 3_600,
+        }]
     }
 
     fn admits(&self, revision: &Revision) -> Result<(), PlatformError> {

@@ -55,7 +55,9 @@ pub enum LinkError {
         offer: String,
     },
     /// It has several.
-    #[error("{destination} has {count} offers with SKU `{sku}`: name one of {offers}")]
+    #[error(
+        "{destination} has {count} offers with SKU `{sku}`: name one of {offers} with `listings link --offer`"
+    )]
     Several {
         /// Where was looked.
         destination: DestinationPlatform,

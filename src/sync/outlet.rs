@@ -9,7 +9,9 @@ mod gateway;
 pub use gateway::GatewayOutlet;
 
 use crate::domain::{Currency, ErrorClass, ListingRef, ListingState};
+use crate::platform::registrar::Quota;
 use crate::platform::{Call, FoundListing, Objection, PlatformError, Revision};
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -96,6 +98,11 @@ pub trait Outlet: Send + Sync + 'static {
     /// How long after it took a change the destination may still show what was there before; zero: it shows it at once.
     fn settles_within(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// What we count of the destination's limits ourselves, where it does not tell them; asks nobody.
+    fn own_quotas(&self, _now: DateTime<Utc>) -> Vec<Quota> {
+        Vec::new()
     }
 
     /// What the destination objected to when it showed this listing last.

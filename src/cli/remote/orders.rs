@@ -109,11 +109,14 @@ fn listings(order: Listings) -> (Ask, Show) {
             product,
             destination,
             sku,
+            offer,
             auto_sync,
         } => (
             post(
                 "/v1/listings",
-                json!({ "product_id": product, "destination": destination, "sku": sku, "auto_sync": auto_sync }),
+                json!({
+                    "product_id": product, "destination": destination, "sku": sku, "offer": offer, "auto_sync": auto_sync,
+                }),
             ),
             Show::Text(cards::listing),
         ),

@@ -136,6 +136,11 @@ impl Client {
         refused.max(self.points.lock().free_in(1, now))
     }
 
+    /// See [`Points::left`].
+    pub(super) fn points_left(&self) -> (u32, u32, Duration) {
+        self.points.lock().left(Instant::now())
+    }
+
     /// Forgets that a token was refused.
     pub(super) fn retry_now(&self) {
         *self.refused.lock() = None;

@@ -63,6 +63,21 @@ impl Points {
         Ok(())
     }
 
+    /// How many may be spent in an hour, how many of them are left, and how long until all are.
+    #[must_use]
+    pub fn left(&self, now: Instant) -> (u32, u32, Duration) {
+        let counting = || self.spent.iter().filter(|slot| slot.over_at() > now);
+        let used = counting().fold(0_u32, |sum, slot| sum.saturating_add(slot.points));
+        let last = counting()
+            .next_back()
+            .map(|slot| slot.over_at().saturating_duration_since(now));
+        (
+            self.per_hour,
+            self.per_hour.saturating_sub(used),
+            last.unwrap_or_default(),
+        )
+    }
+
     /// How long until `points` are free; `None` when they are at `now`.
     #[must_use]
     pub fn free_in(&self, points: u32, now: Instant) -> Option<Duration> {
@@ -104,11 +119,13 @@ mod tests {
         tokio::time::advance(s(600)).await;
         assert_eq!(points.take(6, Instant::now()), Ok(()));
         assert_eq!(points.take(1, Instant::now()), Err(s(3_010)));
+        assert_eq!(points.left(Instant::now()), (10, 0, s(3_610)));
         // More than the first slot gives back has to wait for the second.
         assert_eq!(points.free_in(5, Instant::now()), Some(s(3_610)));
         tokio::time::advance(s(3_009)).await;
         assert_eq!(points.take(1, Instant::now()), Err(s(1)));
         tokio::time::advance(s(1)).await;
+        assert_eq!(points.left(Instant::now()), (10, 4, s(600)));
         assert_eq!(points.take(4, Instant::now()), Ok(()));
         assert_eq!(points.take(1, Instant::now()), Err(s(600)));
     }

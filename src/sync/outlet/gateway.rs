@@ -9,9 +9,11 @@ use crate::domain::{ErrorClass, ListingRef, ListingState};
 use crate::platform::gateway::{
     DestinationGateway, End, Find, Preview, Read, Relist, Revise, was_never_sent,
 };
+use crate::platform::registrar::Quota;
 use crate::platform::{Call, Destination, EntryOutcome, FoundListing, Objection, PlatformError, Revision};
 use crate::resilience::{Guard, Priority};
 use crate::supervision::{Handle, SendError};
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -132,6 +134,10 @@ impl Outlet for GatewayOutlet {
 
     fn settles_within(&self) -> Duration {
         self.adapter.settles_within()
+    }
+
+    fn own_quotas(&self, now: DateTime<Utc>) -> Vec<Quota> {
+        self.adapter.own_quotas(now)
     }
 
     fn objection(&self, sku: &str) -> Objection {
