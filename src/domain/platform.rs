@@ -89,12 +89,19 @@ names!(
 );
 
 impl Platform {
+    /// Whether `zaikoban credentials authorize` can ask for a person's consent there.
+    #[must_use]
+    pub fn asks_for_consent(self) -> bool {
+        self == Self::Ebay
+    }
+
     /// What a person types to let the daemon in again: a consent where the platform asks for one, else new secrets.
     #[must_use]
     pub fn sign_in_command(self) -> String {
-        match self {
-            Self::Ebay => format!("zaikoban credentials authorize {self}"),
-            _ => format!("zaikoban credentials set {self}"),
+        if self.asks_for_consent() {
+            format!("zaikoban credentials authorize {self}")
+        } else {
+            format!("zaikoban credentials set {self}")
         }
     }
 }

@@ -629,14 +629,9 @@ impl Endpoint {
     }
 }
 
-/// Whether `zaikoban credentials authorize` can ask for a person's consent there.
-fn asks_for_consent(platform: Platform) -> bool {
-    platform == Platform::Ebay
-}
-
 /// What a person does when a grant is refused.
 fn sign_in_again(platform: Platform) -> String {
-    if asks_for_consent(platform) {
+    if platform.asks_for_consent() {
         return format!("Sign in again with `zaikoban credentials authorize {platform}`");
     }
     format!(
@@ -649,7 +644,7 @@ fn sign_in_again(platform: Platform) -> String {
 #[must_use]
 pub fn lacks(platform: Platform, fields: &[&str]) -> String {
     let next = match fields {
-        ["refresh_token"] if asks_for_consent(platform) => format!(
+        ["refresh_token"] if platform.asks_for_consent() => format!(
             "`zaikoban credentials authorize {platform}` asks for your consent (or `zaikoban credentials set {platform} \
              --field refresh_token`)"
         ),

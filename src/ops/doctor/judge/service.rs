@@ -4,7 +4,7 @@ use super::super::{Check, ClockSample};
 use super::span;
 use crate::domain::{ErrorClass, Platform};
 use crate::platform::PlatformError;
-use crate::platform::mercari::ADDRESS_NOT_REGISTERED;
+use crate::platform::amazon::ACCESS_DENIED;
 use crate::platform::oauth::{NEEDS_CREDENTIALS, NEEDS_REAUTH};
 use crate::resilience::{GateView, GuardStatus};
 use chrono::TimeDelta;
@@ -142,22 +142,7 @@ fn failed(name: &str, error: &PlatformError) -> Check {
                 "it is asked less by itself; lower `platforms.{name}.requests_per_second` if it happens often"
             ),
         ),
-        ErrorClass::Blocked if *error.code == *ADDRESS_NOT_REGISTERED => Check::failed(
-            name,
-            said,
-            format!(
-                "register this machine's public address with Mercari (the API's contact form; sandbox and shop apart), wait \
-                 for their word, then `zaikoban platforms reset {name}`; with a new address, once more"
-            ),
-        ),
-        ErrorClass::Blocked => Check::failed(
-            name,
-            said,
-            format!(
-                "it turns this machine away: lower `platforms.{name}.requests_per_second`, name a \
-                 `platforms.{name}.contact`, wait some hours, then `zaikoban platforms reset {name}`"
-            ),
-        ),
+        ErrorClass::Blocked => Check::failed(name, said, let_in_again(name)),
         ErrorClass::Transient => Check::failed(
             name,
             said,
@@ -169,6 +154,25 @@ fn failed(name: &str, error: &PlatformError) -> Check {
             said,
             "it answers otherwise than agreed: `zaikoban errors list` shows what it means for products; a newer zaikoban \
              may be needed",
+        ),
+    }
+}
+
+/// What ends being turned away. Yahoo! does it to who asks too fast and names nobody to write to; Mercari to an address that
+/// it does not know; elsewhere a refusal that says nothing is rarely the platform's own.
+fn let_in_again(name: &str) -> String {
+    match name.parse() {
+        Ok(Platform::YahooAuction) => format!(
+            "it turns this machine away: lower `platforms.{name}.requests_per_second`, name a `platforms.{name}.contact`, \
+             wait some hours, then `zaikoban platforms reset {name}`"
+        ),
+        Ok(Platform::Mercari) => format!(
+            "register this machine's public address with Mercari (the API's contact form; sandbox and shop apart), wait \
+             for their word, then `zaikoban platforms reset {name}`; with a new address, once more"
+        ),
+        _ => format!(
+            "somebody between, or {name} itself, refuses this machine: look at the proxy and the network; if nothing \
+             there refuses it, ask the platform; then `zaikoban platforms reset {name}`"
         ),
     }
 }
@@ -191,32 +195,44 @@ fn credentials(asked: &Asked<'_>, account: Account) -> Option<Check> {
         ),
         (Account::Given, Outcome::Reached) => Check::ok(&name, "signed in"),
         (Account::Given, Outcome::Failed(error)) if error.class == ErrorClass::Unauthorized => {
-            let what = if *error.code == *NEEDS_REAUTH {
-                "the sign-in was refused"
-            } else {
-                "refused"
+            let what = match &*error.code {
+                NEEDS_REAUTH => "the sign-in was refused",
+                ACCESS_DENIED => "signed in, but the application may not ask this",
+                _ => "refused",
             };
-            let to_do = if has_consent(platform) {
-                format!(
-                    "let the seller consent again: `zaikoban credentials authorize {platform}`, then `zaikoban platforms \
-                     reset {platform}`"
-                )
-            } else {
-                format!(
-                    "make a new token at {platform}, give it with `zaikoban credentials set {platform}`, then `zaikoban \
-                     platforms reset {platform}`"
-                )
-            };
-            Check::failed(&name, format!("{what}: {}", error.message), to_do)
+            Check::failed(
+                &name,
+                format!("{what}: {}", error.message),
+                be_let_in(platform, &error.code),
+            )
         }
         (Account::NotTried, _) => Check::skipped(&name, "not tried: the daemon alone signs in"),
         (Account::Given, _) => Check::skipped(&name, "given; not tried, because the service did not answer"),
     })
 }
 
-/// Whether a seller's consent is what its account rests on; elsewhere a person gives the whole key.
+/// What to do about a refusal.
+fn be_let_in(platform: &str, code: &str) -> String {
+    let what = match code {
+        // The token is good: another for the same application lacks the same role.
+        ACCESS_DENIED => {
+            "the application lacks the role for this: add it to the application in Seller Central (Develop apps, Edit \
+             app), and let the seller authorise it once more if that page asks for it"
+                .to_owned()
+        }
+        _ if has_consent(platform) => {
+            format!("let the seller consent again: `zaikoban credentials authorize {platform}`")
+        }
+        _ => format!(
+            "make a new token at {platform}, give it with `zaikoban credentials set {platform}`"
+        ),
+    };
+    format!("{what}, then `zaikoban platforms reset {platform}`")
+}
+
+/// Whether a seller's consent can be asked for; elsewhere a person gives the whole key.
 fn has_consent(platform: &str) -> bool {
-    platform != Platform::Mercari.as_str()
+    platform.parse().is_ok_and(Platform::asks_for_consent)
 }
 
 /// Our clock by those of the services. When they disagree, the one nearest to ours is believed, and the other named.
@@ -372,34 +388,60 @@ mod tests {
         );
     }
 
-    #[test]
-    fn mercari_is_told_to_take_a_token_and_no_consent_and_to_register_its_address() {
-        let told = |error: &PlatformError| {
-            let outcome = Outcome::Failed(error);
-            let checks = service(
-                &Asked {
-                    name: "mercari",
-                    simulated: false,
-                    outcome,
-                },
-                Account::Given,
-            );
-            checks
-                .into_iter()
-                .map(|check| check.to_do.unwrap_or_default())
-                .collect::<Vec<_>>()
+    /// What is to be done about `error` at a platform: on its line, and on that of its credentials.
+    fn advised(platform: Platform, error: &PlatformError) -> (String, String) {
+        let asked = Asked {
+            name: platform.as_str(),
+            simulated: false,
+            outcome: Outcome::Failed(error),
         };
-        for code in [NEEDS_CREDENTIALS, crate::platform::mercari::TOKEN_REFUSED] {
-            let to_do = told(&error(ErrorClass::Unauthorized, code)).pop().unwrap();
-            assert!(to_do.contains("`zaikoban credentials set mercari`"), "{to_do}");
-            assert!(!to_do.contains("authorize"), "{to_do}");
+        let mut all = service(&asked, Account::Given).into_iter();
+        let mut next = || all.next().unwrap().to_do.unwrap_or_default();
+        (next(), next())
+    }
+
+    #[test]
+    fn a_consent_is_advised_only_where_the_daemon_can_ask_for_one() {
+        for platform in Platform::ALL.iter().copied() {
+            for code in [NEEDS_CREDENTIALS, NEEDS_REAUTH, "some_token_refused"] {
+                let (_, to_do) = advised(platform, &error(ErrorClass::Unauthorized, code));
+                assert!(
+                    to_do.contains(&format!("`{}`", platform.sign_in_command())),
+                    "{to_do}"
+                );
+                assert_eq!(to_do.contains("authorize"), platform == Platform::Ebay, "{to_do}");
+            }
         }
-        let to_do = told(&error(ErrorClass::Blocked, ADDRESS_NOT_REGISTERED)).remove(0);
-        assert!(
-            to_do.contains("register this machine's public address"),
-            "{to_do}"
-        );
-        assert!(!to_do.contains("requests_per_second"), "{to_do}");
+    }
+
+    #[test]
+    fn an_application_that_lacks_a_role_is_not_sent_to_sign_in_again() {
+        for platform in [Platform::Amazon, Platform::AmazonSeller] {
+            let (_, to_do) = advised(platform, &error(ErrorClass::Unauthorized, ACCESS_DENIED));
+            assert!(to_do.contains("lacks the role"), "{to_do}");
+            assert!(to_do.contains(&format!("platforms reset {platform}`")), "{to_do}");
+            assert!(!to_do.contains("zaikoban credentials"), "{to_do}");
+        }
+    }
+
+    #[test]
+    fn who_is_turned_away_is_told_what_that_means_at_that_platform() {
+        for platform in Platform::ALL.iter().copied() {
+            for code in ["http_403", crate::platform::mercari::ADDRESS_NOT_REGISTERED] {
+                let (to_do, _) = advised(platform, &error(ErrorClass::Blocked, code));
+                let words = match platform {
+                    Platform::YahooAuction => "`platforms.yahoo_auction.contact`",
+                    Platform::Mercari => "register this machine's public address",
+                    _ => "the proxy and the network",
+                };
+                assert!(to_do.contains(words), "{to_do}");
+                // No other platform has that key, and a start with one that is not there is refused.
+                let of_yahoo = platform == Platform::YahooAuction;
+                assert_eq!(to_do.contains(".contact"), of_yahoo, "{to_do}");
+                assert_eq!(to_do.contains("requests_per_second"), of_yahoo, "{to_do}");
+                assert!(to_do.contains(&format!("platforms reset {platform}`")), "{to_do}");
+            }
+        }
     }
 
     #[test]
