@@ -147,6 +147,22 @@ fn sign_in(name: &str) -> String {
     }
 }
 
+/// What gives the platform of this name another secret, with the day on which that ends.
+fn renew(name: &str) -> String {
+    match name.parse::<Platform>() {
+        Ok(platform) => platform.renew_command(),
+        Err(_no_platform) => sign_in(name),
+    }
+}
+
+/// What says that the secret had been replaced before, and until when the new one holds.
+fn new_end(name: &str) -> String {
+    match name.parse::<Platform>() {
+        Ok(platform) => platform.end_command(),
+        Err(_no_platform) => sign_in(name),
+    }
+}
+
 fn product(product: &Affected) -> String {
     format!("{}  {}", product.id, inert::line(&product.title))
 }
@@ -330,6 +346,34 @@ mod tests {
                     "{kind}: {}",
                     said.headline
                 );
+            }
+        }
+    }
+
+    /// Else the new secret has no end that could be warned of, or still the old one's.
+    #[test]
+    fn whose_credentials_end_is_told_to_say_until_when_the_new_ones_hold() {
+        for code in ["ends_soon", "ended"] {
+            for language in [Language::Ja, Language::En] {
+                for (platform, command) in [
+                    (
+                        "amazon",
+                        "zaikoban credentials set amazon --field client_secret --ends-on YYYY-MM-DD",
+                    ),
+                    (
+                        "mercari",
+                        "zaikoban credentials set mercari --field token --ends-on YYYY-MM-DD",
+                    ),
+                    ("ebay", "zaikoban credentials authorize ebay"),
+                ] {
+                    let mut alert = alert(AlertKind::Credentials, code, "");
+                    alert.platform = Some(platform.to_owned());
+                    let said = tell(&alert, AlertEvent::Opened, AlertEvent::Opened, language).said;
+                    let told = |wanted: &str| said.to_do.iter().any(|(told, _)| told == wanted);
+                    assert!(told(command), "{said:?}");
+                    let end = format!("zaikoban credentials set {platform} --ends-on YYYY-MM-DD");
+                    assert!(told(&end), "{said:?}");
+                }
             }
         }
     }

@@ -230,6 +230,7 @@ pub(super) async fn build(
     watching.extend(watched.patrols);
     common.probes.lock().push(Arc::new(CredentialsProbe {
         db: db.clone(),
+        accounts: accounts.clone(),
         clock: clock.clone(),
     }));
     common.probes.lock().push(Arc::new(ChannelsProbe {

@@ -50,10 +50,7 @@ fn warn(one: &Expiring, now: DateTime<Utc>) {
     } else {
         format!("ends in {days} days")
     };
-    let command = platform
-        .parse()
-        .map(Platform::sign_in_command)
-        .unwrap_or_default();
+    let command = platform.parse().map(Platform::renew_command).unwrap_or_default();
     tracing::warn!(
         platform = %platform,
         expires_at = %one.expires_at,

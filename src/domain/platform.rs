@@ -104,6 +104,36 @@ impl Platform {
             format!("zaikoban credentials set {self}")
         }
     }
+
+    /// The secret that ends some day, and whose end is meant where an end of the credentials is known: Amazon rotates its
+    /// client secrets every 180 days, eBay's refresh tokens last 18 months, Mercari gives a token.
+    #[must_use]
+    pub fn ending_secret(self) -> Option<&'static str> {
+        match self {
+            Self::Amazon | Self::AmazonSeller => Some("client_secret"),
+            Self::Ebay => Some("refresh_token"),
+            Self::Mercari => Some("token"),
+            Self::YahooAuction => None,
+        }
+    }
+
+    /// What a person types to replace the secret that ends, so that the end of the new one is known, too. With a consent
+    /// the platform says it.
+    #[must_use]
+    pub fn renew_command(self) -> String {
+        match self.ending_secret() {
+            Some(secret) if !self.asks_for_consent() => {
+                format!("zaikoban credentials set {self} --field {secret} --ends-on YYYY-MM-DD")
+            }
+            _ => self.sign_in_command(),
+        }
+    }
+
+    /// What a person types to say when the secret that is kept ends.
+    #[must_use]
+    pub fn end_command(self) -> String {
+        format!("zaikoban credentials set {self} --ends-on YYYY-MM-DD")
+    }
 }
 
 impl From<SourcePlatform> for Platform {

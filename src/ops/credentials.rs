@@ -22,9 +22,6 @@ use std::sync::Arc;
 /// The longest value that is taken, in bytes.
 const LONGEST: usize = 16 * 1024;
 
-/// The secrets that stand for a consent: with another, what was known of its end is forgotten.
-const CONSENTS: [&str; 2] = ["refresh_token", "token"];
-
 /// What the orders need of the credentials' side of a started daemon.
 pub struct CredentialParts {
     /// What seals.
@@ -75,9 +72,10 @@ pub enum NoConsent {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialsOrder {
-    /// Each with its value.
+    /// Each with its value. None when only the end of what is kept is told.
     pub fields: Secrets,
-    /// The last day on which they hold, by Japan's calendar, where the platform says so: it is warned of before.
+    /// The last day on which the one that ends holds, by Japan's calendar, where the platform says so: it is warned of
+    /// before.
     pub ends_on: Option<NaiveDate>,
 }
 
@@ -166,6 +164,17 @@ pub fn is_name(text: &str) -> bool {
     (1..=24).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
+/// An end that comes with other secrets than the one which ends is the end of something else.
+fn end_problem(platform: Platform, order: &CredentialsOrder) -> Option<InputProblem> {
+    let day = order.ends_on?;
+    let ending = platform.ending_secret()?;
+    let belongs = order.fields.is_empty() || order.fields.get(ending).is_some();
+    (!belongs).then(|| {
+        let expected = format!("no day without `{ending}`, whose end it is at {platform}");
+        InputProblem::new("ends_on", expected, &day.to_string())
+    })
+}
+
 /// What is wrong with a value; it is not shown.
 fn value_problem(name: &str, value: &SecretString) -> Option<InputProblem> {
     let value = value.expose_secret();
@@ -240,10 +249,11 @@ impl Ops {
                 field_problem(platform, field).or_else(|| value_problem(field, value))
             })
             .collect();
-        if order.fields.is_empty() {
+        if order.fields.is_empty() && order.ends_on.is_none() {
             let expected = format!("at least one of {}", fields_of(platform).join(", "));
             problems.push(InputProblem::new("fields", expected, "none"));
         }
+        problems.extend(end_problem(platform, &order));
         let now = self.parts()?.credentials.clock.now();
         let expires_at = order.ends_on.and_then(end_of);
         if let (Some(day), true) = (order.ends_on, expires_at.is_none_or(|at| at <= now)) {
@@ -254,7 +264,24 @@ impl Ops {
             ));
         }
         OpsError::unless_none(problems)?;
+        if order.fields.is_empty() {
+            self.has_what_ends(platform).await?;
+        }
         self.keep(platform, order.fields, expires_at, by).await
+    }
+
+    /// Whether there is something that an end can be told of.
+    async fn has_what_ends(&self, platform: Platform) -> Result<(), OpsError> {
+        let kept = credentials::list(&mut *self.conn().await?).await?;
+        let kept = kept.iter().find(|row| row.platform == platform.as_str());
+        let ending = platform.ending_secret().unwrap_or_default();
+        if kept.is_some_and(|row| row.fields.iter().any(|field| field == ending)) {
+            return Ok(());
+        }
+        Err(OpsError::NotFound {
+            things: vec![format!("kept `{ending}` of `{platform}` that could end")],
+            hint: Some("give its value with its end: `zaikoban credentials set` and `--ends-on YYYY-MM-DD`"),
+        })
     }
 
     /// Forgets secrets of a platform, and its tokens with them.
@@ -390,8 +417,13 @@ impl Ops {
         let kept = self.parts()?.db.transaction(move |conn| {
             async move { put_in(conn, &vault, platform, new, expires_at, &who).await }.boxed()
         });
-        kept.await??;
-        tracing::info!(by, platform = %platform, "A person set credentials of `{platform}`: {}", set.join(", "));
+        let expires_at = kept.await??;
+        let what = if set.is_empty() {
+            "their end".to_owned()
+        } else {
+            set.join(", ")
+        };
+        tracing::info!(by, platform = %platform, "A person set credentials of `{platform}`: {what}");
         self.take_effect(platform, by).await?;
         let over: Vec<&str> = match parts.accounts.get(&platform) {
             Some(account) => account
@@ -405,6 +437,10 @@ impl Ops {
             "platform": platform,
             "set": set,
             "expires_at": expires_at,
+            // Set just now, and nobody said until when it holds: nothing can warn of it.
+            "end_unknown_of": platform
+                .ending_secret()
+                .filter(|ending| expires_at.is_none() && set.iter().any(|s| s == ending)),
             // What the settings give stands over what was just set.
             "overridden": over,
             "runs": parts.accounts.contains_key(&platform),
@@ -457,12 +493,12 @@ fn view(platform: Platform, kept: Option<&Kept>, account: Option<&dyn Account>, 
     let left = expires_at.map(|at| at - now);
     let note = match left {
         Some(left) if left <= chrono::TimeDelta::zero() => {
-            Some(format!("they have ended: `{}`", platform.sign_in_command()))
+            Some(format!("they have ended: `{}`", platform.renew_command()))
         }
         Some(left) if left <= WARNED_BEFORE => Some(format!(
             "they end in {} days: `{}`",
             left.num_days(),
-            platform.sign_in_command()
+            platform.renew_command()
         )),
         _ => account.and_then(Account::needs),
     };
@@ -498,14 +534,15 @@ fn opened(keys: &Ring, found: &SealedRow) -> Result<Secrets, VaultError> {
     })
 }
 
+/// Puts `new` in; answers when the credentials end now, where that is known.
 async fn put_in(
     conn: &mut Connection,
     vault: &Vault,
     platform: Platform,
     new: Secrets,
-    expires_at: Option<DateTime<Utc>>,
+    told: Option<DateTime<Utc>>,
     by: &str,
-) -> Outcome<()> {
+) -> Outcome<Option<DateTime<Utc>>> {
     let keys = match credentials::keys_to_seal(conn, vault).await? {
         Ok(keys) => keys,
         Err(error) => return Ok(Err(error)),
@@ -517,16 +554,26 @@ async fn put_in(
         Ok(all) => all.unwrap_or_default(),
         Err(error) => return Ok(Err(error)),
     };
-    // Another consent ends at another time; the other secrets change nothing of what is known.
-    let renewed = CONSENTS.iter().any(|name| new.get(name).is_some());
-    let expires_at = match expires_at {
-        None if !renewed => before.and_then(|kept| kept.expires_at),
-        known => known,
-    };
+    let known = before.and_then(|kept| kept.expires_at);
+    let expires_at = told.or_else(|| known.filter(|_| !is_renewed(platform, &all, &new)));
     for (name, value) in new.iter() {
         all.set(name, value.clone());
     }
-    seal_all(conn, &keys, platform, &all, expires_at, by).await
+    let sealed = seal_all(conn, &keys, platform, &all, expires_at, by).await?;
+    Ok(sealed.map(|()| expires_at))
+}
+
+/// Whether `new` replaces the secret that ends by another, which ends at another time. The other secrets, and the same one
+/// again, change nothing of what is known.
+fn is_renewed(platform: Platform, kept: &Secrets, new: &Secrets) -> bool {
+    let Some((name, new)) = platform
+        .ending_secret()
+        .and_then(|name| Some((name, new.get(name)?)))
+    else {
+        return false;
+    };
+    let kept = kept.get(name);
+    kept.is_none_or(|kept| kept.expose_secret() != new.expose_secret())
 }
 
 async fn seal_all(
@@ -590,7 +637,11 @@ async fn take_out(
         drop(all.remove(name));
     }
     let lasting = kept.and_then(|kept| kept.expires_at);
-    let expires_at = lasting.filter(|_| stays.iter().any(|name| CONSENTS.contains(&name.as_str())));
+    let expires_at = lasting.filter(|_| {
+        stays
+            .iter()
+            .any(|name| platform.ending_secret() == Some(name.as_str()))
+    });
     let sealed = seal_all(conn, &keys, platform, &all, expires_at, by).await?;
     Ok(sealed.map(|()| gone))
 }
@@ -627,4 +678,70 @@ async fn reseal(conn: &mut Connection, vault: &Vault, new_key: bool) -> Outcome<
         again.len(),
         keys.ids().into_iter().map(str::to_owned).collect(),
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets(named: &[(&str, &str)]) -> Secrets {
+        let mut all = Secrets::default();
+        for (name, value) in named {
+            all.set(*name, (*value).into());
+        }
+        all
+    }
+
+    #[test]
+    fn a_known_end_goes_with_the_secret_that_it_belongs_to_and_with_no_other() {
+        use Platform::{Amazon, AmazonSeller, Ebay, Mercari};
+        for (platform, name, renewed) in [
+            (Amazon, "client_secret", true),
+            (Amazon, "refresh_token", false),
+            (Amazon, "client_id", false),
+            (AmazonSeller, "client_secret", true),
+            (AmazonSeller, "refresh_token", false),
+            (Ebay, "refresh_token", true),
+            (Ebay, "client_secret", false),
+            (Mercari, "token", true),
+        ] {
+            let (old, new) = (secrets(&[(name, "old")]), secrets(&[(name, "new")]));
+            assert_eq!(is_renewed(platform, &old, &new), renewed, "{platform} {name}");
+            assert!(
+                !is_renewed(platform, &old, &old),
+                "the same again: {platform} {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_day_is_taken_with_the_secret_that_ends_or_alone() {
+        for platform in Platform::ALL.iter().copied() {
+            for name in fields_of(platform).iter().copied() {
+                let mut order = CredentialsOrder {
+                    fields: secrets(&[(name, "x")]),
+                    ends_on: NaiveDate::from_ymd_opt(2027, 5, 1),
+                };
+                let taken = platform.ending_secret() == Some(name);
+                assert_eq!(
+                    end_problem(platform, &order).is_none(),
+                    taken,
+                    "{platform} {name}"
+                );
+                order.fields = Secrets::default();
+                assert!(end_problem(platform, &order).is_none(), "{platform} alone");
+            }
+        }
+    }
+
+    #[test]
+    fn every_platform_that_takes_secrets_has_one_that_ends() {
+        for platform in Platform::ALL.iter().copied() {
+            let fields = fields_of(platform);
+            let known = platform
+                .ending_secret()
+                .is_some_and(|name| fields.contains(&name));
+            assert_eq!(known, !fields.is_empty(), "{platform}");
+        }
+    }
 }

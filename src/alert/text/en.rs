@@ -1,6 +1,6 @@
 //! English.
 
-use super::{Headings, Said, Told, Words, sign_in};
+use super::{Headings, Said, Told, Words, new_end, renew, sign_in};
 use crate::domain::{AlertEvent, AlertKind, AlertLevel};
 use crate::store::alerts::Alert;
 
@@ -115,10 +115,16 @@ fn about(alert: &Alert, w: &Words) -> Said {
         AlertKind::Credentials if w.code == "ends_soon" => Said {
             headline: format!("the credentials of {} end soon", w.platform),
             next: format!("From {} on nothing can be pushed there.", w.at.as_deref().unwrap_or("then")),
-            to_do: to_do(&[
-                ("zaikoban credentials list", "shows what is there and until when it holds"),
-                (&sign_in(&w.name), "signs in again"),
-            ]),
+            to_do: renewal(w),
+            ..empty()
+        },
+        AlertKind::Credentials if w.code == "ended" => Said {
+            headline: format!("the credentials of {} have ended", w.platform),
+            next: format!(
+                "Nothing can be pushed there since {}, until there are new ones; changes wait.",
+                w.at.as_deref().unwrap_or("then")
+            ),
+            to_do: renewal(w),
             ..empty()
         },
         AlertKind::Credentials => Said {
@@ -222,6 +228,21 @@ fn hold(alert: &Alert, w: &Words) -> Said {
         ]),
         ..empty()
     }
+}
+
+/// What replaces credentials that end.
+fn renewal(w: &Words) -> Vec<(String, String)> {
+    to_do(&[
+        (
+            "zaikoban credentials list",
+            "shows what is there and until when it holds",
+        ),
+        (&renew(&w.name), "keeps new ones, and until when they hold"),
+        (
+            &new_end(&w.name),
+            "if they were replaced already: says until when the new ones hold",
+        ),
+    ])
 }
 
 fn part_down(alert: &Alert, w: &Words) -> Said {

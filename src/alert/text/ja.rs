@@ -1,6 +1,6 @@
 //! 日本語。
 
-use super::{Headings, Said, Told, Words, sign_in};
+use super::{Headings, Said, Told, Words, new_end, renew, sign_in};
 use crate::domain::{AlertEvent, AlertKind, AlertLevel};
 use crate::store::alerts::Alert;
 
@@ -112,10 +112,16 @@ fn about(alert: &Alert, w: &Words) -> Said {
         AlertKind::Credentials if w.code == "ends_soon" => Said {
             headline: format!("{} の認証情報の期限が近づいています", w.platform),
             next: format!("{} を過ぎると、この出品先には何も送れなくなります。", w.at.as_deref().unwrap_or("期限")),
-            to_do: to_do(&[
-                ("zaikoban credentials list", "登録されている認証情報と期限を表示します"),
-                (&sign_in(&w.name), "認証をやり直します"),
-            ]),
+            to_do: renewal(w),
+            ..empty()
+        },
+        AlertKind::Credentials if w.code == "ended" => Said {
+            headline: format!("{} の認証情報の期限が切れました", w.platform),
+            next: format!(
+                "{} 以降は、新しい認証情報を登録するまで、この出品先には何も送れません。変更は待機します。",
+                w.at.as_deref().unwrap_or("期限")
+            ),
+            to_do: renewal(w),
             ..empty()
         },
         AlertKind::Credentials => Said {
@@ -219,6 +225,21 @@ fn hold(alert: &Alert, w: &Words) -> Said {
         ]),
         ..empty()
     }
+}
+
+/// 期限のある認証情報を新しくする方法。
+fn renewal(w: &Words) -> Vec<(String, String)> {
+    to_do(&[
+        (
+            "zaikoban credentials list",
+            "登録されている認証情報と期限を表示します",
+        ),
+        (&renew(&w.name), "新しい認証情報とその期限を登録します"),
+        (
+            &new_end(&w.name),
+            "すでに新しくしてある場合に、その期限だけを登録します",
+        ),
+    ])
 }
 
 fn part_down(alert: &Alert, w: &Words) -> Said {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub(crate) enum Credentials {
     /// Keep a platform's secrets sealed; they count at once
     #[command(
-        after_help = "On a terminal each value is asked for and not shown; an empty line leaves one as it is. Otherwise\nstandard input, or the file, holds lines `name=value`, or with --field the value alone. What the settings file\ngives stands over what is kept here.\n\nExample:\n  zaikoban credentials set ebay\n  zaikoban credentials set ebay --field client_secret --from-file secret.txt\n  zaikoban credentials set amazon --field client_secret --ends-on 2027-05-01"
+        after_help = "On a terminal each value is asked for and not shown; an empty line leaves one as it is. Otherwise\nstandard input, or the file, holds lines `name=value`, or with --field the value alone. What the settings file\ngives stands over what is kept here.\n\nExample:\n  zaikoban credentials set ebay\n  zaikoban credentials set ebay --field client_secret --from-file secret.txt\n  zaikoban credentials set amazon --field client_secret --ends-on 2027-05-01\n  zaikoban credentials set ebay --ends-on 2028-05-01"
     )]
     Set {
         /// The platform: `ebay`, `amazon`, `amazon_seller`, `mercari`
@@ -18,7 +18,8 @@ pub(crate) enum Credentials {
         /// Read from this file instead of standard input
         #[arg(long, value_name = "FILE")]
         from_file: Option<PathBuf>,
-        /// The last day on which they hold, where the platform says so; you are warned 14 days before
+        /// The last day of the one that ends (amazon: `client_secret`; ebay: `refresh_token`; mercari: `token`), given with
+        /// it, or alone for the one that is kept; you are warned 14 days before
         #[arg(long, value_name = "YYYY-MM-DD")]
         ends_on: Option<chrono::NaiveDate>,
     },

@@ -70,7 +70,7 @@ pub(super) async fn set(client: &Client, order: SetOrder) -> Result<Value, Troub
     let names = order.platform.parse().map(fields_of).unwrap_or_default();
     let fields = match (&order.from_file, std::io::stdin().is_terminal()) {
         (Some(file), _) => in_text(&read_file(file)?, order.field.as_deref(), names)?,
-        (None, true) => asked(order.field.as_deref(), names)?,
+        (None, true) => asked(order.field.as_deref(), names, order.ends_on.is_some())?,
         (None, false) => in_text(&read_all()?, order.field.as_deref(), names)?,
     };
     let path = format!("/v1/credentials/{}", super::orders::segment(&order.platform));
@@ -119,8 +119,8 @@ fn in_text(text: &str, field: Option<&str>, names: &[&str]) -> Result<Map<String
     Ok(fields)
 }
 
-/// Asks on the terminal; an empty line leaves a field as it is.
-fn asked(field: Option<&str>, names: &[&str]) -> Result<Map<String, Value>, Trouble> {
+/// Asks on the terminal; an empty line leaves a field as it is. `may_be_none` where something else is told, too.
+fn asked(field: Option<&str>, names: &[&str], may_be_none: bool) -> Result<Map<String, Value>, Trouble> {
     let mut fields = Map::new();
     let names = field.map_or_else(|| names.to_vec(), |field| vec![field]);
     for name in names {
@@ -129,7 +129,7 @@ fn asked(field: Option<&str>, names: &[&str]) -> Result<Map<String, Value>, Trou
             fields.insert(name.to_owned(), value.trim().into());
         }
     }
-    if fields.is_empty() {
+    if fields.is_empty() && !may_be_none {
         return Err(Trouble::Input(
             "nothing was typed; nothing was changed".to_owned(),
         ));

@@ -221,9 +221,19 @@ pub(super) fn platform_switched(answer: &Value) -> Told {
 
 pub(super) fn credentials_set(answer: &Value) -> Told {
     let name = plain(at(answer, "platform"));
-    let mut told = Told::new().line(format!("kept sealed: {} of {name}", plain(at(answer, "set"))));
+    let mut told = Told::new().line(if array(at(answer, "set")).is_empty() {
+        format!("noted: the end of what is kept of {name}")
+    } else {
+        format!("kept sealed: {} of {name}", plain(at(answer, "set")))
+    });
     if !at(answer, "expires_at").is_null() {
         told = told.line(format!("they end on {}", time(at(answer, "expires_at"))));
+    }
+    if let Some(secret) = at(answer, "end_unknown_of").as_str() {
+        told = told.line(format!(
+            "the end of this {secret} is not known: give it with --ends-on, and you are warned before (`zaikoban \
+             credentials set {name} --ends-on YYYY-MM-DD`)"
+        ));
     }
     if !array(at(answer, "overridden")).is_empty() {
         told = told.line(format!(

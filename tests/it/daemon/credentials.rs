@@ -197,6 +197,17 @@ async fn what_cannot_be_used_is_refused_and_not_shown(stage: &mut Stage) {
             "cannot read `/nonexistent`",
         ),
         (
+            "credentials set ebay --ends-on 2099-12-31",
+            String::new(),
+            "no kept `refresh_token` of `ebay` that could end",
+        ),
+        (
+            // eBay's client secrets never end: the day is that of something else.
+            "credentials set ebay --field client_secret --ends-on 2099-12-31",
+            BAD_INPUT.to_owned(),
+            "ends_on: expected no day without `refresh_token`",
+        ),
+        (
             "credentials remove ebay",
             String::new(),
             "no such credential of `ebay`",
@@ -254,6 +265,7 @@ async fn a_consent_brings_it_to_life_at_once(stage: &mut Stage) {
         .done("credentials set ebay --field refresh_token", WRONG_TOKEN)
         .await;
     assert!(!told.contains("still:"), "{told}");
+    a_known_end_goes_with_its_token(stage, &told, &secret).await;
     let refused = stage.refused("listings link 1 --sku X", "").await;
     assert!(
         refused.contains("invalid_grant") && refused.contains("`zaikoban credentials authorize ebay`"),
@@ -292,6 +304,39 @@ async fn a_consent_brings_it_to_life_at_once(stage: &mut Stage) {
     stage.world.settle(SETTLE_AFTER_OUTAGE).await;
     let status = stage.world.shown("status").await;
     assert!(!status.contains("needs credentials"), "{status}");
+}
+
+/// The token was set without its end, and `told` so.
+async fn a_known_end_goes_with_its_token(stage: &mut Stage, told: &str, secret: &str) {
+    assert!(
+        told.contains("the end of this refresh_token is not known") && told.contains("--ends-on YYYY-MM-DD"),
+        "{told}"
+    );
+    let looked = stage.cli("--json doctor --offline", "").await;
+    assert!(
+        looked
+            .out
+            .contains("the end of ebay's refresh_token is not known"),
+        "{looked:?}"
+    );
+    // The day alone, without the value again.
+    let told = stage.done("credentials set ebay --ends-on 2099-12-31", "").await;
+    assert!(told.contains("noted: the end of what is kept of ebay"), "{told}");
+    let looked = stage.cli("--json doctor --offline", "").await;
+    assert!(looked.out.contains("none that is kept sealed ends"), "{looked:?}");
+    for (field, value, ends) in [
+        ("client_secret", secret.to_owned(), true),
+        ("refresh_token", WRONG_TOKEN.to_owned(), true),
+        ("refresh_token", format!("{WRONG_TOKEN}-2"), false),
+        ("refresh_token", WRONG_TOKEN.to_owned(), false),
+    ] {
+        let told = stage
+            .done(&format!("credentials set ebay --field {field}"), &value)
+            .await;
+        assert_eq!(told.contains("is not known"), !ends, "{field}: {told}");
+        let list = stage.json("credentials list").await;
+        assert_eq!(!of_ebay(&list)["expires_at"].is_null(), ends, "{field}: {list}");
+    }
 }
 
 async fn a_rotation_seals_everything_again(stage: &mut Stage) {

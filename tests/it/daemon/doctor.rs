@@ -116,6 +116,12 @@ async fn all_is_well(world: &World) {
             .unwrap_or_else(|| panic!("no `{name}` in {rows:#?}"));
         assert_eq!(row.0, "ok", "`{name}`: {row:?}");
     }
+    // A token that the settings give comes without its end.
+    let (state, told) = &rows["credentials' end"];
+    assert!(
+        state == "warning" && told.contains("--field refresh_token --ends-on YYYY-MM-DD"),
+        "{state} {told}"
+    );
     // How full this machine is, is its own affair.
     for name in ["disk", "database disk", "memory", "open files"] {
         assert!(rows.contains_key(name), "no `{name}` in {rows:#?}");
