@@ -129,6 +129,7 @@ impl Guard {
             paused: false,
             stopped: false,
             counts: Counts::default(),
+            last_ok: None,
             last_error: None,
         };
         let breaker = Breaker::new(policy.trip, now);
@@ -393,6 +394,7 @@ impl Guard {
             waiting: state.line.len(),
             trips: state.gate.trips_at(now),
             counts: state.counts,
+            last_ok: state.last_ok,
             last_error: state.last_error.clone(),
         }
     }

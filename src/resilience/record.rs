@@ -26,6 +26,8 @@ pub struct GuardStatus {
     pub trips: u32,
     /// What became of all calls since the start.
     pub counts: Counts,
+    /// When a value came last.
+    pub last_ok: Option<DateTime<Utc>>,
     /// The last failure.
     pub last_error: Option<LastError>,
 }

@@ -392,6 +392,7 @@ mod tests {
                 trips: 1,
                 ..Counts::default()
             },
+            last_ok: None,
             last_error: Some(LastError {
                 at: DateTime::from_timestamp(1_795_000_000, 0).unwrap(),
                 class: Some(ErrorClass::Transient),

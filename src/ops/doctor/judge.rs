@@ -6,7 +6,7 @@ mod service;
 
 pub use database::{answered, away, database_time_zone, durability, horizon, schema, sessions, transactions};
 pub(super) use machine::{Space, disk, files, memory, time_zone};
-pub use service::{Account, Asked, Outcome, clock, service};
+pub use service::{Account, Asked, Outcome, TURN_WITHIN, clock, service};
 
 /// A size as a person reads it.
 pub(super) fn size(bytes: u64) -> String {

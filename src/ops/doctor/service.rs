@@ -11,8 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long the question may wait for its turn; the rest of the limit is for its answer.
-const TURN_WITHIN: Duration = Duration::from_secs(4);
 /// Less than a probe's limit, so that a service that says nothing is told as such.
 const ANSWER_WITHIN: Duration = Duration::from_secs(9);
 
@@ -55,7 +53,7 @@ impl Probe for ServiceProbe {
                 *times.lock() = Some((asked, clock.now()));
                 answer
             };
-            let before = Instant::now() + TURN_WITHIN;
+            let before = Instant::now() + judge::TURN_WITHIN;
             // A person waits; one request more is not unfair to the products, and the rate counts it.
             let call = guard.call_before(Priority::Urgent, before, question);
             let called = tokio::time::timeout(ANSWER_WITHIN, call).await;
@@ -74,7 +72,9 @@ impl Probe for ServiceProbe {
                     Err(CallError::Shut { .. } | CallError::Paused) => {
                         judge::Outcome::Shut(Box::new(guard.status()))
                     }
-                    Err(CallError::Busy | CallError::Late) => judge::Outcome::NoTurn,
+                    Err(CallError::Busy | CallError::Late) => {
+                        judge::Outcome::NoTurn(Box::new(guard.status()))
+                    }
                     Err(CallError::TimedOut) => judge::Outcome::TimedOut,
                     Err(CallError::Panicked { message }) => judge::Outcome::Broke(message),
                 },
@@ -103,6 +103,31 @@ fn sample(service: &str, (asked, heard): (DateTime<Utc>, DateTime<Utc>), date: D
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::doctor::CheckState;
+    use crate::resilience::{Policy, Rate};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_budget_that_the_daemon_uses_up_is_no_trouble_and_nothing_is_asked() {
+        let policy = Policy {
+            rate: Rate::per_second(100.0 / 3_600.0).unwrap(),
+            ..Policy::default()
+        };
+        let guard = Guard::new("amazon", policy, Clock::system(), None).unwrap();
+        let work = guard.call(Priority::Normal, || async { Ok::<_, PlatformError>(()) });
+        work.await.unwrap();
+        let probe = ServiceProbe {
+            name: "amazon".to_owned(),
+            guard,
+            ask: Arc::new(|| async { unreachable!("no turn is to be had") }.boxed()),
+            account: judge::Account::Given,
+            simulated: false,
+            clock: Clock::system(),
+        };
+        let found = probe.look().await.checks;
+        let states: Vec<_> = found.iter().map(|check| check.state).collect();
+        assert_eq!(states, [CheckState::Ok, CheckState::Ok], "{found:?}");
+        assert!(found.iter().all(|check| check.to_do.is_none()), "{found:?}");
+    }
 
     #[test]
     fn the_middle_of_the_exchange_is_compared_with_the_middle_of_the_second() {

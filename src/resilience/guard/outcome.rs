@@ -168,7 +168,11 @@ impl Core {
         };
         *counter += 1;
         let (class, message) = match outcome {
-            Outcome::Ok | Outcome::Cancelled => return,
+            Outcome::Ok => {
+                state.last_ok = Some(self.clock.now());
+                return;
+            }
+            Outcome::Cancelled => return,
             Outcome::Failed { class, error, .. } => (Some(*class), error.to_string()),
             Outcome::TimedOut => {
                 let limit = self.policy.load().time_limit;

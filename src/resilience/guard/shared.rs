@@ -13,6 +13,7 @@ use super::super::{
 use super::outcome::Outcome;
 use crate::clock::Clock;
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock, atomic::Ordering};
 use tokio::time::Instant;
@@ -42,6 +43,7 @@ pub(super) struct State {
     pub(super) paused: bool,
     pub(super) stopped: bool,
     pub(super) counts: Counts,
+    pub(super) last_ok: Option<DateTime<Utc>>,
     pub(super) last_error: Option<LastError>,
 }
 

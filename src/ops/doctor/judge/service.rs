@@ -7,8 +7,11 @@ use crate::platform::PlatformError;
 use crate::platform::amazon::ACCESS_DENIED;
 use crate::platform::oauth::{NEEDS_CREDENTIALS, NEEDS_REAUTH};
 use crate::resilience::{GateView, GuardStatus};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use std::time::Duration;
 
+/// How long a question may wait for its turn; the rest of a probe's limit is for its answer.
+pub const TURN_WITHIN: Duration = Duration::from_secs(4);
 /// A clock that is off by more than this orders events wrongly, …
 const CLOCK_OFF: TimeDelta = TimeDelta::seconds(2);
 /// … and by more than this tokens and signatures are refused.
@@ -46,7 +49,7 @@ pub enum Outcome<'a> {
     /// Not asked: the gate is shut, or a person paused it.
     Shut(Box<GuardStatus>),
     /// Not asked: no turn came.
-    NoTurn,
+    NoTurn(Box<GuardStatus>),
     /// No answer within the service's time limit.
     TimedOut,
     /// The question broke.
@@ -71,11 +74,7 @@ fn reached(asked: &Asked<'_>) -> Check {
     match &asked.outcome {
         Outcome::Reached => Check::ok(name, format!("answers{at}")),
         Outcome::Shut(status) => shut(name, status),
-        Outcome::NoTurn => Check::warning(
-            name,
-            "not asked: no turn came within 4 s, because other requests wait",
-            format!("ask again; if it stays so, raise `platforms.{name}.requests_per_second`"),
-        ),
+        Outcome::NoTurn(status) => no_turn(name, status),
         Outcome::TimedOut => Check::failed(
             name,
             format!("no answer within its time limit{at}"),
@@ -90,6 +89,68 @@ fn reached(asked: &Asked<'_>) -> Check {
         ),
         Outcome::Failed(error) => failed(name, error),
     }
+}
+
+fn no_turn(name: &str, status: &GuardStatus) -> Check {
+    let seldom = status.full_rate_per_second * TURN_WITHIN.as_secs_f64() < 1.0;
+    if let Some(until) = status.told_to_wait_until {
+        return Check::warning(
+            name,
+            format!("not asked: it told us to wait until {}", time(until)),
+            "ask again then; zaikoban goes on by itself",
+        );
+    }
+    if seldom {
+        return in_use(name, status);
+    }
+    if status.rate_per_second < status.full_rate_per_second {
+        return Check::warning(
+            name,
+            "not asked: no turn came within 4 s, because it is asked more slowly since its last 429",
+            "ask again later; the rate grows back by itself",
+        );
+    }
+    Check::warning(
+        name,
+        "not asked: no turn came within 4 s, because other requests wait",
+        format!("ask again; if it stays so, raise `platforms.{name}.requests_per_second`"),
+    )
+}
+
+/// Turns come so seldom by the settings' own word that the daemon's work has them all: what that was answered is the news.
+fn in_use(name: &str, status: &GuardStatus) -> Check {
+    let per_hour = (status.full_rate_per_second * 3_600.0).round();
+    let said = format!("not asked: its budget of {per_hour} requests an hour is in use");
+    match (works(status), &status.last_error) {
+        (Some(at), _) => Check::ok(
+            name,
+            format!("{said}, and it works: it answered last at {}", time(at)),
+        ),
+        (None, Some(error)) => Check::warning(
+            name,
+            format!("{said}; last error, at {}: {}", time(error.at), error.message),
+            "ask again in some minutes; if the error stays, `zaikoban errors list` shows what it means for products",
+        ),
+        (None, None) => Check::skipped(name, format!("{said}; nothing was answered yet since the start")),
+    }
+}
+
+/// When it answered well last, if nothing that speaks against it came since. What it says of one product does not.
+fn works(status: &GuardStatus) -> Option<DateTime<Utc>> {
+    let of_a_product = |class| matches!(class, Some(ErrorClass::NotFound | ErrorClass::Rejected));
+    let against = status
+        .last_error
+        .as_ref()
+        .filter(|error| !of_a_product(error.class));
+    status
+        .last_ok
+        .filter(|ok| against.is_none_or(|error| error.at <= *ok))
+}
+
+/// A moment of today in Japan.
+fn time(at: DateTime<Utc>) -> String {
+    let at = at.with_timezone(&chrono_tz::Asia::Tokyo);
+    format!("{} JST", at.format("%H:%M:%S"))
 }
 
 fn shut(name: &str, status: &GuardStatus) -> Check {
@@ -110,10 +171,7 @@ fn shut(name: &str, status: &GuardStatus) -> Check {
         ),
         GateView::Shut { until } => Check::failed(
             name,
-            format!(
-                "not asked: its breaker is open until {} JST{last}",
-                until.with_timezone(&chrono_tz::Asia::Tokyo).format("%H:%M:%S")
-            ),
+            format!("not asked: its breaker is open until {}{last}", time(until)),
             format!(
                 "it is tried again by itself then; once the cause is mended: `zaikoban platforms reset {name}`"
             ),
@@ -206,6 +264,10 @@ fn credentials(asked: &Asked<'_>, account: Account) -> Option<Check> {
                 be_let_in(platform, &error.code),
             )
         }
+        (Account::Given, Outcome::NoTurn(status)) => match works(status) {
+            Some(at) => Check::ok(&name, format!("signed in: it answered last at {}", time(at))),
+            None => Check::skipped(&name, "given; not tried, because no turn came"),
+        },
         (Account::NotTried, _) => Check::skipped(&name, "not tried: the daemon alone signs in"),
         (Account::Given, _) => Check::skipped(&name, "given; not tried, because the service did not answer"),
     })
@@ -320,6 +382,7 @@ mod tests {
             waiting: 0,
             trips: 1,
             counts: Counts::default(),
+            last_ok: None,
             last_error: Some(LastError {
                 at: DateTime::from_timestamp(1_795_000_000, 0).unwrap(),
                 class: Some(ErrorClass::Transient),
@@ -467,6 +530,85 @@ mod tests {
             assert_eq!(check.state, Warning);
             assert!(check.to_do.as_ref().unwrap().contains(to_do), "{check:?}");
         }
+    }
+
+    #[test]
+    fn a_budget_in_use_is_told_with_what_the_daemons_own_calls_were_answered() {
+        let at = |s: i64| DateTime::from_timestamp(1_795_000_000 + s, 0).unwrap();
+        let amazon = |last_ok, class, told_to_wait_until| GuardStatus {
+            full_rate_per_second: 100.0 / 3_600.0,
+            rate_per_second: 100.0 / 3_600.0,
+            told_to_wait_until,
+            last_ok,
+            last_error: Some(LastError {
+                at: at(0),
+                class,
+                message: "connection refused".into(),
+            }),
+            ..status(GateView::Open)
+        };
+        let transient = Some(ErrorClass::Transient);
+        for (status, states, words) in [
+            (amazon(Some(at(1)), transient, None), [Well, Well], "20:06:41 JST"),
+            (
+                amazon(Some(at(-1)), Some(ErrorClass::NotFound), None),
+                [Well, Well],
+                "20:06:39 JST",
+            ),
+            (
+                amazon(Some(at(-1)), transient, None),
+                [Warning, Skipped],
+                "connection refused",
+            ),
+            (
+                amazon(Some(at(-1)), Some(ErrorClass::Unauthorized), None),
+                [Warning, Skipped],
+                "last error",
+            ),
+            (
+                amazon(None, transient, None),
+                [Warning, Skipped],
+                "100 requests an hour",
+            ),
+            (
+                amazon(Some(at(1)), transient, Some(at(60))),
+                [Warning, Well],
+                "wait until 20:07:40 JST",
+            ),
+            (
+                GuardStatus {
+                    last_error: None,
+                    ..amazon(None, None, None)
+                },
+                [Skipped, Skipped],
+                "nothing was answered yet",
+            ),
+        ] {
+            let checks = told(Outcome::NoTurn(Box::new(status)), Account::Given);
+            let seen: Vec<_> = checks.iter().map(|check| check.state).collect();
+            assert_eq!(seen, states, "{checks:?}");
+            let said = &checks.first().unwrap().said;
+            assert!(said.contains(words), "{said}");
+            let advised = checks.iter().filter_map(|check| check.to_do.as_deref());
+            assert!(
+                !advised.into_iter().any(|to_do| to_do.contains("raise")),
+                "{checks:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_rate_is_to_be_raised_only_where_others_wait_for_it() {
+        let to_do = |rate_per_second| {
+            let status = GuardStatus {
+                rate_per_second,
+                ..status(GateView::Open)
+            };
+            let checks = told(Outcome::NoTurn(Box::new(status)), Account::NotNeeded);
+            checks.first().unwrap().to_do.clone().unwrap()
+        };
+        assert!(to_do(5.0).contains("raise `platforms.ebay.requests_per_second`"));
+        assert!(to_do(0.1).contains("grows back by itself"));
     }
 
     fn sample(service: &str, ahead_ms: i64, within_ms: i64) -> ClockSample {

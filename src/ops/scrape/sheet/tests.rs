@@ -65,6 +65,7 @@ fn guard(service: &str, gate: GateView) -> GuardStatus {
             trips: 3,
             ..Counts::default()
         },
+        last_ok: None,
         last_error: None,
     }
 }
