@@ -17,19 +17,23 @@
 //! Steps that were cut short say in [`WantedDecision::again_at`] when to work them out again.
 
 mod book;
+mod derivation;
 mod exchange;
 mod fees;
 mod price;
+mod reckoning;
 mod rounding;
 mod settings;
 mod shape;
 mod shown;
 
 pub use book::{OneWay, OutOfStock, PriceBook, Quoted, Rates, Rules};
+pub use derivation::derivation;
 pub use exchange::{
     Before, Implausible, RateGuards, RateMove, RateVerdict, is_too_old, judge as judge_rates,
 };
-pub use price::Limit;
+pub use price::{Limit, Rounded};
+pub use reckoning::Reckoning;
 pub use rounding::Rounding;
 pub use settings::{Problem, RuleSettings, Settings};
 pub use shape::{ShapeRule, Shaped};
@@ -40,6 +44,7 @@ use crate::domain::{
 };
 use chrono::{DateTime, Days, NaiveDate, TimeZone, Utc};
 use price::{Costing, Standing};
+use reckoning::Reckoned;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
@@ -169,10 +174,10 @@ pub struct Cause {
     /// What one costs there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Money>,
-    /// Cost and shipping in the listing's currency.
+    /// Cost and shipping in the listing's currency, rounded up at the sixth digit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub landed: Option<Decimal>,
-    /// The price that brings the margin.
+    /// The price that brings the margin, in the listing's currency, rounded up at the sixth digit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needed: Option<Decimal>,
     /// Yen for one unit of the listing's currency.
@@ -184,6 +189,9 @@ pub struct Cause {
     /// The limit that decided the price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
+    /// The rules that the price was reckoned by, and the amounts that they came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reckoning: Option<Reckoning>,
     /// The rule that made the quantity smaller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shaped_by: Option<ShapeRule>,
@@ -269,6 +277,7 @@ impl Cause {
             yen_per_unit: None,
             rate: None,
             limit: None,
+            reckoning: None,
             shaped_by: None,
             held: None,
             again_at: None,
@@ -408,6 +417,19 @@ fn on_offer(
         .and_then(|amount| Money::new(amount, rules.currency).ok());
     // Without a new price the one that stands is judged: it is what a buyer would pay.
     let asked = money.map(Money::amount).or(standing.current);
+    let reckoning = Reckoning::new(&Reckoned {
+        cost: offer.cost,
+        costing,
+        standing,
+        priced,
+        asked,
+        rules,
+        rates,
+    });
+    let cause = Cause {
+        reckoning: Some(reckoning),
+        ..cause
+    };
     match judge(asked, costing, rules) {
         Some(reason) => not_at_this_price(cause, money, reason),
         None => {

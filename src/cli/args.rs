@@ -440,7 +440,7 @@ pub(crate) enum Listings {
         #[arg(required = true)]
         ids: Vec<i64>,
     },
-    /// Why an offer has its quantity and price: observation, rule, version, who approved
+    /// Why an offer has its quantity and price: observation, rule, version, who approved, each step to the price
     #[command(after_help = "Example:\n  zaikoban listings explain 1")]
     Explain { id: i64 },
     /// Stop syncing offers (by number, or all of a destination)

@@ -140,7 +140,7 @@ pub struct Rates {
 }
 
 /// Whose rates, and of which day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quoted {
     /// Who quoted them.
     pub source: RateSource,

@@ -476,3 +476,233 @@ proptest! {
         prop_assert_eq!(second.price.or(first.price), first.price);
     }
 }
+
+/// The value of `key`, read as a person would.
+fn kept(value: &Value, key: &str) -> Option<Decimal> {
+    value.get(key).map(|v| d(v.as_str().unwrap()))
+}
+
+fn share(reckoning: &Value, key: &str) -> Option<Decimal> {
+    let points = reckoning.get(key)?.as_i64().unwrap();
+    Some(Decimal::new(points, 4))
+}
+
+/// Upwards at the sixth digit.
+fn sixth(amount: Decimal) -> Decimal {
+    amount.round_dp_with_strategy(6, rust_decimal::RoundingStrategy::AwayFromZero)
+}
+
+/// The destination's fee for `price`, by what was kept.
+fn fee_by_hand(r: &Value, price: Decimal) -> Decimal {
+    let rate = share(r, "fee_bp").unwrap();
+    let share = match kept(r, "fee_above").filter(|above| price > *above) {
+        Some(above) => above * rate + (price - above) * share(r, "fee_above_bp").unwrap(),
+        None => price * rate,
+    };
+    let minimum = kept(r, "fee_minimum").unwrap_or_default();
+    share.max(minimum) + kept(r, "fee_fixed").unwrap_or_default()
+}
+
+/// The price of which `net` is left after fees, by what was kept.
+fn leaving_by_hand(r: &Value, net: Decimal) -> Decimal {
+    let net = net + kept(r, "fee_fixed").unwrap_or_default();
+    let rate = share(r, "fee_bp").unwrap();
+    let first = net / (Decimal::ONE - rate);
+    let by_share = match kept(r, "fee_above").filter(|above| first > *above) {
+        Some(above) => {
+            let beyond = share(r, "fee_above_bp").unwrap();
+            (net + above * (rate - beyond)) / (Decimal::ONE - beyond)
+        }
+        None => first,
+    };
+    sixth(by_share.max(net + kept(r, "fee_minimum").unwrap_or_default()))
+}
+
+/// The lowest and the highest price that the limits leave, by what was kept.
+fn limits_by_hand(r: &Value) -> (Decimal, Decimal) {
+    let (mut low, mut high) = (d("0.01"), Money::MAX);
+    let mut from = |base: Option<Decimal>, step: Option<Decimal>| {
+        if let (Some(base), Some(step)) = (base, step) {
+            low = low.max(base - base * step);
+            high = high.min(base + base * step);
+        }
+    };
+    let bases = [kept(r, "shown"), kept(r, "on_its_way")];
+    for base in bases {
+        from(base, share(r, "step_per_change_bp"));
+    }
+    from(kept(r, "day_began_at"), share(r, "step_per_day_bp"));
+    for base in bases.into_iter().flatten() {
+        match r["one_way"].as_str().unwrap() {
+            "up" => low = low.max(base),
+            "down" => high = high.min(base),
+            _ => {}
+        }
+    }
+    if let Some(ceiling) = kept(r, "ceiling") {
+        high = high.min(ceiling.max(low));
+    }
+    low = low.max(kept(r, "floor").unwrap_or_default());
+    let cent = d("0.01");
+    ((low / cent).ceil() * cent, (high / cent).floor() * cent)
+}
+
+/// The price in dollars that follows from what was kept, with nothing else at hand.
+fn price_by_hand(cause: &Value) -> Option<Decimal> {
+    let r = &cause["reckoning"];
+    let cost = kept(&cause["cost"], "amount").unwrap();
+    let yen = cost * kept(r, "cost_yen_per_unit").unwrap_or(Decimal::ONE)
+        + kept(r, "shipping_jpy").unwrap_or_default();
+    let landed = sixth(yen / kept(cause, "yen_per_unit").unwrap());
+    let margin = landed * share(r, "margin_bp").unwrap();
+    assert_eq!(kept(r, "landed_jpy"), Some(yen));
+    assert_eq!(kept(cause, "landed"), Some(landed));
+    assert_eq!(kept(r, "margin"), Some(margin));
+    assert_eq!(kept(r, "break_even"), Some(leaving_by_hand(r, landed)));
+    let needed = leaving_by_hand(r, landed + margin);
+    assert_eq!(kept(cause, "needed"), Some(needed));
+    let (low, high) = limits_by_hand(r);
+    assert!(kept(r, "lowest").is_none_or(|at| at == low), "{low}: {r}");
+    assert!(kept(r, "highest").is_none_or(|at| at == high), "{high}: {r}");
+    let ending: Rounding = r["rounding"].as_str().unwrap().parse().unwrap();
+    let up = |to: Rounding| to.up(needed.max(low), Currency::Usd);
+    match r.get("rounded")?.as_str().unwrap() {
+        "up" => up(ending),
+        "up_to_unit" => up(Rounding::Unit),
+        "down_from_highest" => ending.down(high, Currency::Usd),
+        _ => Some(high),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn l7_a_price_follows_from_what_was_kept_beside_it_alone(
+        rules in any_rules(), basis in any_listing(), yen in 1_i64..100_000,
+        tier in proptest::option::of((1_i64..50_000, 0_u32..9_000)), minimum in 0_i64..2_000,
+        foreign in any::<bool>(),
+    ) {
+        let rules = Rules {
+            fee_above: tier.map(|(above, _)| Decimal::new(above, 2)),
+            fee_above_rate: BasisPoints(tier.map_or(0, |(_, rate)| rate)),
+            fee_minimum: Decimal::new(minimum, 2),
+            ..rules
+        };
+        let mut source = watch(1, 3, Some(yen));
+        if foreign {
+            let dollars = Money::new(Decimal::new(yen, 2), Currency::Usd).unwrap();
+            source.state = source.state.map(|s| SourceState { price: Some(dollars), ..s });
+        }
+        let decision = decide(&[source], &basis, rules);
+        let cause = &decision.cause;
+        prop_assert_eq!(price_by_hand(cause), decision.price.map(Money::amount));
+        let r = &cause["reckoning"];
+        let asked = decision.price.or(basis.confirmed.price).map(Money::amount);
+        prop_assert_eq!(kept(r, "price"), asked);
+        if let Some(asked) = asked {
+            let fee = fee_by_hand(r, asked);
+            prop_assert_eq!(kept(r, "fee"), Some(fee));
+            prop_assert_eq!(kept(r, "gain"), Some(asked - fee - kept(cause, "landed").unwrap()));
+        }
+        let steps = derivation(cause).unwrap();
+        let says = |amount: Decimal| steps.iter().any(|step| step.contains(&format!("{amount:.2} USD")));
+        prop_assert!(asked.is_none_or(says), "{asked:?} is not in {steps:#?}");
+    }
+}
+
+/// The steps of one decision.
+fn steps_of(rules: Rules, basis: &ListingBasis, yen: i64) -> Vec<String> {
+    derivation(&decide(&[watch(1, 3, Some(yen))], basis, rules).cause).unwrap()
+}
+
+#[test]
+fn a_derivation_is_reckoned_by_hand_line_by_line() {
+    let rules = Rules {
+        fee: BasisPoints(1_325),
+        fee_fixed: d("0.40"),
+        shipping_jpy: d("750"),
+        margin: BasisPoints(1_500),
+        rounding: Rounding::Ends99,
+        step_per_change: Some(BasisPoints(3_000)),
+        floor: Some(d("9.99")),
+        ..plain()
+    };
+    assert_eq!(
+        steps_of(rules, &listing(Some("20")), 1_001),
+        [
+            "cost 1001 JPY + shipping 750 JPY = 1751 JPY",
+            "1751 JPY ÷ 100 JPY for 1 USD (fixed in the settings) = landed 17.51 USD, rounded up at the sixth digit",
+            "landed 17.51 USD + margin 15 % of it, 2.6265 USD = 20.1365 USD to be left after fees",
+            "fees are 13.25 % and 0.40 USD a sale: needed (20.1365 + 0.4) ÷ (1 − 13.25 %) = 23.673199 USD",
+            "without margin, by the same steps, 20.645534 USD: below it a sale loses money",
+            "limits: floor 9.99 USD; at most 30 % a change from 20.00 USD shown: lowest 14.00 USD (step), highest 26.00 USD (step)",
+            "23.673199 USD rounded up to the ending .99 = 23.99 USD",
+            "at 23.99 USD: fee 3.578675 USD; 23.99 USD − 3.578675 USD − landed 17.51 USD: 2.901325 USD earned",
+        ]
+    );
+}
+
+#[test]
+fn a_derivation_names_the_part_of_the_fees_that_decides() {
+    let fees = |rules: Rules, yen| steps_of(rules, &listing(None), yen).remove(3);
+    let two = Rules {
+        fee: BasisPoints(1_000),
+        fee_above: Some(d("100")),
+        fee_above_rate: BasisPoints(200),
+        ..plain()
+    };
+    assert_eq!(
+        fees(two.clone(), 9_000),
+        "fees are 10 % up to 100.00 USD and 2 % of the rest: needed (90 + 0) ÷ (1 − 10 %) = 100.00 USD"
+    );
+    assert_eq!(
+        fees(two, 18_800),
+        "fees are 10 % up to 100.00 USD and 2 % of the rest: needed (188 + 0 + 100 × (10 % − 2 %)) ÷ (1 − 2 %) = 200.00 USD"
+    );
+    let least = Rules {
+        fee: BasisPoints(1_000),
+        fee_minimum: d("0.30"),
+        ..plain()
+    };
+    assert_eq!(
+        fees(least, 100),
+        "fees are 10 % but at least 0.30 USD: needed 1 + 0 + 0.3 = 1.30 USD"
+    );
+}
+
+#[test]
+fn a_derivation_says_what_a_limit_did_and_what_a_sale_loses() {
+    let rules = Rules {
+        step_per_change: Some(BasisPoints(1_000)),
+        ..plain()
+    };
+    let steps = steps_of(rules.clone(), &listing(Some("20")), 3_000);
+    assert_eq!(
+        steps[steps.len() - 2..],
+        [
+            "30.00 USD is above the highest, which is rounded down to the smallest unit = 22.00 USD",
+            "at 22.00 USD: fee 0.00 USD; 22.00 USD − 0.00 USD − landed 30.00 USD: 8.00 USD lost",
+        ]
+    );
+    let rules = Rules {
+        floor: Some(d("30")),
+        ..rules
+    };
+    let steps = steps_of(rules, &listing(Some("20")), 100);
+    assert!(
+        steps.contains(&"no price lies within the limits; 20.00 USD stands".to_owned()),
+        "{steps:#?}"
+    );
+}
+
+#[test]
+fn a_cause_of_a_time_before_reckonings_were_kept_has_no_derivation() {
+    let old = json!({
+        "rule": "in_stock", "stock": 3, "cost": { "amount": "1000", "currency": "JPY" }, "landed": "10",
+        "needed": "12", "yen_per_unit": "100",
+    });
+    for cause in [old, json!(null), json!({ "reckoning": 7 }), json!("by hand")] {
+        assert_eq!(derivation(&cause), None, "{cause}");
+    }
+}

@@ -1,9 +1,10 @@
 //! Why a listing is what it is (requirement L7): which observation, which rule, which version, who approved.
 //!
 //! Everything is taken from what was written down when it was decided; nothing is worked out again. So an old number
-//! explains itself by the rules of its own day.
+//! explains itself by the rules of its own day, and a price by the very steps that led to it.
 
 use crate::domain::{ListingId, Version, WatchId};
+use crate::pricing::derivation;
 use crate::store::Connection as AsyncPgConnection;
 use crate::store::StoreError;
 use crate::store::history::{self, HistoryRow};
@@ -33,6 +34,17 @@ pub struct Explanation {
     pub pushes: Vec<Push>,
     /// The story in sentences, oldest first.
     pub story: Vec<String>,
+    /// How the price that is wanted came about, and before it those that were sent, newest first.
+    pub derivations: Vec<Derived>,
+}
+
+/// How one price came about.
+#[derive(Clone, Debug, Serialize)]
+pub struct Derived {
+    /// The wanted version that the price is of.
+    pub version: Version,
+    /// Its steps, a line each; the values are in the cause that it was told from.
+    pub steps: Vec<String>,
 }
 
 /// Assembles the story.
@@ -72,6 +84,7 @@ pub async fn explain(conn: &mut AsyncPgConnection, id: ListingId) -> Result<Expl
         &holds,
         &pushes,
     );
+    let derivations = derivations(&listing, &pushes);
     Ok(Explanation {
         listing,
         observation,
@@ -79,7 +92,26 @@ pub async fn explain(conn: &mut AsyncPgConnection, id: ListingId) -> Result<Expl
         holds,
         pushes,
         story,
+        derivations,
     })
+}
+
+/// A price is told once, however many pushes carried it; one that was not sent is nobody's question any more.
+fn derivations(listing: &Listing, pushes: &[Push]) -> Vec<Derived> {
+    let wanted = listing.wanted_cause.as_ref();
+    let wanted = wanted.map(|cause| (listing.wanted_version, cause));
+    let sent = pushes.iter().filter(|push| push.new_price.is_some());
+    let sent = sent.map(|push| (push.wanted_version, &push.cause));
+    let mut told: Vec<Derived> = Vec::new();
+    for (version, cause) in wanted.into_iter().chain(sent) {
+        if told.iter().any(|one| one.version == version) {
+            continue;
+        }
+        if let Some(steps) = derivation(cause) {
+            told.push(Derived { version, steps });
+        }
+    }
+    told
 }
 
 fn tell(
@@ -109,8 +141,12 @@ fn tell(
     }
     if let (Some(wanted), Some(at)) = (listing.basis.wanted, listing.wanted_at) {
         let cause = listing.wanted_cause.as_ref();
+        let currency = listing.basis.currency;
         let text = |key: &str| match key {
             "rate" => cause.and_then(rate),
+            "landed" | "needed" => cause
+                .and_then(|c| c.get(key))
+                .map(|amount| format!("{} {currency}", plain(amount))),
             key => cause.and_then(|c| c.get(key)).map(plain),
         };
         let mut line = format!(
@@ -125,10 +161,9 @@ fn tell(
         );
         for (key, words) in [
             ("cost", "cost"),
-            ("yen_per_unit", "yen for one unit of its currency"),
+            ("rate", "counted with"),
             ("landed", "with shipping"),
             ("needed", "needed for the margin"),
-            ("rate", "counted with"),
             ("limit", "limited by the"),
             ("shaped_by", "quantity cut by the"),
             ("held", "because"),
@@ -173,11 +208,13 @@ fn tell(
 /// By which exchange rate a price was worked out: how much, whose, of which day.
 fn rate(cause: &Value) -> Option<String> {
     let yen = cause.get("yen_per_unit").map(plain);
+    // A price in yen needs none.
+    if yen.as_deref() == Some("1") {
+        return None;
+    }
     let Some(quoted) = cause.get("rate") else {
-        // The settings' own; a price in yen needs none.
-        return yen
-            .filter(|yen| yen != "1")
-            .map(|yen| format!("{yen} yen for one unit (fixed)"));
+        // The settings' own.
+        return yen.map(|yen| format!("{yen} yen for one unit (fixed)"));
     };
     let of = |key: &str| quoted.get(key).map(plain).unwrap_or_default();
     let yen = yen.unwrap_or_else(|| "no".to_owned());

@@ -4,6 +4,9 @@ use super::tables::{HISTORY, LISTINGS, PUSHES, array};
 use crate::cli::output::{at, card, plain, table, time};
 use serde_json::Value;
 
+/// Prices that are shown in their steps; further ones would drive the story off the screen.
+const DERIVATIONS: usize = 3;
+
 /// A product: its watches, its listings, its latest changes.
 pub(super) fn product(product: &Value) -> String {
     let mut parts = Vec::new();
@@ -76,7 +79,23 @@ pub(super) fn explanation(told: &Value) -> String {
             .iter()
             .map(|sentence| format!("- {}", sentence_in_jst(sentence))),
     );
+    lines.extend(derivations(array(at(told, "derivations"))));
     lines.join("\n")
+}
+
+/// The newest prices in the steps that led to them.
+fn derivations(all: &[Value]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for one in all.iter().take(DERIVATIONS) {
+        lines.push(format!("price of version {}", plain(at(one, "version"))));
+        let steps = array(at(one, "steps")).iter();
+        lines.extend(steps.map(|step| format!("  {}", plain(step))));
+    }
+    let more = all.len().saturating_sub(DERIVATIONS);
+    if more > 0 {
+        lines.push(format!("{more} earlier prices: the same command with --json"));
+    }
+    lines
 }
 
 /// Sentences of the story begin with their moment.
@@ -98,7 +117,7 @@ mod tests {
         Money, ProductId, Quantity, Version, Wanted,
     };
     use crate::store::listings::Listing;
-    use crate::sync::explain::Explanation;
+    use crate::sync::explain::{Derived, Explanation};
     use serde_json::json;
 
     pub(super) fn row() -> Listing {
@@ -159,6 +178,13 @@ mod tests {
                 "2026-11-22 04:14:07.250 UTC: version 4 wants 0 pieces".into(),
                 "`hana` let it through".into(),
             ],
+            derivations: (1..=5)
+                .rev()
+                .map(|version| Derived {
+                    version: Version(version),
+                    steps: vec!["cost 1000 JPY".into(), "earned".into()],
+                })
+                .collect(),
         };
         let expected = "\
 listing 7 of product 3, SKU `A-1` at ebay
@@ -167,7 +193,17 @@ wanted  0 pieces at 55 USD, active (version 4, confirmed up to 3)
 paused  nothing is sent until `zaikoban listings resume`
 held    for radius: nothing but a zero is sent
 - 2026-11-22 13:14:07 JST: version 4 wants 0 pieces
-- `hana` let it through";
+- `hana` let it through
+price of version 5
+  cost 1000 JPY
+  earned
+price of version 4
+  cost 1000 JPY
+  earned
+price of version 3
+  cost 1000 JPY
+  earned
+2 earlier prices: the same command with --json";
         assert_eq!(explanation(&json!(told)), expected);
     }
 

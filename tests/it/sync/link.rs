@@ -218,7 +218,12 @@ async fn every_number_explains_itself() {
     ] {
         assert!(story.contains(words), "`{words}` is not in:\n{story}");
     }
-    serde_json::to_value(&why).unwrap();
+    let steps = why.derivations.first().unwrap().steps.join("\n");
+    for words in ["cost 2500 JPY + shipping", "= 25.00 USD", "at 25.00 USD: fee "] {
+        assert!(steps.contains(words), "`{words}` is not in:\n{steps}");
+    }
+    let told = serde_json::to_value(&why).unwrap();
+    assert_eq!(told["listing"]["wanted_cause"]["reckoning"]["currency"], "USD");
     let planned = dry_run(
         &mut conn,
         &book(),
