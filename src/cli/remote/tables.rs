@@ -65,7 +65,7 @@ pub(super) const PLAN: &[Column] = &[
     column("wanted.price", "WANTED PRICE"),
     shown_as("steps", "WOULD", steps),
     shown_as("kept_back", "KEPT BACK BY", kept_back),
-    column("cause.rule", "WHY"),
+    shown_as("cause", "WHY", why),
 ];
 pub(super) const PREVIEW: &[Column] = &[
     column("listing_id", "LISTING"),
@@ -303,6 +303,20 @@ pub(super) fn gate(value: &Value) -> String {
     match at(value, "until") {
         Value::Null => state,
         until => format!("{state} until {}", crate::cli::output::time(until)),
+/// What decided, and from which cost at which rate; how a price came of it tells `listings explain`.
+fn why(cause: &Value) -> String {
+    let rule = plain(at(cause, "rule"));
+    let cost = match at(cause, "cost") {
+        Value::Null => return rule,
+        cost => plain(cost),
+    };
+    match plain(at(cause, "yen_per_unit")).as_str() {
+        // A price in yen is counted with no rate.
+        "-" | "1" => format!("{rule}, cost {cost}"),
+        rate => format!("{rule}, cost {cost}, {rate} yen for one unit"),
+    }
+}
+
     }
 }
 
@@ -369,7 +383,9 @@ mod tests {
                 },
             ],
             kept_back: vec![KeptBack::AutoSyncOff, KeptBack::Held("radius".into())],
-            cause: Some(json!({ "rule": "cost_plus" })),
+            cause: Some(json!({
+                "rule": "in_stock", "cost": { "amount": "2500", "currency": "JPY" }, "yen_per_unit": "150.5",
+            })),
         }
     }
 
@@ -429,7 +445,7 @@ mod tests {
         };
         let expected = [
             " LISTING  SKU  QTY  PRICE   WANTED  WANTED PRICE  WOULD                                                        KEPT BACK BY                    WHY",
-            " 7        A-1  0    50 USD  2       55 USD        set price 55 USD, then look for a sale, then set quantity 2  auto sync off, held for radius  cost_plus",
+            " 7        A-1  0    50 USD  2       55 USD        set price 55 USD, then look for a sale, then set quantity 2  auto sync off, held for radius  in_stock, cost 2500 JPY, 150.5 yen for one unit",
             " 7        A-1  0    50 USD  -       -             nothing                                                      -                               -",
         ];
         assert_eq!(
@@ -446,6 +462,16 @@ mod tests {
         assert_eq!(steps_of(&[Step::End]), "end");
         assert_eq!(
             steps_of(&[Step::Relist, Step::Read(ReadWhy::Unsure)]),
+    #[test]
+    fn a_reason_names_the_rate_only_where_one_was_used() {
+        let cost = json!({ "amount": "2500", "currency": "JPY" });
+        assert_eq!(why(&json!({ "rule": "out_of_stock" })), "out_of_stock");
+        assert_eq!(
+            why(&json!({ "rule": "in_stock", "cost": cost, "yen_per_unit": "1" })),
+            "in_stock, cost 2500 JPY"
+        );
+    }
+
             "relist, then look what it shows"
         );
         let kept = [KeptBack::Paused, KeptBack::InFlight];
