@@ -35,7 +35,7 @@ pub use exchange::{
 pub use price::{Limit, Rounded};
 pub use reckoning::Reckoning;
 pub use rounding::Rounding;
-pub use settings::{Problem, RuleSettings, Settings};
+pub use settings::{Problem, RULE_KEYS, RuleSettings, Settings, typed_rule};
 pub use shape::{ShapeRule, Shaped};
 
 use crate::domain::{

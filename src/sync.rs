@@ -22,6 +22,7 @@ mod look;
 #[cfg(test)]
 mod model;
 pub mod outlet;
+pub mod own_rules;
 pub mod plan;
 pub mod radius;
 pub mod reconcile;

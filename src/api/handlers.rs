@@ -51,7 +51,11 @@ impl Shape for ops::NewProductOrder {
     const EXAMPLE: &'static str = r#"{"source_url": "https://auctions.yahoo.co.jp/jp/auction/s1238539612", "title": "a title", "cost_rule": "buy_now", "value_at_risk": 1}, the last three being optional"#;
 }
 impl Shape for ops::LinkOrder {
-    const EXAMPLE: &'static str = r#"{"product_id": 1, "destination": "ebay", "sku": "A-1", "offer": "9001", "auto_sync": false}, the last two being optional"#;
+    const EXAMPLE: &'static str = r#"{"product_id": 1, "destination": "ebay", "sku": "A-1", "offer": "9001", "auto_sync": false, "rules": {"margin_bp": 1500}}, the last three being optional"#;
+}
+impl Shape for ops::RulesOrder {
+    const EXAMPLE: &'static str =
+        r#"{"set": {"margin_bp": 1500, "floor": 20}}, {"unset": ["floor"]} or {"clear": true}"#;
 }
 impl Shape for ops::ListingsSwitch {
     const EXAMPLE: &'static str = r#"{"ids": [1, 2]} or {"destination": "ebay"}"#;
@@ -235,6 +239,24 @@ pub(super) async fn switch_listings(
 pub(super) async fn listing(state: Data<State>, id: Path<i64>) -> Answer {
     state
         .answer(move |ops| async move { ops.listing(*id).await })
+        .await
+}
+
+pub(super) async fn rules(state: Data<State>, id: Path<i64>) -> Answer {
+    state
+        .answer(move |ops| async move { ops.rules_of(*id).await })
+        .await
+}
+
+pub(super) async fn change_rules(
+    state: Data<State>,
+    caller: Caller,
+    id: Path<i64>,
+    body: Given<ops::RulesOrder>,
+) -> Answer {
+    let order = body.0;
+    state
+        .answer(move |ops| async move { ops.change_rules(*id, order, &caller.0).await })
         .await
 }
 

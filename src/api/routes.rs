@@ -60,6 +60,8 @@ pub fn configure(config: &mut ServiceConfig) {
                 )
                 .route("/listings/{id}", web::get().to(of::listing))
                 .route("/listings/{id}/explain", web::get().to(of::explain))
+                .route("/listings/{id}/rules", web::get().to(of::rules))
+                .route("/listings/{id}/rules", web::post().to(of::change_rules))
                 .route("/plan", web::get().to(of::plan))
                 .route("/holds", web::get().to(of::holds))
                 .route("/holds/{verb:accept|reject}", web::post().to(of::decide))

@@ -309,7 +309,7 @@ pub(crate) enum Products {
 pub(crate) enum Listings {
     /// Link an offer to a product: it is read first, and its auto-sync stays off unless --auto-sync
     #[command(
-        after_help = "Example:\n  zaikoban listings link 1 --sku MY-SKU\n  zaikoban listings plan\n  zaikoban listings resume 1"
+        after_help = "Example:\n  zaikoban listings link 1 --sku MY-SKU\n  zaikoban listings link 2 --sku OTHER --set margin_bp=1500 --set floor=20\n  zaikoban listings plan\n  zaikoban listings resume 1"
     )]
     Link {
         /// The product's number
@@ -326,6 +326,9 @@ pub(crate) enum Listings {
         /// Begin to sync at once
         #[arg(long)]
         auto_sync: bool,
+        /// A pricing rule that differs from the destination's, as in the settings
+        #[arg(long, value_name = "KEY=VALUE", value_parser = parse_rule)]
+        set: Vec<(String, serde_json::Value)>,
     },
     /// List products for the first time: a dry run unless --yes
     #[command(
@@ -443,6 +446,22 @@ pub(crate) enum Listings {
     /// Why an offer has its quantity and price: observation, rule, version, who approved, each step to the price
     #[command(after_help = "Example:\n  zaikoban listings explain 1")]
     Explain { id: i64 },
+    /// Show an offer's pricing rules, or change what differs from its destination's
+    #[command(
+        after_help = "The keys and values are those of `[pricing.destinations…]` in the settings; what is not set follows them. Quantity and price are worked out anew at once.\n\nExample:\n  zaikoban listings rules 1\n  zaikoban listings rules 1 --set margin_bp=1500 --set floor=20\n  zaikoban listings rules 1 --unset floor\n  zaikoban listings rules 1 --clear"
+    )]
+    Rules {
+        id: i64,
+        /// Let this rule differ
+        #[arg(long, value_name = "KEY=VALUE", value_parser = parse_rule)]
+        set: Vec<(String, serde_json::Value)>,
+        /// Let this rule follow the destination's again
+        #[arg(long, value_name = "KEY")]
+        unset: Vec<String>,
+        /// Let all of them follow, but for those that are set beside it
+        #[arg(long)]
+        clear: bool,
+    },
     /// Stop syncing offers (by number, or all of a destination)
     #[command(
         after_help = "Example:\n  zaikoban listings pause 1 2\n  zaikoban listings pause --destination ebay"
@@ -816,6 +835,15 @@ pub(crate) struct ExtractArgs {
     pub(crate) url: String,
 }
 
+/// Reads `margin_bp=1500`. Whether it is a rule, and a good one, says the daemon, with all else that is wrong.
+fn parse_rule(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or("expected a rule and its value, such as margin_bp=1500")?;
+    let (key, value) = (key.trim(), value.trim());
+    Ok((key.to_owned(), crate::pricing::typed_rule(key, value)))
+}
+
 /// Reads `60s`, `5m`, `1h` or plain seconds.
 fn parse_time(text: &str) -> Result<std::time::Duration, String> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -916,6 +944,15 @@ mod tests {
         let all = "zaikoban listings resume --destination ebay";
         assert!(Arguments::try_parse_from(all.split(' ')).is_ok());
         assert!(Arguments::try_parse_from(format!("{all} 1").split(' ')).is_err());
+    }
+
+    #[test]
+    fn a_rule_is_typed_with_its_value() {
+        let rule = |text: &str| parse_rule(text).map(|(key, value)| format!("{key} {value}"));
+        assert_eq!(rule("margin_bp=1500"), Ok("margin_bp 1500".to_owned()));
+        assert_eq!(rule("rounding = 80"), Ok("rounding \"80\"".to_owned()));
+        assert_eq!(rule("floor=none"), Ok("floor \"none\"".to_owned()));
+        assert!(rule("margin_bp").is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::import::ImportRow;
 use super::importing::Progress;
+use super::own_rules::rule_problems;
 use super::{InputProblem, Ops, OpsError, Page, Rows, word_problem};
 use crate::domain::{DestinationPlatform, ListingId, ProductId};
 use crate::store::listings::{self, Filter, Listing};
@@ -14,7 +15,7 @@ use crate::sync::link::{LinkError, LinkRequest, link};
 use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
 /// Offers that an import reads at once; the destination's own rate limits them further.
@@ -47,6 +48,9 @@ pub struct LinkOrder {
     /// Whether it is kept in line at once.
     #[serde(default)]
     pub auto_sync: bool,
+    /// What differs from the destination's pricing rules.
+    #[serde(default)]
+    pub rules: Map<String, Value>,
 }
 
 /// Listings to switch, by number or all of a destination.
@@ -96,7 +100,8 @@ impl From<LinkError> for OpsError {
                         .to_owned(),
                 ),
             },
-            LinkError::BadRules(_) | LinkError::Several { .. } => Self::conflict(error.to_string()),
+            LinkError::BadRules(problems) => Self::all(rule_problems(problems)),
+            LinkError::Several { .. } => Self::conflict(error.to_string()),
         }
     }
 }
@@ -182,6 +187,11 @@ impl Ops {
             destination(&order.destination).and_then(|at| self.is_enabled(at, "destination").map(|()| at));
         let at = at.map_err(|problem| problems.push(problem));
         problems.extend(sku_problem(&order.sku));
+        let rules = (!order.rules.is_empty()).then_some(Value::Object(order.rules));
+        if let (Ok(at), Some(own)) = (at, &rules) {
+            let book = self.parts()?.book.load_full();
+            problems.extend(rule_problems(book.problems_of(at, own, None)));
+        }
         let (Ok(at), true) = (at, problems.is_empty()) else {
             return Err(OpsError::all(problems));
         };
@@ -192,6 +202,7 @@ impl Ops {
                 ProductId(order.product_id),
                 (order.sku, order.offer),
                 order.auto_sync,
+                rules,
             )
             .await?;
         tracing::info!(listing.id = %listing.id(), by, "Listing `{}` was linked", listing.id());
@@ -219,6 +230,7 @@ impl Ops {
         product: ProductId,
         (sku, platform_product_id): (String, Option<String>),
         auto_sync: bool,
+        rules: Option<Value>,
     ) -> Result<Listing, OpsError> {
         let parts = self.parts()?;
         let selling = parts.destinations.get(&destination).ok_or_else(|| {
@@ -230,7 +242,7 @@ impl Ops {
             destination,
             sku,
             platform_product_id,
-            rules: None,
+            rules,
             auto_sync,
         };
         let book = parts.book.load_full();
@@ -259,6 +271,7 @@ impl Ops {
                         product,
                         (listing.sku.clone(), None),
                         listing.auto_sync,
+                        None,
                     )
                     .await;
                 progress.offer_read();

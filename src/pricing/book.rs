@@ -255,6 +255,37 @@ impl PriceBook {
             .map_or_else(|| Cow::Owned(Rules::default_for(destination)), Cow::Borrowed)
     }
 
+    /// Everything that is wrong with a listing's own rules, where a person gives them. `sold_in` is what the listing is
+    /// sold in, as far as it is known.
+    #[must_use]
+    pub fn problems_of(
+        &self,
+        destination: DestinationPlatform,
+        own: &Value,
+        sold_in: Option<Currency>,
+    ) -> Vec<Problem> {
+        let mut problems = self.rules_for(destination, Some(own)).err().unwrap_or_default();
+        let asked = own.get("currency").and_then(Value::as_str);
+        let Some(currency) = asked.and_then(|code| Currency::from_str(code).ok()) else {
+            return problems;
+        };
+        let mut problem = |expected: String| {
+            problems.push(Problem {
+                key: "rules.currency".to_owned(),
+                expected,
+                got: currency.to_string(),
+            });
+        };
+        // By rules in another currency nothing could be priced: the listing would be held at once.
+        if let Some(sold_in) = sold_in.filter(|sold_in| *sold_in != currency) {
+            problem(format!("{sold_in}, which the listing is sold in"));
+        }
+        if currency != Currency::Jpy && !self.rates.table().contains_key(&currency) {
+            problem("a currency with an exchange rate (`pricing.exchange_rates`)".to_owned());
+        }
+        problems
+    }
+
     /// The rules of one listing: its own differences laid over its destination's.
     ///
     /// # Errors

@@ -55,8 +55,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every key of a rule table, for the message about an unknown one.
-const RULE_KEYS: [&str; 20] = [
+/// Every key of a rule table.
+pub const RULE_KEYS: [&str; 20] = [
     "currency",
     "fee_bp",
     "fee_fixed",
@@ -78,6 +78,19 @@ const RULE_KEYS: [&str; 20] = [
     "minimum_before_end",
     "out_of_stock",
 ];
+
+/// Rules whose values are words, even those that look like numbers.
+const WORDS: [&str; 4] = ["currency", "rounding", "one_way", "out_of_stock"];
+
+/// The value of the rule `key`, as somebody means it who types it without quotes.
+#[must_use]
+pub fn typed_rule(key: &str, text: &str) -> Value {
+    let read = (!WORDS.contains(&key)).then(|| serde_json::from_str::<Value>(text));
+    match read {
+        Some(Ok(value @ (Value::Number(_) | Value::Bool(_)))) => value,
+        _ => Value::String(text.to_owned()),
+    }
+}
 
 /// Reads fields one by one and remembers what was wrong with each.
 struct Reader<'a> {
@@ -506,6 +519,47 @@ mod tests {
         assert_eq!(number(&json!(0.1)), Some("0.1".parse().unwrap()));
         assert_eq!(number(&json!(150.25)), Some("150.25".parse().unwrap()));
         assert_eq!(number(&json!(1e300)), None);
+    }
+
+    #[test]
+    fn a_rule_typed_without_quotes_means_what_it_means_in_the_settings() {
+        let typed: Value = [
+            ("rounding", "80"),
+            ("one_way", "up"),
+            ("floor", "1000"),
+            ("ceiling", "none"),
+            ("margin_bp", "1500"),
+            ("sell_at_loss", "true"),
+            ("fee_fixed", "40"),
+        ]
+        .into_iter()
+        .map(|(key, text)| (key.to_owned(), typed_rule(key, text)))
+        .collect();
+        let base = Rules::default_for(DestinationPlatform::Mercari);
+        let rules = RuleSettings::from_json(&typed)
+            .unwrap()
+            .over(DestinationPlatform::Mercari, &base, "")
+            .unwrap();
+        assert_eq!(
+            (rules.rounding, rules.margin),
+            (Rounding::Ends80, BasisPoints(1_500))
+        );
+        assert_eq!((rules.floor, rules.ceiling), (Some(Decimal::from(1_000)), None));
+        assert!(rules.sell_at_loss);
+    }
+
+    #[test]
+    fn own_rules_in_a_currency_that_cannot_be_sold_in_are_refused_with_all_the_rest() {
+        let book = resolve(json!({ "exchange_rates": { "USD": 150 } })).unwrap();
+        let problems = |own: Value| {
+            let found = book.problems_of(DestinationPlatform::Ebay, &own, Some(Currency::Usd));
+            keys(&found).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(problems(json!({ "currency": "USD", "cap": 3 })), [""; 0]);
+        assert_eq!(
+            problems(json!({ "currency": "EUR", "cap": 0, "marjin": 1 })),
+            ["rules.cap", "rules.currency", "rules.currency", "rules.marjin"]
+        );
     }
 
     #[test]

@@ -459,6 +459,23 @@ pub async fn insert(
         })
 }
 
+/// Writes a listing's own rules. What is wanted by them is for the caller to work out, in the same transaction.
+///
+/// # Errors
+/// When the database is away or refuses.
+pub async fn set_rules(
+    conn: &mut AsyncPgConnection,
+    id: ListingId,
+    rules: Option<&Value>,
+) -> Result<(), StoreError> {
+    diesel::sql_query("UPDATE listing_platforms SET rules = $2, updated_at = now() WHERE id = $1")
+        .bind::<BigInt, _>(id.0)
+        .bind::<Nullable<Jsonb>, _>(rules)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// An id that a statement returns.
 #[derive(QueryableByName)]
 pub(super) struct Id {

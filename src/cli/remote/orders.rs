@@ -1,12 +1,12 @@
 //! What each command asks of the daemon.
 
 use super::tables::{
-    BULK, DELAYS, DRIFT, ERRORS, HOLDS, LISTINGS, NODES, PLAN, PLATFORMS, PREVIEW, PRODUCTS,
+    BULK, DELAYS, DRIFT, ERRORS, HOLDS, LISTINGS, NODES, PLAN, PLATFORMS, PREVIEW, PRODUCTS, RULES,
 };
 use super::{Ask, Show, cards, credentials, registering, said, status, tree};
 use crate::cli::args::{Command, Errors, Holds, Listings, PageArgs, Platforms, Products};
 use crate::cli::output;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 pub(super) fn order(command: Command) -> (Ask, Show) {
     match command {
@@ -111,15 +111,15 @@ fn listings(order: Listings) -> (Ask, Show) {
             sku,
             offer,
             auto_sync,
-        } => (
-            post(
-                "/v1/listings",
-                json!({
-                    "product_id": product, "destination": destination, "sku": sku, "offer": offer, "auto_sync": auto_sync,
-                }),
-            ),
-            Show::Text(cards::listing),
-        ),
+            set,
+        } => {
+            let rules: Map<String, Value> = set.into_iter().collect();
+            let order = json!({
+                "product_id": product, "destination": destination, "sku": sku, "offer": offer, "auto_sync": auto_sync,
+                "rules": rules,
+            });
+            (post("/v1/listings", order), Show::Text(cards::listing))
+        }
         Listings::Create {
             file: Some(file),
             to,
@@ -203,6 +203,12 @@ fn listings(order: Listings) -> (Ask, Show) {
             post("/v1/listings/read", json!({ "ids": ids })),
             Show::Said(said::read_back),
         ),
+        Listings::Rules {
+            id,
+            set,
+            unset,
+            clear,
+        } => rules(id, set, unset, clear),
         Listings::Explain { id } => (
             get(&format!("/v1/listings/{id}/explain")),
             Show::Text(cards::explanation),
@@ -216,6 +222,16 @@ fn listings(order: Listings) -> (Ask, Show) {
             Show::Said(said::listings_resumed),
         ),
     }
+}
+
+fn rules(id: i64, set: Vec<(String, Value)>, unset: Vec<String>, clear: bool) -> (Ask, Show) {
+    let path = format!("/v1/listings/{id}/rules");
+    if set.is_empty() && unset.is_empty() && !clear {
+        return (get(&path), Show::Table(RULES));
+    }
+    let set: Map<String, Value> = set.into_iter().collect();
+    let order = json!({ "set": set, "unset": unset, "clear": clear });
+    (post(&path, order), Show::Said(said::rules_changed))
 }
 
 fn holds(order: Holds) -> (Ask, Show) {

@@ -161,6 +161,23 @@ fn none_of_many(told: Told) -> Told {
     }
 }
 
+pub(super) fn rules_changed(answer: &Value) -> Told {
+    if at(answer, "changed") == false {
+        return Told::new().line("its rules stand so already");
+    }
+    let own = match at(answer, "own") {
+        Value::Object(own) => {
+            let own = own.iter().map(|(key, value)| format!("{key} = {}", plain(value)));
+            format!("its own rules: {}", own.collect::<Vec<_>>().join(", "))
+        }
+        _ => "it follows its destination's rules in everything".to_owned(),
+    };
+    Told::new().line(own).of(
+        "has another quantity, price or status from now on: listing",
+        at(answer, "moved"),
+    )
+}
+
 pub(super) fn pushed(answer: &Value) -> Told {
     let (asked, queued) = (count(at(answer, "asked")), count(at(answer, "queued")));
     Told::new().line(format!(
@@ -416,6 +433,28 @@ mod tests {
                 &["1 of 3 listings are behind and kept in line, and wait in the queue"],
                 true
             )
+        );
+    }
+
+    #[test]
+    fn changed_rules_are_told_with_what_they_move() {
+        let none = json!({ "changed": false, "own": { "cap": 3 }, "moved": [] });
+        assert_eq!(rules_changed(&none), told(&["its rules stand so already"], true));
+        let set = json!({ "changed": true, "own": { "cap": 3, "rounding": ".99" }, "moved": [ListingId(7)] });
+        assert_eq!(
+            rules_changed(&set),
+            told(
+                &[
+                    "its own rules: cap = 3, rounding = .99",
+                    "has another quantity, price or status from now on: listing: 7"
+                ],
+                true
+            )
+        );
+        let cleared = json!({ "changed": true, "own": null, "moved": [] });
+        assert_eq!(
+            rules_changed(&cleared),
+            told(&["it follows its destination's rules in everything"], true)
         );
     }
 

@@ -74,6 +74,12 @@ pub(super) const PREVIEW: &[Column] = &[
     shown_as("kept_back", "KEPT BACK BY", kept_back),
     shown_as("preview", "THE DESTINATION", preview),
 ];
+pub(super) const RULES: &[Column] = &[
+    column("key", "RULE"),
+    column("value", "IN FORCE"),
+    column("destination", "THE DESTINATION'S"),
+    shown_as("own", "OWN", yes_or_nothing),
+];
 pub(super) const HOLDS: &[Column] = &[
     column("id", "ID"),
     column("product_id", "PRODUCT"),
@@ -297,12 +303,6 @@ fn kept_back(value: &Value) -> String {
     }
 }
 
-/// Whether calls go through, and from when.
-pub(super) fn gate(value: &Value) -> String {
-    let state = plain(at(value, "state"));
-    match at(value, "until") {
-        Value::Null => state,
-        until => format!("{state} until {}", crate::cli::output::time(until)),
 /// What decided, and from which cost at which rate; how a price came of it tells `listings explain`.
 fn why(cause: &Value) -> String {
     let rule = plain(at(cause, "rule"));
@@ -317,6 +317,12 @@ fn why(cause: &Value) -> String {
     }
 }
 
+/// Whether calls go through, and from when.
+pub(super) fn gate(value: &Value) -> String {
+    let state = plain(at(value, "state"));
+    match at(value, "until") {
+        Value::Null => state,
+        until => format!("{state} until {}", crate::cli::output::time(until)),
     }
 }
 
@@ -457,12 +463,6 @@ mod tests {
     }
 
     #[test]
-    fn every_step_and_every_hindrance_has_its_words() {
-        let steps_of = |all: &[Step]| steps(&json!(all));
-        assert_eq!(steps_of(&[Step::End]), "end");
-        assert_eq!(
-            steps_of(&[Step::Relist, Step::Read(ReadWhy::Unsure)]),
-    #[test]
     fn a_reason_names_the_rate_only_where_one_was_used() {
         let cost = json!({ "amount": "2500", "currency": "JPY" });
         assert_eq!(why(&json!({ "rule": "out_of_stock" })), "out_of_stock");
@@ -472,6 +472,12 @@ mod tests {
         );
     }
 
+    #[test]
+    fn every_step_and_every_hindrance_has_its_words() {
+        let steps_of = |all: &[Step]| steps(&json!(all));
+        assert_eq!(steps_of(&[Step::End]), "end");
+        assert_eq!(
+            steps_of(&[Step::Relist, Step::Read(ReadWhy::Unsure)]),
             "relist, then look what it shows"
         );
         let kept = [KeptBack::Paused, KeptBack::InFlight];

@@ -68,6 +68,18 @@ fn orders() -> Vec<Case> {
             &["no listing `999992`", "`zaikoban listings list`"],
         ),
         case(
+            "/v1/listings/999991/rules",
+            &json!({ "set": { "cap": 3 } }),
+            404,
+            &["no listing `999991`"],
+        ),
+        case(
+            "/v1/listings/999991/rules",
+            &json!({}),
+            422,
+            &["set, unset, clear", "one of them at least"],
+        ),
+        case(
             "/v1/listings/resume",
             &json!({}),
             422,
@@ -200,7 +212,7 @@ fn orders() -> Vec<Case> {
 }
 
 /// A question and what its refusal must hold.
-const QUESTIONS: [(&str, u16, &[&str]); 12] = [
+const QUESTIONS: [(&str, u16, &[&str]); 13] = [
     ("/v1/products/999991", 404, &["no product `999991`"]),
     (
         "/v1/products/lamp",
@@ -209,6 +221,7 @@ const QUESTIONS: [(&str, u16, &[&str]); 12] = [
     ),
     ("/v1/listings/999991", 404, &["no listing `999991`"]),
     ("/v1/listings/999991/explain", 404, &["no listing `999991`"]),
+    ("/v1/listings/999991/rules", 404, &["no listing `999991`"]),
     ("/v1/plan?id=999991", 404, &["no listing `999991`"]),
     ("/v1/queue/999991", 404, &["no job `999991`"]),
     ("/", 404, &["no address `GET /`", "`/v1/`"]),

@@ -13,6 +13,7 @@ use zaikoban::store::listings::{self, Filter};
 use zaikoban::sync::dry_run::{KeptBack, dry_run};
 use zaikoban::sync::explain::explain;
 use zaikoban::sync::link::{LinkError, LinkRequest, link};
+use zaikoban::sync::own_rules::{RulesChange, change_rules};
 use zaikoban::sync::plan::{ReadWhy, Step};
 use zaikoban::sync::reprice::{Repriced, Scope, reprice};
 
@@ -185,6 +186,56 @@ async fn a_change_of_rules_reworks_every_listing_once() {
         }
     );
     assert_eq!(s.row(2).await.basis.wanted.unwrap().price, usd(24));
+}
+
+#[actix::test]
+async fn a_listings_own_rules_move_it_at_once_and_the_same_order_moves_nothing() {
+    let s = Stage::new(1).await;
+    s.fake.show("own", shows(2, 33));
+    let clock = Clock::system();
+    let own = LinkRequest {
+        rules: Some(json!({ "floor": 40 })),
+        ..request("own")
+    };
+    let id = link(s.t.db(), &s.fake, &book(), &clock, own).await.unwrap().id();
+    assert_eq!(s.row(id.0).await.basis.wanted.unwrap().price, usd(40));
+    let change = |order: serde_json::Value| {
+        let (order, book) = (serde_json::from_value(order).unwrap(), book());
+        let (db, clock) = (s.t.db(), clock.clone());
+        async move { change_rules(db, &book, &clock, id, order).await }
+    };
+
+    // all mistakes at once, and nothing of the order is done
+    let bad = json!({ "unset": ["floor"], "set": { "cap": 0, "marjin": 1, "currency": "EUR" } });
+    let problems = change(bad).await.unwrap().unwrap_err();
+    assert_eq!(problems.len(), 4, "{problems:?}");
+    assert_eq!(s.row(id.0).await.basis.wanted.unwrap().price, usd(40));
+
+    let dearer = json!({ "unset": ["floor"], "set": { "margin_bp": 5_000 } });
+    let changed = change(dearer.clone()).await.unwrap().unwrap();
+    assert_eq!(changed.own, Some(json!({ "margin_bp": 5_000 })));
+    assert_eq!((changed.changed, changed.moved), (true, vec![id]));
+    let row = s.row(id.0).await;
+    assert_eq!(row.basis.wanted.unwrap().price, usd(30));
+    let again = change(dearer).await.unwrap().unwrap();
+    assert_eq!((again.changed, again.moved), (false, vec![]));
+    assert_eq!(s.row(id.0).await, row);
+
+    let cleared = change(json!({ "clear": true })).await.unwrap().unwrap();
+    assert_eq!((cleared.changed, cleared.own), (true, None));
+    let row = s.row(id.0).await;
+    assert_eq!(
+        (row.basis.wanted.unwrap().price, row.basis.rules),
+        (usd(20), None)
+    );
+    let nobody = change_rules(
+        s.t.db(),
+        &book(),
+        &clock,
+        ListingId(999_991),
+        RulesChange::default(),
+    );
+    assert!(matches!(nobody.await, Err(StoreError::NotFound { .. })));
 }
 
 #[actix::test]
