@@ -249,7 +249,7 @@ pub(crate) enum Products {
         value_at_risk: f32,
     },
     /// Register many from a CSV file (columns: `source_url`, `title`, `cost_rule`, `value_at_risk`,
-    /// `destination`, `sku`, `auto_sync`); all problems are named by line, and nothing is changed when there are any
+    /// `destination`, `sku`, `auto_sync`, `rules`); all problems are named by line, and nothing is changed when there are any
     #[command(
         after_help = "Example:\n  zaikoban products import list.csv --dry-run\n  zaikoban products import list.csv\n\nOnce the daemon has the list it goes on, whether this command waits or not; what came of it is in its log, too.\n\nA list:\n  source_url,sku,auto_sync\n  https://auctions.yahoo.co.jp/jp/auction/s1238539612,MY-SKU,false"
     )]

@@ -2,18 +2,20 @@
 //!
 //! UTF-8, with or without a BOM, or CP932; the first line names the columns. `source_url` is needed, the rest may be
 //! left out. A `sku` links a listing to the product: it is read at its destination first, and its auto-sync stays off
-//! unless the row says `auto_sync` = `true`.
+//! unless the row says `auto_sync` = `true`. `rules` are pricing rules of its own: `margin_bp=1500 floor=20`.
 
 use super::listings::sku_problem;
 use super::products::{ONE_PRICE, TITLE_CHARACTERS, is_priced_so, source_of};
 use super::{InputProblem, text_problem};
 use crate::domain::{CostRule, DestinationPlatform, SourcePlatform, SourceProductId};
+use crate::pricing::typed_rule;
 use encoding_rs::SHIFT_JIS;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Every column that is understood.
-const COLUMNS: [&str; 7] = [
+const COLUMNS: [&str; 8] = [
     "source_url",
     "title",
     "cost_rule",
@@ -21,7 +23,10 @@ const COLUMNS: [&str; 7] = [
     "destination",
     "sku",
     "auto_sync",
+    "rules",
 ];
+/// What stands in the column of rules.
+const RULES: &str = "rules that differ, each once, parted by blanks, such as margin_bp=1500 floor=20";
 /// More problems than this help nobody; the count says how many there were.
 pub(super) const MAX_PROBLEMS: usize = 100;
 
@@ -55,6 +60,8 @@ pub(super) struct ImportListing {
     pub(super) sku: String,
     /// Whether it is kept in line at once.
     pub(super) auto_sync: bool,
+    /// What differs from its destination's pricing rules.
+    pub(super) rules: Option<Value>,
 }
 
 /// Everything that is wrong with a file.
@@ -308,6 +315,13 @@ impl Fields<'_> {
         if auto_sync.is_none() {
             problems.push(self.problem("auto_sync", "one of true, false"));
         }
+        let rules = match rules(self.get("rules")) {
+            Some(rules) => (!rules.is_empty()).then_some(Value::Object(rules)),
+            None => {
+                problems.push(self.problem("rules", RULES));
+                None
+            }
+        };
         if sku.is_empty() {
             return None;
         }
@@ -319,8 +333,21 @@ impl Fields<'_> {
             destination: destination?,
             sku: sku.to_owned(),
             auto_sync: auto_sync?,
+            rules,
         })
     }
+}
+
+/// Pricing rules as typed, parted by blanks. What they mean is for the price book to say.
+fn rules(text: &str) -> Option<Map<String, Value>> {
+    let mut rules = Map::new();
+    for word in text.split_whitespace() {
+        let (key, value) = word.split_once('=')?;
+        if rules.insert(key.to_owned(), typed_rule(key, value)).is_some() {
+            return None;
+        }
+    }
+    Some(rules)
 }
 
 #[cfg(test)]
@@ -363,6 +390,21 @@ mod tests {
         assert_eq!(rows[0].source_product_id.as_str(), "s1238539612");
         assert_eq!(rows[0].cost_rule, CostRule::BuyNow);
         assert!(!rows[0].listing.as_ref().unwrap().auto_sync);
+    }
+
+    #[test]
+    fn an_offer_can_have_rules_of_its_own() {
+        let text = format!("source_url,sku,rules\n{URL},A-1,margin_bp=1500  rounding=80\n");
+        let rows = parse(text.as_bytes()).unwrap();
+        let rules = rows[0].listing.as_ref().unwrap().rules.clone();
+        assert_eq!(
+            rules,
+            Some(serde_json::json!({ "margin_bp": 1500, "rounding": "80" }))
+        );
+        for bad in ["floor", "floor=1 floor=2"] {
+            let text = format!("source_url,sku,rules\n{URL},A-1,{bad}\n");
+            assert_eq!(places(&text), ["line 2, column rules"]);
+        }
     }
 
     fn places(text: &str) -> Vec<String> {

@@ -3,6 +3,7 @@
 use super::import::{self, ImportRow};
 use super::{InputProblem, Ops, OpsError};
 use crate::domain::WatchId;
+use crate::pricing::PriceBook;
 use crate::store::watches::{self, Added, NewWatch};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -216,6 +217,8 @@ impl Ops {
             problems: bad.shown,
         })?;
         OpsError::unless_none(self.disabled(&rows))?;
+        let book = self.parts()?.book.load_full();
+        OpsError::unless_none(misruled(&rows, &book))?;
         Ok(rows)
     }
 
@@ -260,6 +263,21 @@ impl Ops {
             .take(import::MAX_PROBLEMS)
             .collect()
     }
+}
+
+/// Lines whose offer has rules that cannot be priced by.
+fn misruled(rows: &[ImportRow], book: &PriceBook) -> Vec<InputProblem> {
+    let of_row = |row: &ImportRow| {
+        let offer = row.listing.as_ref()?;
+        let problems = book.problems_of(offer.destination, offer.rules.as_ref()?, None);
+        let place = format!("line {}, column rules", row.line);
+        Some(problems.into_iter().map(move |p| {
+            let expected = format!("{}: {}", p.key, p.expected);
+            InputProblem::new(place.clone(), expected, &p.got)
+        }))
+    };
+    let problems = rows.iter().filter_map(of_row).flatten();
+    problems.take(import::MAX_PROBLEMS).collect()
 }
 
 fn as_watch(row: &ImportRow) -> NewWatch {

@@ -271,7 +271,7 @@ impl Ops {
                         product,
                         (listing.sku.clone(), None),
                         listing.auto_sync,
-                        None,
+                        listing.rules.clone(),
                     )
                     .await;
                 progress.offer_read();

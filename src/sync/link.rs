@@ -101,6 +101,14 @@ pub async fn link(
         .map_err(LinkError::BadRules)?;
     let currency = rules.currency;
     let found = find(outlet, &request).await?;
+    if let Some(own) = &request.rules {
+        // What it is sold in is known only now.
+        let sold_in = found.state.price.map(Money::currency);
+        let problems = book.problems_of(request.destination, own, sold_in);
+        if !problems.is_empty() {
+            return Err(LinkError::BadRules(problems));
+        }
+    }
     let now = clock.now();
     let book = Arc::clone(book);
     let id = db
