@@ -3,7 +3,7 @@
 //! Everything is taken from what was written down when it was decided; nothing is worked out again. So an old number
 //! explains itself by the rules of its own day, and a price by the very steps that led to it.
 
-use crate::domain::{ListingId, Version, WatchId};
+use crate::domain::{Currency, ListingId, Version, WatchId};
 use crate::pricing::derivation;
 use crate::store::Connection as AsyncPgConnection;
 use crate::store::StoreError;
@@ -141,36 +141,18 @@ fn tell(
     }
     if let (Some(wanted), Some(at)) = (listing.basis.wanted, listing.wanted_at) {
         let cause = listing.wanted_cause.as_ref();
-        let currency = listing.basis.currency;
-        let text = |key: &str| match key {
-            "rate" => cause.and_then(rate),
-            "landed" | "needed" => cause
-                .and_then(|c| c.get(key))
-                .map(|amount| format!("{} {currency}", plain(amount))),
-            key => cause.and_then(|c| c.get(key)).map(plain),
-        };
+        let rule = cause.and_then(|cause| cause.get("rule")).map(plain);
+        let price = wanted.price.map(|price| price.to_string());
         let mut line = format!(
             "{at}: version {} wants {} pieces at {}, {}: {}",
             listing.wanted_version,
             wanted.quantity,
-            wanted
-                .price
-                .map_or_else(|| "the price that stands".to_owned(), |p| p.to_string()),
+            price.unwrap_or_else(|| "the price that stands".to_owned()),
             wanted.status,
-            text("rule").unwrap_or_else(|| "by hand".to_owned()),
+            rule.unwrap_or_else(|| "by hand".to_owned()),
         );
-        for (key, words) in [
-            ("cost", "cost"),
-            ("rate", "counted with"),
-            ("landed", "with shipping"),
-            ("needed", "needed for the margin"),
-            ("limit", "limited by the"),
-            ("shaped_by", "quantity cut by the"),
-            ("held", "because"),
-        ] {
-            if let Some(value) = text(key) {
-                line.push_str(&format!("; {words} {value}"));
-            }
+        if let Some(cause) = cause {
+            line.push_str(&reasons(cause, listing.basis.currency));
         }
         story.push(line);
     }
@@ -205,6 +187,28 @@ fn tell(
     story
 }
 
+/// What a cause gives as reasons, each behind a semicolon. Where the steps to a price were not kept yet, this is all that
+/// is told of it.
+fn reasons(cause: &Value, currency: Currency) -> String {
+    let text = |key: &str| match key {
+        "rate" => rate(cause),
+        "landed" | "needed" => cause.get(key).map(|n| format!("{} {currency}", plain(n))),
+        key => cause.get(key).map(plain),
+    };
+    [
+        ("cost", "cost"),
+        ("rate", "counted with"),
+        ("landed", "with shipping"),
+        ("needed", "needed for the margin"),
+        ("limit", "limited by the"),
+        ("shaped_by", "quantity cut by the"),
+        ("held", "because"),
+    ]
+    .into_iter()
+    .filter_map(|(key, words)| Some(format!("; {words} {}", text(key)?)))
+    .collect()
+}
+
 /// By which exchange rate a price was worked out: how much, whose, of which day.
 fn rate(cause: &Value) -> Option<String> {
     let yen = cause.get("yen_per_unit").map(plain);
@@ -234,5 +238,33 @@ fn plain(value: &Value) -> String {
             _ => value.to_string(),
         },
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_cause_of_before_is_told_with_its_currency_and_its_rate_once() {
+        let mut cause = json!({
+            "rule": "in_stock", "stock": 3, "cost": { "amount": "2500", "currency": "JPY" }, "landed": "25.5",
+            "needed": "30", "yen_per_unit": "100", "limit": "step",
+        });
+        assert_eq!(
+            reasons(&cause, Currency::Usd),
+            "; cost 2500 JPY; counted with 100 yen for one unit (fixed); with shipping 25.5 USD; \
+             needed for the margin 30 USD; limited by the step"
+        );
+        cause["rate"] = json!({ "source": "ecb", "day": "2026-11-20", "too_old": false });
+        let told = reasons(&cause, Currency::Usd);
+        assert!(
+            told.contains("; counted with 100 yen for one unit (ecb, 2026-11-20); "),
+            "{told}"
+        );
+        cause["yen_per_unit"] = json!("1");
+        assert!(!reasons(&cause, Currency::Jpy).contains("counted with"));
+        assert_eq!(reasons(&json!("by hand"), Currency::Jpy), "");
     }
 }

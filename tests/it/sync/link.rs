@@ -228,14 +228,9 @@ async fn a_listings_own_rules_move_it_at_once_and_the_same_order_moves_nothing()
         (row.basis.wanted.unwrap().price, row.basis.rules),
         (usd(20), None)
     );
-    let nobody = change_rules(
-        s.t.db(),
-        &book(),
-        &clock,
-        ListingId(999_991),
-        RulesChange::default(),
-    );
-    assert!(matches!(nobody.await, Err(StoreError::NotFound { .. })));
+    let (gone, nothing) = (ListingId(999_991), RulesChange::default());
+    let nobody = change_rules(s.t.db(), &book(), &clock, gone, nothing).await;
+    assert!(matches!(nobody, Err(StoreError::NotFound { .. })));
 }
 
 #[actix::test]
